@@ -1,0 +1,60 @@
+"""agentmem: AI agents' memories in a local, crash-safe, searchable store, and honest figures of how fast that was."""
+
+from typing import TYPE_CHECKING
+
+from agentmem_cli.errors import (
+    AgentMemError,
+    EmbeddingError,
+    InputError,
+    InvalidMemoryError,
+    ModelDamagedError,
+    ModelError,
+    ModelNotFoundError,
+    RejectedLineError,
+    StoreBusyError,
+    StoreDamagedError,
+    StoreError,
+    StoreMismatchError,
+    StoreNotFoundError,
+    StoreWriteError,
+    UsageError,
+)
+from agentmem_cli.memory import BatchResult, HistoryEvent, Hit, IngestReport, Memory, Scope
+
+if TYPE_CHECKING:
+    from agentmem_cli.api import AgentMem
+
+__version__ = "0.1.0"
+__all__ = [
+    "AgentMem",
+    "AgentMemError",
+    "BatchResult",
+    "EmbeddingError",
+    "HistoryEvent",
+    "Hit",
+    "IngestReport",
+    "InputError",
+    "InvalidMemoryError",
+    "Memory",
+    "ModelDamagedError",
+    "ModelError",
+    "ModelNotFoundError",
+    "RejectedLineError",
+    "Scope",
+    "StoreBusyError",
+    "StoreDamagedError",
+    "StoreError",
+    "StoreMismatchError",
+    "StoreNotFoundError",
+    "StoreWriteError",
+    "UsageError",
+]
+
+
+def __getattr__(name: str) -> object:
+    # AgentMem brings numpy and hnswlib: it loads when it is asked for, so that `agentmem --help` doesn't wait.
+    if name == "AgentMem":
+        from agentmem_cli.api import AgentMem
+
+        return AgentMem
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

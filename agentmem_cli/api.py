@@ -1,0 +1,236 @@
+"""AgentMem: what a Python user opens, and what every command calls."""
+
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from agentmem_cli.embedding import catalog
+from agentmem_cli.embedding.base import Embedder, EmbedderSpec
+from agentmem_cli.errors import StoreMismatchError, StoreNotFoundError, UsageError
+from agentmem_cli.ingest import IngestOptions, Observer, Pipeline, dry_run_store, ingest_files
+from agentmem_cli.jsonl import memory_from_fields
+from agentmem_cli.memory import (
+    BatchResult,
+    HistoryEvent,
+    Hit,
+    IngestReport,
+    JsonScalar,
+    JsonValue,
+    Memory,
+    Scope,
+    SearchFilter,
+)
+from agentmem_cli.search.retrieve import nearest_hits
+from agentmem_cli.store.embedded import EmbeddedStore
+
+DEFAULT_STORE: Final = ".agentmem"
+# Between single adds the graph is left alone for longer than after an ingest: the caller waits for it.
+_ADD_MIN_TAIL: Final = 10_000
+
+
+class AgentMem:
+    """A store of memories in a folder, and the embedding model that its vectors are of.
+
+    `model` is a name or alias of `agentmem models`; `model_path` a local model folder; `embedder` an object of your
+    own (see `agentmem_cli.embedding.base.Embedder`). With none of them it is the model that the store was made with,
+    or all-MiniLM-L6-v2. The store is made at the first write; with `create=False` it must be there already.
+
+    Reading takes no lock. The first write takes the writer's lock, and keeps it until `close`. One object may be used
+    from several threads: its calls take turns. Every method raises AgentMemError and its kinds, and nothing else of
+    its own; see `agentmem_cli.errors`.
+    """
+
+    def __init__(
+        self,
+        path: str | Path = DEFAULT_STORE,
+        *,
+        model: str | None = None,
+        model_path: str | None = None,
+        embedder: Embedder | None = None,
+        create: bool = True,
+        threads: int | None = None,
+    ) -> None:
+        """Opens a store. Raises StoreNotFoundError, StoreDamagedError, StoreMismatchError, ModelNotFoundError."""
+        self.path = Path(path)
+        self._turn = threading.RLock()
+        self._threads = threads
+        self._embedder = embedder
+        self._store = EmbeddedStore(self.path)
+        if not create and not self._store.exists:
+            raise StoreNotFoundError(f"no store at {self.path}: make one with 'agentmem ingest', or check --store")
+        try:
+            self._spec = self._choose_spec(model, model_path)
+        except BaseException:
+            self._store.close()
+            raise
+
+    def __enter__(self) -> "AgentMem":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self._store.close()  # whoever is being interrupted doesn't wait for a graph
+
+    @property
+    def model(self) -> EmbedderSpec:
+        """The model whose vectors the store holds, or will hold."""
+        return self._spec
+
+    def open(self) -> None:
+        """Takes the writer's lock and makes the store now, rather than at the first write. Raises StoreBusyError."""
+        with self._turn:
+            self._store.open_for_writing({**self._spec.fingerprint(), "folder": self._spec.folder})
+
+    def close(self) -> None:
+        """Brings the graph up to date if this object has written, and gives the lock back. What was added is durable
+        without it."""
+        with self._turn:
+            try:
+                if self._store.writing:
+                    self._store.refresh_graph()
+            finally:
+                self._store.close()
+
+    def __len__(self) -> int:
+        """How many memories the store holds."""
+        with self._turn:
+            return self._store.count()
+
+    def add(
+        self,
+        text: str,
+        *,
+        id: str | None = None,
+        agent_id: str | None = None,
+        user_id: str | None = None,
+        run_id: str | None = None,
+        memory_type: str | None = None,
+        importance: float | None = None,
+        created_at: datetime | str | float | None = None,
+        metadata: Mapping[str, JsonValue] | None = None,
+    ) -> str:
+        """Adds one memory, or replaces the one of the same id, and returns its id; when it returns, it is durable.
+
+        Raises InvalidMemoryError, StoreError, ModelError; nothing is stored then.
+        """
+        fields = {
+            "text": text,
+            "id": id,
+            "agent_id": agent_id,
+            "user_id": user_id,
+            "run_id": run_id,
+            "memory_type": memory_type,
+            "importance": importance,
+            "created_at": created_at,
+            "metadata": metadata,
+        }
+        return self.add_batch([memory_from_fields(fields)]).ids[0]
+
+    def add_batch(self, memories: Iterable[Memory | Mapping[str, object]]) -> BatchResult:
+        """Adds memories in one durable transaction, all or none: Memory objects, or mappings as a JSONL line has them.
+
+        A later memory of the same id replaces an earlier one. Raises InvalidMemoryError, StoreError, ModelError.
+        """
+        batch = [memory if isinstance(memory, Memory) else memory_from_fields(memory) for memory in memories]
+        with self._turn:
+            pipeline = self._writing_pipeline()
+            pipeline.write(batch)
+            self._store.refresh_graph(_ADD_MIN_TAIL)
+        report = pipeline.report
+        return BatchResult([memory.id for memory in batch], report.added, report.updated, report.unchanged)
+
+    def ingest(
+        self, paths: Sequence[str], options: IngestOptions | None = None, observer: Observer | None = None
+    ) -> IngestReport:
+        """Takes JSONL files in (plain or gzip; `-` is standard input), batch by durable batch.
+
+        The observer is told of every commit after it is durable, and of every rejected line. Raises InputError,
+        RejectedLineError, StoreError, ModelError; batches that were committed before stay.
+        """
+        options, observer = options or IngestOptions(), observer or Observer()
+        start = time.perf_counter()
+        with self._turn:
+            if options.dry_run:
+                with dry_run_store(self._store, self._spec) as (scratch, embedder):
+                    pipeline = Pipeline(scratch, self._spec, lambda: embedder)
+                    ingest_files(pipeline, scratch, paths, options, observer)
+            else:
+                pipeline = self._writing_pipeline()
+                ingest_files(pipeline, self._store, paths, options, observer)
+        pipeline.report.elapsed_s = time.perf_counter() - start
+        return pipeline.report
+
+    def search(
+        self,
+        query: str,
+        k: int = 10,
+        *,
+        agent_id: str | None = None,
+        user_id: str | None = None,
+        run_id: str | None = None,
+        memory_type: str | None = None,
+        where: Mapping[str, JsonScalar] | None = None,
+    ) -> list[Hit]:
+        """The k memories nearest to a query, best first, of those that match: every scope given, and every metadata
+        key of `where` with an equal value of the same type.
+
+        The filter applies before the k are taken, so fewer come back only where fewer match. Raises UsageError for a
+        blank query or k below 1, and ModelError, StoreError.
+        """
+        if k < 1:
+            raise UsageError(f"k is {k}: it must be at least 1")
+        if not query.strip():
+            raise UsageError("the query is empty: say what to search for")
+        wanted = SearchFilter(Scope(agent_id, user_id, run_id, memory_type), dict(where or {}))
+        with self._turn:
+            if not self._store.any(wanted):
+                return []
+            return nearest_hits(self._store, self.load(), query, k, wanted)
+
+    def get(self, id: str) -> Memory | None:
+        """The memory of this id, or None."""
+        with self._turn:
+            return self._store.get(id)
+
+    def history(self, id: str) -> list[HistoryEvent]:
+        """What happened to the memory of this id, oldest first; empty where there never was one."""
+        with self._turn:
+            return self._store.history(id)
+
+    def load(self) -> Embedder:
+        """The embedder; loads the model the first time, which takes about a second. Raises ModelError."""
+        with self._turn:
+            if self._embedder is None:
+                self._embedder = catalog.load(self._spec, self._threads)
+            return self._embedder
+
+    def _writing_pipeline(self) -> Pipeline:
+        self.open()
+        return Pipeline(self._store, self._spec, self.load)
+
+    def _choose_spec(self, model: str | None, model_path: str | None) -> EmbedderSpec:
+        if self._embedder is not None:
+            if model is not None or model_path is not None:
+                raise UsageError("an embedder of your own and a model are two models: give one of them")
+            wanted = self._embedder.spec
+        elif self._store.exists and model is None and model_path is None:
+            return self._pinned()
+        else:
+            wanted = catalog.resolve(model, model_path)
+        if self._store.exists and self._pinned().fingerprint() != wanted.fingerprint():
+            raise StoreMismatchError(
+                f"store {self.path} holds vectors of {self._pinned().name}, not of {wanted.name}: leave out --model, "
+                "or use another --store"
+            )
+        return wanted
+
+    def _pinned(self) -> EmbedderSpec:
+        return EmbedderSpec.from_stored(self._store.embedder() or {})

@@ -1,0 +1,66 @@
+"""The texts that a benchmark runs on: the seed report's strings, mixed English, or the user's own file."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from agentmem_cli.bench.english import mixed_texts
+from agentmem_cli.errors import InvalidMemoryError, UsageError
+from agentmem_cli.jsonl import parse_memory
+from agentmem_cli.lines import open_source
+
+PHASE4: Final = "phase4"
+MIXED: Final = "mixed"
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Lines of JSONL, without their ends: `batch_lines` for the batches, `compare_lines` for single against batch."""
+
+    name: str
+    batch_lines: Sequence[bytes]
+    compare_lines: Sequence[bytes]
+
+    def texts(self) -> list[str]:
+        """The texts of the batches."""
+        return [parse_memory(line).text for line in self.batch_lines]
+
+
+def make_workload(name: str, memories: int, compare: int, seed: int = 0) -> Workload:
+    """The workload of a name, or of a JSONL file: `memories` lines for the batches and `compare` for the comparison.
+
+    Raises UsageError where a file has too few good lines: repeating them would let the store reuse their vectors.
+    """
+    if name == PHASE4:
+        return Workload(
+            name,
+            [_line(f"批量测试记忆 #{i} - 这是一条测试数据，用于验证批量添加性能") for i in range(memories)],
+            [_line(f"批量测试记忆 #{i}") for i in range(compare)],
+        )
+    if name == MIXED:
+        lines = [_line(text) for text in mixed_texts(max(memories, compare), seed)]
+    else:
+        lines = _distinct_lines(name, max(memories, compare))
+    return Workload(name, lines[:memories], lines[:compare])
+
+
+def _line(text: str) -> bytes:
+    return orjson.dumps({"text": text})
+
+
+def _distinct_lines(path: str, wanted: int) -> list[bytes]:
+    if not Path(path).is_file():
+        raise UsageError(f"--workload {path}: it is {PHASE4}, {MIXED} or a JSONL file, and there is no such file")
+    by_text: dict[str, bytes] = {}
+    with open_source(path) as source:
+        for line in source.lines():
+            try:
+                by_text.setdefault(parse_memory(line.content).text, line.content)
+            except InvalidMemoryError as error:
+                raise UsageError(f"--workload {path}:{line.number}: {error}: a workload must be clean") from error
+            if len(by_text) == wanted:
+                return list(by_text.values())
+    raise UsageError(f"--workload {path} has {len(by_text)} distinct texts, {wanted} are needed: use smaller --sizes")

@@ -1,0 +1,104 @@
+"""`agentmem ingest`: JSONL files -> the store."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from agentmem_cli.cli import options
+from agentmem_cli.cli.output import INTERRUPTED, REJECTED, TERMINATED, Terminated, print_json, print_rich, say
+from agentmem_cli.errors import UsageError
+
+
+def ingest(
+    files: Annotated[
+        list[str], typer.Argument(help="JSONL files, plain or gzip; - is standard input.", metavar="FILE...")
+    ],
+    store: options.StoreOption = ".agentmem",
+    model: options.ModelOption = None,
+    model_path: options.ModelPathOption = None,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=10, max=1000, help="Memories in one durable commit.")
+    ] = 1000,
+    text_field: Annotated[str, typer.Option("--text-field", help="The key that holds a memory's text.")] = "text",
+    agent_id: options.AgentOption = None,
+    user_id: options.UserOption = None,
+    run_id: options.RunOption = None,
+    memory_type: options.TypeOption = None,
+    on_error: Annotated[Literal["skip", "fail"], typer.Option("--on-error", help="What to do at a bad line.")] = "skip",
+    rejects: Annotated[
+        str | None, typer.Option("--rejects", metavar="FILE", help="Write rejected lines here, as JSONL with reasons.")
+    ] = None,
+    max_line_bytes: Annotated[
+        int, typer.Option("--max-line-bytes", min=1, help="A longer line is rejected.")
+    ] = 1_000_000,
+    max_expansion: Annotated[
+        int, typer.Option("--max-expansion", min=1, help="A gzip file may expand to so many times its size.")
+    ] = 200,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report what would be done, and store nothing.")] = False,
+    progress: Annotated[
+        Literal["auto", "jsonl", "none"],
+        typer.Option("--progress", help="auto: a bar, or a line now and then; jsonl: one object a durable commit."),
+    ] = "auto",
+    json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+) -> None:
+    """Take memories in, one a line: text, and optionally id, agent_id, user_id, run_id, memory_type, importance,
+    created_at and metadata. Ingesting a file twice changes nothing the second time.
+
+    A missing scope is filled from --agent-id, --user-id, --run-id and --memory-type.
+    """
+    from agentmem_cli.api import AgentMem
+    from agentmem_cli.cli.progress import IngestObserver, view_for
+    from agentmem_cli.ingest import IngestOptions
+    from agentmem_cli.jsonl import dump_report
+    from agentmem_cli.memory import UNKNOWN_WARNING_RATIO, Scope
+
+    _check_files(files)
+    ingest_options = IngestOptions(
+        batch_size=batch_size,
+        text_field=text_field,
+        defaults=Scope(agent_id, user_id, run_id, memory_type),
+        stop_at_rejection=on_error == "fail",
+        dry_run=dry_run,
+        max_line_bytes=max_line_bytes,
+        max_expansion=max_expansion,
+    )
+    with (
+        AgentMem(store, model=model, model_path=model_path) as mem,
+        view_for("none" if quiet and progress == "auto" else progress) as view,
+        IngestObserver(view, rejects, quiet) as observer,
+    ):
+        try:
+            report = mem.ingest(files, ingest_options, observer)
+        except (KeyboardInterrupt, Terminated) as stop:
+            say(f"stopped: {observer.stored} memories are stored; run the same command again to go on")
+            raise typer.Exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED) from stop
+        model_name = mem.model.name
+    if report.unknown_token_ratio > UNKNOWN_WARNING_RATIO and not quiet:
+        say(
+            f"warning: {model_name} does not know {report.unknown_token_ratio:.0%} of these texts' tokens, and can't "
+            "find them by meaning: choose a model of their language ('agentmem models')"
+        )
+    if json:
+        print_json(dump_report(report))
+    elif not quiet:
+        from agentmem_cli.report import ingest_table
+
+        print_rich(ingest_table(report, store, model_name, dry_run))
+    if report.rejected:
+        raise typer.Exit(REJECTED)
+
+
+def _check_files(files: list[str]) -> None:
+    """All files are looked at before the first is taken in: a slip in the last name costs nothing."""
+    if files.count("-") > 1:
+        raise UsageError("standard input (-) can be read once only")
+    if "-" in files and sys.stdin.isatty():
+        say("reading memories from standard input, one a line; end with Ctrl-D")
+    for file in files:
+        if file != "-" and not Path(file).exists():
+            raise UsageError(f"{file}: no such file")
+        if Path(file).is_dir():
+            raise UsageError(f"{file} is a folder: give the files in it")

@@ -1,0 +1,28 @@
+"""Options that several commands share."""
+
+from typing import Annotated, TypeAlias
+
+import typer
+
+StoreOption: TypeAlias = Annotated[
+    str, typer.Option("--store", envvar="AGENTMEM_STORE", help="The store's folder.", show_default=True)
+]
+ModelOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--model", help="Embedding model, by name or alias; by default the store's own, or minilm."),
+]
+ModelPathOption: TypeAlias = Annotated[
+    str | None, typer.Option("--model-path", help="A local model folder: ONNX weights, tokenizer.json, config.json.")
+]
+AgentOption: TypeAlias = Annotated[str | None, typer.Option("--agent-id", help="Agent of the memories.")]
+UserOption: TypeAlias = Annotated[str | None, typer.Option("--user-id", help="User of the memories.")]
+RunOption: TypeAlias = Annotated[str | None, typer.Option("--run-id", help="Run or conversation of the memories.")]
+TypeOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--memory-type",
+        help="episodic, semantic, procedural, working, core, resource, knowledge or contextual.",
+    ),
+]
+JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+QuietOption: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result and errors.")]

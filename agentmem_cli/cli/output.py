@@ -1,0 +1,57 @@
+"""What every command prints with: results on stdout, everything else on stderr, and nothing that a terminal obeys."""
+
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from agentmem_cli.printable import inert_json, printable
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+REJECTED: Final = 3
+INTERRUPTED: Final = 130
+TERMINATED: Final = 143
+
+
+class Terminated(BaseException):
+    """SIGTERM came: unwinds like KeyboardInterrupt, so that a transaction under way is rolled back."""
+
+
+def say(message: str) -> None:
+    """Prints one line on stderr."""
+    print(f"agentmem: {printable(message)}", file=sys.stderr, flush=True)
+
+
+def print_json(value: object) -> None:
+    """Prints a JSON value on stdout, indented."""
+    sys.stdout.write(inert_json(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()) + "\n")
+
+
+def print_jsonl(values: Iterable[object]) -> None:
+    """Prints JSON values on stdout, one a line."""
+    for value in values:
+        sys.stdout.write(inert_json(orjson.dumps(value).decode()) + "\n")
+
+
+def print_rich(*renderables: "RenderableType") -> None:
+    """Prints tables on stdout, in colour where it is a terminal."""
+    console = stdout_console()
+    for renderable in renderables:
+        console.print(renderable)
+
+
+def stdout_console() -> "Console":
+    """A console on stdout that takes no markup, emoji codes or links from what it prints."""
+    from rich.console import Console
+
+    return Console(markup=False, emoji=False, highlight=False)
+
+
+def stderr_console() -> "Console":
+    """The same on stderr."""
+    from rich.console import Console
+
+    return Console(stderr=True, markup=False, emoji=False, highlight=False)

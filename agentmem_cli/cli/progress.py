@@ -1,0 +1,180 @@
+"""What an ingest shows while it runs: a bar, a line now and then, or JSON lines; all on stderr."""
+
+import sys
+import time
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Final
+
+import orjson
+
+from agentmem_cli.cli.output import say, stderr_console
+from agentmem_cli.errors import UsageError
+from agentmem_cli.ingest import Observer, Progress
+from agentmem_cli.memory import Position, Rejection
+from agentmem_cli.printable import printable
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+_LINE_EVERY_S: Final = 10.0
+
+
+class View(AbstractContextManager["View"], ABC):
+    """Shows where an ingest is."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def started(self, file: str, size_bytes: int | None) -> None:
+        """A file has been opened."""
+
+    @abstractmethod
+    def committed(self, progress: Progress) -> None:
+        """A batch is durable."""
+
+    def line(self, text: str) -> None:
+        """Prints a line beside what is shown."""
+        print(printable(text), file=sys.stderr, flush=True)
+
+
+class IngestObserver(Observer, AbstractContextManager["IngestObserver"]):
+    """Passes commits to a view, and prints and writes down rejected lines."""
+
+    def __init__(self, view: View, rejects: str | None, quiet: bool) -> None:
+        self.stored = 0
+        self._view = view
+        self._quiet = quiet
+        self._stack = ExitStack()
+        self._rejects: IO[bytes] | None = None
+        if rejects is not None:
+            try:
+                self._rejects = self._stack.enter_context(Path(rejects).open("wb"))  # noqa: SIM115
+            except OSError as error:
+                raise UsageError(f"--rejects {rejects}: can't be written: {error.strerror}") from error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def started(self, file: str, earlier: Position | None, size_bytes: int | None) -> None:
+        if earlier is not None and not earlier.complete and not self._quiet:
+            self._view.line(
+                f"{file}: an earlier ingest stopped after line {earlier.line}; what it stored is not embedded again"
+            )
+        self._view.started(file, size_bytes)
+
+    def rejected(self, rejection: Rejection) -> None:
+        if not self._quiet:
+            self._view.line(f"{rejection.file}:{rejection.line}: rejected: {rejection.reason}")
+        if self._rejects is not None:
+            row = {
+                "file": rejection.file,
+                "line": rejection.line,
+                "reason": rejection.reason,
+                "raw": rejection.raw.decode(errors="backslashreplace"),
+            }
+            self._rejects.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+
+    def committed(self, progress: Progress) -> None:
+        self.stored = progress.report.stored
+        self._view.committed(progress)
+
+
+class NoView(View):
+    """Shows nothing."""
+
+    def committed(self, progress: Progress) -> None:
+        return None
+
+
+class JsonView(View):
+    """One JSON object a commit."""
+
+    def committed(self, progress: Progress) -> None:
+        row = {
+            "event": "committed",
+            "file": progress.position.file,
+            "line": progress.position.line,
+            "memories": progress.report.stored,
+        }
+        print(orjson.dumps(row).decode(), file=sys.stderr, flush=True)
+
+    def line(self, text: str) -> None:
+        # Whoever reads JSON lines gets nothing else between them.
+        row = {"event": "message", "message": text}
+        print(orjson.dumps(row).decode(), file=sys.stderr, flush=True)
+
+
+class LinesView(View):
+    """A line now and then, for logs."""
+
+    def __init__(self) -> None:
+        self._start = self._shown_at = time.monotonic()
+
+    def committed(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if now - self._shown_at >= _LINE_EVERY_S:
+            self._shown_at = now
+            stored, line = progress.report.stored, progress.position.line
+            say(f"{progress.position.file}: line {line}, {stored} memories, {stored / (now - self._start):.0f}/s")
+
+
+class BarView(View):
+    """A Rich bar: how much of the file, memories/s, tokens/s, time left."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        self._bar: RichProgress = RichProgress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[rates]}", markup=False),
+            TimeRemainingColumn(),
+            console=stderr_console(),
+            transient=True,
+        )
+        self._task: TaskID | None = None
+        self._start = time.monotonic()
+
+    def __enter__(self) -> "BarView":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def started(self, file: str, size_bytes: int | None) -> None:
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+        self._task = self._bar.add_task(printable(file), total=size_bytes, rates="starting")
+
+    def committed(self, progress: Progress) -> None:
+        if self._task is None:
+            return
+        spent_s = max(time.monotonic() - self._start, 1e-9)
+        report = progress.report
+        rates = f"{report.stored} memories, {report.stored / spent_s:.0f}/s, {report.tokens / spent_s:.0f} tokens/s"
+        self._bar.update(self._task, completed=progress.source_bytes, rates=rates)
+
+    def line(self, text: str) -> None:
+        self._bar.console.print(printable(text))
+
+
+def view_for(progress: str) -> View:
+    """The view that `--progress` asks for; `auto` is a bar on a terminal, and a line now and then elsewhere."""
+    if progress == "none":
+        return NoView()
+    if progress == "jsonl":
+        return JsonView()
+    return BarView() if sys.stderr.isatty() else LinesView()

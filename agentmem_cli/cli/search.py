@@ -1,0 +1,76 @@
+"""`agentmem search`: a question -> the memories nearest to it."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import orjson
+import typer
+
+from agentmem_cli.cli import options
+from agentmem_cli.cli.output import print_json, print_jsonl, print_rich, say
+from agentmem_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from agentmem_cli.memory import JsonScalar
+
+
+def search(
+    query: Annotated[str, typer.Argument(help="What to search for.", metavar="QUERY")],
+    k: Annotated[int, typer.Option("-k", "--limit", min=1, help="How many memories to print at most.")] = 10,
+    store: options.StoreOption = ".agentmem",
+    agent_id: options.AgentOption = None,
+    user_id: options.UserOption = None,
+    run_id: options.RunOption = None,
+    memory_type: options.TypeOption = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where",
+            metavar="KEY=VALUE",
+            help="Metadata that must be equal; VALUE is JSON (3, true, null) or else a string. Repeat for more.",
+        ),
+    ] = None,
+    model: options.ModelOption = None,
+    model_path: options.ModelPathOption = None,
+    json: options.JsonOption = False,
+    jsonl: Annotated[bool, typer.Option("--jsonl", help="Print one JSON object a line.")] = False,
+) -> None:
+    """Find the memories nearest in meaning to QUERY. Filters apply before the nearest are taken."""
+    if json and jsonl:
+        raise UsageError("--json and --jsonl are two formats: give one of them")
+    from agentmem_cli.api import AgentMem
+    from agentmem_cli.jsonl import dump_hit
+
+    with AgentMem(store, model=model, model_path=model_path, create=False) as mem:
+        hits = mem.search(
+            query,
+            k,
+            agent_id=agent_id,
+            user_id=user_id,
+            run_id=run_id,
+            memory_type=memory_type,
+            where=dict(map(_condition, where or [])),
+        )
+        memories = len(mem)
+    if json:
+        print_json([dump_hit(hit) for hit in hits])
+    elif jsonl:
+        print_jsonl(dump_hit(hit) for hit in hits)
+    elif hits:
+        from agentmem_cli.report import hits_table
+
+        print_rich(hits_table(hits, k, memories))
+    if not hits:
+        say(f"store {store} is empty" if not memories else f"none of the {memories} memories matches the filters")
+
+
+def _condition(argument: str) -> "tuple[str, JsonScalar]":
+    key, equals, value = argument.partition("=")
+    if not equals or not key:
+        raise UsageError(f"--where {argument}: write it as KEY=VALUE, such as topic=food")
+    try:
+        parsed = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return key, value
+    if isinstance(parsed, (list, dict)):
+        raise UsageError(f"--where {argument}: VALUE is a string, a number, true, false or null")
+    return key, parsed

@@ -1,0 +1,94 @@
+"""What an embedder is: a spec that says which model, and a thing that turns texts into unit vectors."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentmem_cli.errors import EmbeddingError
+
+Vectors: TypeAlias = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderSpec:
+    """Which model makes the vectors; picklable, and made without loading anything.
+
+    `revision` is the sha256 of the weights and the tokenizer: two specs of equal `fingerprint` make equal vectors.
+    `folder` is where the model's files are; it is empty for a model that ships as a package.
+    """
+
+    name: str
+    revision: str
+    dim: int
+    token_limit: int
+    pooling: str
+    precision: str
+    folder: str = ""
+
+    def fingerprint(self) -> dict[str, str | int]:
+        """What a store is pinned to: all of the spec but where the files are."""
+        return {
+            "name": self.name,
+            "revision": self.revision,
+            "dim": self.dim,
+            "token_limit": self.token_limit,
+            "pooling": self.pooling,
+            "precision": self.precision,
+        }
+
+    @classmethod
+    def from_stored(cls, fields: Mapping[str, str | int]) -> "EmbedderSpec":
+        """The spec that a store was pinned to: its fingerprint and folder."""
+        return cls(
+            name=str(fields["name"]),
+            revision=str(fields["revision"]),
+            dim=int(fields["dim"]),
+            token_limit=int(fields["token_limit"]),
+            pooling=str(fields["pooling"]),
+            precision=str(fields["precision"]),
+            folder=str(fields.get("folder", "")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """Vectors (n, dim), float32, of unit length, in the order of the texts, and what the tokenizer saw of them.
+
+    `tokens` counts what the model read, `special_tokens` (such as [CLS]) included; `unknown_tokens` those of them that
+    it has no vector for; `truncated` the texts that were longer than it reads.
+    """
+
+    vectors: Vectors
+    tokens: int
+    special_tokens: int
+    unknown_tokens: int
+    truncated: int
+
+
+class Embedder(Protocol):
+    """Turns texts into unit vectors of one model."""
+
+    @property
+    def spec(self) -> EmbedderSpec:
+        """Which model this is."""
+
+    def embed(self, texts: Sequence[str]) -> Embedded:
+        """Embeds n texts into (n, dim) float32 rows of unit length, in their order. Raises EmbeddingError."""
+
+    def embed_query(self, query: str) -> Vectors:
+        """Embeds a search query into (dim,) float32 of unit length. Raises EmbeddingError."""
+
+
+def unit_rows(vectors: Vectors, count: int, dim: int, model: str) -> Vectors:
+    """The rows, (count, dim) float32, scaled to unit length; raises EmbeddingError where they can't be stored."""
+    if vectors.shape != (count, dim):
+        raise EmbeddingError(f"model {model} returned vectors of shape {vectors.shape} for {count} texts of {dim} dims")
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    if not np.isfinite(norms).all():
+        raise EmbeddingError(f"model {model} returned NaN or infinity for {int((~np.isfinite(norms)).sum())} texts")
+    if not norms.all():
+        raise EmbeddingError(f"model {model} returned a zero vector for {int((norms == 0).sum())} texts")
+    return np.ascontiguousarray(vectors / norms, dtype=np.float32)

@@ -1,0 +1,110 @@
+"""Models that fastembed knows by name: what it says of them, where they are cached, and how they are fetched."""
+
+import os
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final
+
+import platformdirs
+from fastembed import TextEmbedding
+from fastembed.common.model_description import DenseModelDescription, ModelSource
+from loguru import logger
+
+from agentmem_cli.embedding.base import EmbedderSpec
+from agentmem_cli.errors import ModelNotFoundError
+from agentmem_cli.files import sha256_of
+
+_PROBE_TIMEOUT_S: Final = 5.0
+_TOKEN_LIMIT: Final = re.compile(r"(\d+) input tokens")
+_UNSTATED_TOKEN_LIMIT: Final = 512
+
+logger.disable("fastembed")  # it logs what we say in one line
+
+
+def descriptions() -> Iterator[DenseModelDescription]:
+    """All models that fastembed knows by name."""
+    for entry in TextEmbedding.list_supported_models():
+        if not entry["model"].startswith("agentmem/"):
+            yield _description(entry)
+
+
+def locate(name: str) -> EmbedderSpec:
+    """The spec of a model that fastembed knows, from its cache, or downloaded. Raises ModelNotFoundError in seconds."""
+    known = {description.model.lower(): description for description in descriptions()}
+    description = known.get(name.lower())
+    if description is None:
+        close = get_close_matches(name.lower(), known, n=1)
+        hint = f" (did you mean {known[close[0]].model}?)" if close else ""
+        raise ModelNotFoundError(
+            f"no model is named {name}{hint}: 'agentmem models' lists them, --model-path takes a folder"
+        )
+    folder = cached(description) or _download(description)
+    return EmbedderSpec(
+        name=description.model,
+        revision=sha256_of(folder / description.model_file, folder / "tokenizer.json"),
+        dim=description.dim or 0,
+        token_limit=token_limit(description) or _UNSTATED_TOKEN_LIMIT,
+        pooling="as published",
+        precision="as published",
+        folder=str(folder),
+    )
+
+
+def token_limit(description: DenseModelDescription) -> int | None:
+    """How many tokens the publisher says that the model reads, or None."""
+    found = _TOKEN_LIMIT.search(description.description)
+    return int(found.group(1)) if found else None
+
+
+def cached(description: DenseModelDescription) -> Path | None:
+    """The folder of a model that is in the cache already, or None. Reaches for no network."""
+    try:
+        folder = TextEmbedding.download_model(description, str(_cache_folder()), local_files_only=True)
+    except (ValueError, OSError):
+        return None
+    return folder if (folder / description.model_file).is_file() else None
+
+
+def _download(description: DenseModelDescription) -> Path:
+    _check_reachable(description)
+    try:
+        return TextEmbedding.download_model(description, str(_cache_folder()), retries=1)
+    except (ValueError, OSError) as error:
+        raise ModelNotFoundError(f"model {description.model} can't be downloaded: {error}: try again later") from error
+
+
+def _check_reachable(description: DenseModelDescription) -> None:
+    # fastembed retries for 39 s before it gives up; a hub that doesn't answer in a few won't.
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}:
+        raise _unreachable(description, "HF_HUB_OFFLINE is set")
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    request = urllib.request.Request(f"{endpoint}/api/models/{description.sources.hf}", method="HEAD")
+    try:
+        with urllib.request.urlopen(request, timeout=_PROBE_TIMEOUT_S):
+            return
+    except urllib.error.HTTPError as error:
+        if error.code >= 500:
+            raise _unreachable(description, f"the hub answers {error.code}") from error
+    except (OSError, ValueError) as error:
+        raise _unreachable(description, f"the hub can't be reached: {getattr(error, 'reason', error)}") from error
+
+
+def _unreachable(description: DenseModelDescription, why: str) -> ModelNotFoundError:
+    return ModelNotFoundError(
+        f"model {description.model} is not cached here and can't be downloaded ({why}): connect once, "
+        "give a folder with --model-path, or use --model minilm, which is installed"
+    )
+
+
+def _cache_folder() -> Path:
+    # fastembed's own default is in the system's temporary folder, which a reboot empties.
+    stated = os.environ.get("FASTEMBED_CACHE_PATH")
+    return Path(stated) if stated else Path(platformdirs.user_cache_dir("agentmem")) / "models"
+
+
+def _description(entry: dict[str, Any]) -> DenseModelDescription:
+    return DenseModelDescription(**{**entry, "sources": ModelSource(**entry["sources"])})

@@ -1,0 +1,140 @@
+"""Models that run through fastembed: found, downloaded where there is a network, and fed by length.
+
+A batch is as slow as its longest text: fastembed pads every text of a batch to it, in arrival order. Here texts are
+sorted by their number of tokens and cut into sub-batches, so that little is padding; vectors come back in input order.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from fastembed import TextEmbedding
+from fastembed.common.model_description import ModelSource, PoolingType
+from tokenizers import Tokenizer
+
+from agentmem_cli.embedding import folder
+from agentmem_cli.embedding.base import Embedded, EmbedderSpec, Vectors, unit_rows
+from agentmem_cli.errors import EmbeddingError, ModelDamagedError
+
+_SUB_BATCH_TEXTS: Final = 32
+_TOKENIZE_CHARS: Final = 1_000_000  # the tokenizer holds about 100 bytes a token: this bounds its memory
+_POOLING: Final = {"mean": PoolingType.MEAN, "cls": PoolingType.CLS, "last_token": PoolingType.LAST_TOKEN}
+_UNKNOWN_TOKENS: Final = ("[UNK]", "<unk>")
+
+
+class OnnxEmbedder:
+    """One fastembed model; an Embedder. Loads when it is made, and raises ModelDamagedError where it can't."""
+
+    def __init__(self, spec: EmbedderSpec, model_folder: Path, threads: int | None = None) -> None:
+        self._spec = spec
+        try:
+            self._model = TextEmbedding(
+                _registered_name(spec, model_folder),
+                threads=threads,
+                providers=["CPUExecutionProvider"],
+                specific_model_path=str(model_folder),
+            )
+            self._tokenizer: Tokenizer = Tokenizer.from_file(str(model_folder / "tokenizer.json"))
+        except Exception as error:  # onnxruntime and tokenizers raise bare Exceptions of their own
+            raise ModelDamagedError(f"model {spec.name} can't be loaded: {_first_line(error)}") from error
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._special_tokens = self._tokenizer.num_special_tokens_to_add(is_pair=False)
+        self._unknown_id = next(
+            (i for i in map(self._tokenizer.token_to_id, _UNKNOWN_TOKENS) if i is not None),
+            -1,
+        )
+
+    @property
+    def spec(self) -> EmbedderSpec:
+        """Which model this is."""
+        return self._spec
+
+    def embed(self, texts: Sequence[str]) -> Embedded:
+        """Embeds n texts into (n, dim) float32 rows of unit length, in their order. Raises EmbeddingError."""
+        lengths, unknown_tokens = self._token_counts(texts)
+        vectors = np.empty((len(texts), self._spec.dim), dtype=np.float32)
+        for rows in sub_batches(texts, lengths):
+            vectors[rows] = self._run([texts[row] for row in rows])
+        limit = self._spec.token_limit
+        return Embedded(
+            vectors=vectors,
+            tokens=sum(min(length, limit) for length in lengths),
+            special_tokens=self._special_tokens * len(texts),
+            unknown_tokens=unknown_tokens,
+            truncated=sum(length > limit for length in lengths),
+        )
+
+    def embed_query(self, query: str) -> Vectors:
+        """Embeds a search query into (dim,) float32 of unit length. Raises EmbeddingError."""
+        rows = np.asarray(list(self._model.query_embed([query])), dtype=np.float32)
+        vector: Vectors = unit_rows(rows, 1, self._spec.dim, self._spec.name)[0]
+        return vector
+
+    def _run(self, texts: list[str]) -> Vectors:
+        try:
+            rows = np.asarray(list(self._model.embed(texts, batch_size=len(texts))), dtype=np.float32)
+        except Exception as error:
+            raise EmbeddingError(f"model {self._spec.name} failed: {_first_line(error)}") from error
+        return unit_rows(rows, len(texts), self._spec.dim, self._spec.name)
+
+    def _token_counts(self, texts: Sequence[str]) -> tuple[list[int], int]:
+        lengths: list[int] = []
+        unknown_tokens = 0
+        for part in _by_characters(texts):
+            for encoding in self._tokenizer.encode_batch_fast(part):
+                ids = encoding.ids
+                lengths.append(len(ids))
+                unknown_tokens += ids[: self._spec.token_limit].count(self._unknown_id)
+        return lengths, unknown_tokens
+
+
+def sub_batches(texts: Sequence[str], lengths: Sequence[int]) -> Iterator[list[int]]:
+    """The indices of the texts, shortest first, cut into parts that are quick to embed together."""
+    order = sorted(range(len(texts)), key=lengths.__getitem__)
+    part: list[int] = []
+    characters = 0
+    for row in order:
+        if part and (len(part) == _SUB_BATCH_TEXTS or characters + len(texts[row]) > _TOKENIZE_CHARS):
+            yield part
+            part, characters = [], 0
+        part.append(row)
+        characters += len(texts[row])
+    if part:
+        yield part
+
+
+def _by_characters(texts: Sequence[str]) -> Iterator[list[str]]:
+    part: list[str] = []
+    characters = 0
+    for text in texts:
+        if part and characters + len(text) > _TOKENIZE_CHARS:
+            yield part
+            part, characters = [], 0
+        part.append(text)
+        characters += len(text)
+    if part:
+        yield part
+
+
+def _registered_name(spec: EmbedderSpec, model_folder: Path) -> str:
+    """The name under which fastembed knows the model, registered first where it isn't one of its own."""
+    known = {entry["model"] for entry in TextEmbedding.list_supported_models()}
+    if spec.name in known:
+        return spec.name
+    name = f"agentmem/{spec.name}"
+    if name not in known:
+        TextEmbedding.add_custom_model(
+            model=name,
+            pooling=_POOLING[spec.pooling],
+            normalization=True,
+            sources=ModelSource(url="none: its folder is given"),
+            dim=spec.dim,
+            model_file=folder.model_file(model_folder),
+        )
+    return name
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

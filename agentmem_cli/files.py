@@ -1,0 +1,33 @@
+"""What files need beside being written and read: to be durable, and to be the ones that they were."""
+
+import hashlib
+import os
+from pathlib import Path
+
+
+def fsync_file(path: Path) -> None:
+    """Forces a file's bytes to the disk."""
+    _fsync(path, os.O_RDONLY)
+
+
+def fsync_folder(path: Path) -> None:
+    """Forces a folder's names to the disk: a renamed file is not durable before."""
+    _fsync(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _fsync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256_of(*paths: Path) -> str:
+    """The sha256, in hex, of files one after the other."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as stream:
+            while chunk := stream.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()

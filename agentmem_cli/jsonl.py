@@ -1,0 +1,176 @@
+"""JSONL: one line of bytes -> a Memory, an object -> a Memory, and back to bytes."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Final, cast
+
+import orjson
+
+from agentmem_cli.errors import InvalidMemoryError
+from agentmem_cli.memory import (
+    MAX_INTEGER,
+    MIN_INTEGER,
+    Hit,
+    IngestReport,
+    JsonValue,
+    Memory,
+    Scope,
+    as_utc,
+    check_number,
+    check_string,
+    from_microseconds,
+    kind_of,
+    shown,
+)
+
+# orjson reads an integer beyond 64 bits as a float, silently: only so many digits can be one.
+_LONG_INTEGER: Final = re.compile(rb"[0-9]{19}")
+_SCOPE_NAMES: Final = ("agent_id", "user_id", "run_id", "memory_type")
+
+
+def parse_memory(line: bytes, text_field: str = "text", defaults: Scope | None = None) -> Memory:
+    """The memory on one line of JSONL. Raises InvalidMemoryError, whose message is the reason alone."""
+    return memory_from_fields(parse_object(line), text_field, defaults)
+
+
+def parse_object(line: bytes) -> dict[str, JsonValue]:
+    """The JSON object on one line. Raises InvalidMemoryError."""
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise InvalidMemoryError(_why_not_json(line, error)) from error
+    if not isinstance(value, dict):
+        raise InvalidMemoryError(f"not an object, but {kind_of(value)}")
+    if _LONG_INTEGER.search(line):
+        _check_integers(line)
+    return value
+
+
+def memory_from_fields(fields: Mapping[str, object], text_field: str = "text", defaults: Scope | None = None) -> Memory:
+    """The memory that a JSON object describes; unknown keys are kept in its metadata, and null means absent.
+
+    `created_at` may be an ISO 8601 string, a number of seconds since 1970, or a datetime; without a zone it is UTC.
+    A key of `metadata` wins over an unknown key of the same name. Raises InvalidMemoryError.
+    """
+    rest = {key: value for key, value in fields.items() if value is not None}
+    text = rest.pop(text_field, None)
+    if text is None:
+        raise InvalidMemoryError(f"no {shown(text_field)}")
+    identity = check_string("id", rest.pop("id", ""))
+    if "id" in fields and identity == "" and fields["id"] is not None:
+        raise InvalidMemoryError("id is empty")
+    scope = _scope(rest, defaults or Scope())
+    importance = check_number("importance", rest.pop("importance", None))
+    created_at = _time(rest.pop("created_at", None))
+    return Memory(
+        text=check_string(text_field, text),
+        id=identity,
+        scope=scope,
+        importance=importance,
+        created_at=created_at,
+        metadata=_metadata(rest),
+    )
+
+
+def parse_time(value: str) -> datetime:
+    """The UTC time that an ISO 8601 string names. Raises InvalidMemoryError."""
+    try:
+        # Python 3.10 doesn't know the Z that everybody writes.
+        return as_utc(datetime.fromisoformat(value[:-1] + "+00:00" if value.endswith(("Z", "z")) else value))
+    except ValueError as error:
+        raise InvalidMemoryError(f"created_at {shown(value)} is not an ISO 8601 time") from error
+
+
+def dump_hit(hit: Hit) -> dict[str, JsonValue]:
+    """A hit as the JSON object that `search --json` prints."""
+    fields: dict[str, JsonValue] = asdict(hit)
+    fields["created_at"] = hit.created_at.isoformat()
+    return fields
+
+
+def dump_report(report: IngestReport) -> dict[str, JsonValue]:
+    """A report as the JSON object that `ingest --json` prints."""
+    return {
+        "read": report.read,
+        "added": report.added,
+        "updated": report.updated,
+        "unchanged": report.unchanged,
+        "rejected": report.rejected,
+        "embedded": report.embedded,
+        "reused": report.reused,
+        "truncated": report.truncated,
+        "tokens": report.tokens,
+        "unknown_token_ratio": report.unknown_token_ratio,
+        "elapsed_s": report.elapsed_s,
+        "memories_per_s": report.memories_per_s,
+        "stages_s": dict(report.stages_s),
+    }
+
+
+def dump_metadata(metadata: Mapping[str, JsonValue]) -> str | None:
+    """Metadata as it is stored: compact JSON, or None where it is empty."""
+    return orjson.dumps(dict(metadata)).decode() if metadata else None
+
+
+def load_metadata(stored: str | None) -> dict[str, JsonValue]:
+    """The inverse of `dump_metadata`."""
+    return {} if stored is None else parse_object(stored.encode())
+
+
+def _scope(rest: dict[str, object], defaults: Scope) -> Scope:
+    given = {name: check_string(name, rest.pop(name)) for name in _SCOPE_NAMES if name in rest}
+    if not given:
+        return defaults
+    return Scope(
+        agent_id=given.get("agent_id", defaults.agent_id),
+        user_id=given.get("user_id", defaults.user_id),
+        run_id=given.get("run_id", defaults.run_id),
+        memory_type=given.get("memory_type", defaults.memory_type),
+    )
+
+
+def _metadata(rest: dict[str, object]) -> Mapping[str, JsonValue]:
+    metadata = rest.pop("metadata", {})
+    if not isinstance(metadata, Mapping):
+        raise InvalidMemoryError(f"metadata must be an object, not {kind_of(metadata)}")
+    return cast(Mapping[str, JsonValue], {**rest, **metadata} if rest else metadata)  # Memory checks the values
+
+
+def _time(value: object) -> datetime | None:
+    if value is None or isinstance(value, datetime):
+        return value
+    if isinstance(value, str):
+        return parse_time(value)
+    seconds = check_number("created_at", value)
+    try:
+        return None if seconds is None else from_microseconds(0) + timedelta(seconds=seconds)
+    except OverflowError as error:
+        raise InvalidMemoryError(f"created_at {seconds} is out of range") from error
+
+
+def _check_integers(line: bytes) -> None:
+    try:
+        json.loads(line, parse_int=_check_integer)
+    except RecursionError as error:
+        raise InvalidMemoryError("nested too deep") from error
+
+
+def _check_integer(digits: str) -> None:
+    # By length first: Python refuses to convert thousands of digits, and needn't here.
+    if len(digits) > 20 or not MIN_INTEGER <= int(digits) <= MAX_INTEGER:
+        raise InvalidMemoryError(f"the integer {digits[:24]} is beyond 64 bits: write it as a string")
+
+
+def _why_not_json(line: bytes, error: orjson.JSONDecodeError) -> str:
+    try:
+        line.decode()
+    except UnicodeDecodeError as utf8_error:
+        return f"invalid UTF-8 at byte {utf8_error.start + 1}"
+    if "depth limit" in error.msg:
+        return "nested too deep"
+    if any(word in line[error.pos : error.pos + 9] for word in (b"NaN", b"Infinity")):
+        return "not JSON: NaN and Infinity are no JSON numbers"
+    return f"not JSON: {error.msg} (column {error.colno})"

@@ -1,0 +1,135 @@
+"""Reads inputs line by line within bounded memory: a file, a gzip file, or standard input."""
+
+import gzip
+import os
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from io import BufferedReader, RawIOBase
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+from agentmem_cli.errors import InputError
+
+STDIN: Final = "-"
+MAX_LINE_BYTES: Final = 1_000_000
+MAX_EXPANSION: Final = 200  # text rarely shrinks below a twentieth; a gzip bomb's zeros do to a thousandth
+_FREE_EXPANSION_BYTES: Final = 64_000_000  # a small file may expand to this much, whatever the ratio
+_CHUNK_BYTES: Final = 1 << 18
+_BOM: Final = b"\xef\xbb\xbf"
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line that isn't blank; `number` counts from 1, and `content` is cut where `too_long` is set."""
+
+    number: int
+    content: bytes
+    too_long: bool = False
+
+
+class _CountedReader(RawIOBase):
+    """Passes reads through, and counts the bytes: a pipe can't say where it is."""
+
+    def __init__(self, stream: BufferedReader) -> None:
+        super().__init__()
+        self._stream = stream
+        self.bytes_read = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        size = self._stream.readinto1(buffer)
+        self.bytes_read += size
+        return size
+
+
+class LineSource:
+    """One open input: iterate its `lines` once; `position_bytes` of `size_bytes` says how far it is."""
+
+    def __init__(self, name: str, stream: BufferedReader, size_bytes: int | None, max_expansion: int) -> None:
+        # A path may hold bytes that aren't UTF-8; its name is shown and stored as text.
+        self.name = os.fsencode(name).decode(errors="backslashreplace")
+        self.size_bytes = size_bytes
+        self._max_expansion = max_expansion
+        self._is_gzip = stream.peek(2)[:2] == _GZIP_MAGIC
+        self._raw = _CountedReader(stream)
+        counted = BufferedReader(self._raw, _CHUNK_BYTES)
+        self._stream = gzip.GzipFile(fileobj=counted, mode="rb") if self._is_gzip else counted
+        self._expanded_bytes = 0
+
+    @property
+    def position_bytes(self) -> int:
+        """How much of the input has been read, as it is on disk: compressed bytes of a gzip file."""
+        return self._raw.bytes_read
+
+    def lines(self, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Line]:
+        """The lines that aren't blank, without BOM, CR and LF; a line over the limit is cut, never held whole.
+
+        Raises InputError where the input can't be read on, or expands to too much.
+        """
+        # Two bytes over the limit are enough to know that a line is too long, even if one of them is its CR.
+        held_bytes, number, held = max_line_bytes + 2, 1, b""
+        for chunk in self._chunks():
+            *ended, rest = chunk.split(b"\n")
+            for piece in ended:
+                line = _line(number, held + piece[:held_bytes], max_line_bytes)
+                if line is not None:
+                    yield line
+                number, held = number + 1, b""
+            held = (held + rest[:held_bytes])[:held_bytes]
+        line = _line(number, held, max_line_bytes)
+        if line is not None:
+            yield line
+
+    def _chunks(self) -> Iterator[bytes]:
+        try:
+            while chunk := self._stream.read1(_CHUNK_BYTES):
+                self._expanded_bytes += len(chunk)
+                if self._is_gzip:
+                    self._check_expansion()
+                yield chunk
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise InputError(f"{self.name}: damaged or cut-off gzip file ({error}): compress it again") from error
+        except OSError as error:
+            raise InputError(f"{self.name}: can't be read: {error.strerror or error}") from error
+
+    def _check_expansion(self) -> None:
+        allowed_bytes = max(_FREE_EXPANSION_BYTES, self._max_expansion * self._raw.bytes_read)
+        if self._expanded_bytes > allowed_bytes:
+            raise InputError(
+                f"{self.name}: this gzip file expands to more than {self._max_expansion} times its size: "
+                "if you trust it, decompress it first or raise --max-expansion"
+            )
+
+
+@contextmanager
+def open_source(path: str, max_expansion: int = MAX_EXPANSION) -> Iterator[LineSource]:
+    """Opens a path, or standard input for `-`; gzip is known by its first bytes. Raises InputError."""
+    if path == STDIN:
+        yield LineSource("<stdin>", cast(BufferedReader, sys.stdin.buffer), None, max_expansion)
+        return
+    with ExitStack() as stack:
+        try:
+            stream = stack.enter_context(Path(path).open("rb"))
+            size_bytes = Path(path).stat().st_size if stream.seekable() else None
+            source = LineSource(path, stream, size_bytes, max_expansion)
+        except OSError as error:
+            raise InputError(f"{path}: can't be read: {error.strerror or error}: check the path") from error
+        yield source
+
+
+def _line(number: int, raw: bytes, max_line_bytes: int) -> Line | None:
+    content = raw.removesuffix(b"\r")
+    if number == 1:
+        content = content.removeprefix(_BOM)
+    if len(content) > max_line_bytes:
+        return Line(number, content[:max_line_bytes], too_long=True)
+    return Line(number, content) if content.strip() else None

@@ -1,0 +1,299 @@
+"""What the rest of the project passes around: a memory, a hit, an event, a report. Standard library only."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Final, TypeAlias
+
+from agentmem_cli.errors import InvalidMemoryError
+
+JsonScalar: TypeAlias = str | int | float | bool | None
+JsonValue: TypeAlias = JsonScalar | list["JsonValue"] | dict[str, "JsonValue"]
+
+MEMORY_TYPES: Final = (
+    "episodic",
+    "semantic",
+    "procedural",
+    "working",
+    "core",
+    "resource",
+    "knowledge",
+    "contextual",
+)
+MAX_METADATA_DEPTH: Final = 64
+UNKNOWN_WARNING_RATIO: Final = 0.2  # a model that knows less of a text than this can't be said to read it
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+MIN_INTEGER: Final = -(2**63)  # the integers that JSON libraries agree on
+MAX_INTEGER: Final = 2**64 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose memory it is: any of agent, user and run, and of what type; None is 'not said'."""
+
+    agent_id: str | None = None
+    user_id: str | None = None
+    run_id: str | None = None
+    memory_type: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("agent_id", "user_id", "run_id"):
+            _check_name(name, getattr(self, name))
+        if self.memory_type is not None and self.memory_type not in MEMORY_TYPES:
+            raise InvalidMemoryError(
+                f"memory_type {shown(self.memory_type)} is unknown: it is one of {', '.join(MEMORY_TYPES)}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """One memory, checked when it is made.
+
+    An `id` left empty derives from everything else, so that the same memory has the same id every time.
+    `created_at` is an aware UTC time, or None where the store shall say when it came in.
+    Raises InvalidMemoryError, whose message is the reason alone.
+    """
+
+    text: str
+    id: str = ""
+    scope: Scope = field(default_factory=Scope)
+    importance: float | None = None
+    created_at: datetime | None = None
+    metadata: Mapping[str, JsonValue] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_text(self.text)
+        importance = check_number("importance", self.importance)
+        object.__setattr__(self, "importance", None if importance is None else float(importance))
+        if self.created_at is not None:
+            object.__setattr__(self, "created_at", as_utc(self.created_at))
+        check_metadata(self.metadata)
+        if not self.id:
+            object.__setattr__(self, "id", self.content_digest().hex())
+        _check_name("id", self.id)
+
+    def content_digest(self) -> bytes:
+        """16 bytes that are equal for memories of equal content and scope, whatever their id (BLAKE2b)."""
+        scope = self.scope
+        content = (
+            self.text,
+            scope.agent_id,
+            scope.user_id,
+            scope.run_id,
+            scope.memory_type,
+            self.importance,
+            None if self.created_at is None else to_microseconds(self.created_at),
+            self.metadata or None,
+        )
+        return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A memory that a search found; `score` is the cosine to the query in [-1, 1], higher is closer."""
+
+    id: str
+    score: float
+    text: str
+    agent_id: str | None
+    user_id: str | None
+    run_id: str | None
+    memory_type: str | None
+    importance: float | None
+    created_at: datetime
+    metadata: Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEvent:
+    """What happened to a memory: `add`, `update` or `delete`, with the text before and after it."""
+
+    id: str
+    event: str
+    previous_text: str | None
+    text: str | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SearchFilter:
+    """Which memories a search may return: equal in every scope that is said and every metadata key of `where`."""
+
+    scope: Scope = field(default_factory=Scope)
+    where: Mapping[str, JsonScalar] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.where) or self.scope != Scope()
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """An input line that was not taken, and why; `raw` is its beginning where the line was too long to keep."""
+
+    file: str
+    line: int
+    reason: str
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far an input has been taken in: all lines up to `line`, and whether that was its end."""
+
+    file: str
+    line: int
+    complete: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """What became of the memories of one call, `ids` in the order they were given."""
+
+    ids: list[str]
+    added: int
+    updated: int
+    unchanged: int
+
+
+@dataclass(slots=True)
+class IngestReport:
+    """What an ingest did. `embedded` counts texts that the model saw; `reused` memories whose vector was there."""
+
+    read: int = 0
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    rejected: int = 0
+    embedded: int = 0
+    reused: int = 0
+    truncated: int = 0
+    tokens: int = 0
+    special_tokens: int = 0
+    unknown_tokens: int = 0
+    elapsed_s: float = 0.0
+    stages_s: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def stored(self) -> int:
+        """How many memories the store is known to hold because of this ingest."""
+        return self.added + self.updated + self.unchanged
+
+    @property
+    def unknown_token_ratio(self) -> float:
+        """The share of the embedded texts' own tokens that the model has no vector for."""
+        own_tokens = self.tokens - self.special_tokens
+        return self.unknown_tokens / own_tokens if own_tokens else 0.0
+
+    @property
+    def memories_per_s(self) -> float:
+        """Memories stored a second of the whole run, model loading and indexing included."""
+        return self.stored / self.elapsed_s if self.elapsed_s else 0.0
+
+
+def check_metadata(metadata: Mapping[str, JsonValue]) -> None:
+    """Raises InvalidMemoryError unless this is a JSON object that survives a round trip."""
+    if not isinstance(metadata, Mapping):
+        raise InvalidMemoryError(f"metadata must be an object, not {kind_of(metadata)}")
+    open_values: list[tuple[object, int]] = [(metadata, 1)]
+    while open_values:
+        value, depth = open_values.pop()
+        if isinstance(value, (Mapping, list)):
+            if depth > MAX_METADATA_DEPTH:
+                raise InvalidMemoryError(f"metadata is nested deeper than {MAX_METADATA_DEPTH}")
+            open_values.extend((inner, depth + 1) for inner in _inner_values(value))
+        else:
+            _check_scalar(value)
+
+
+def _check_scalar(value: object) -> None:
+    if isinstance(value, str):
+        _check_encodable("metadata", value)
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise InvalidMemoryError(f"metadata has {value}, which JSON can't hold")
+    elif isinstance(value, int):
+        if not MIN_INTEGER <= value <= MAX_INTEGER:
+            raise InvalidMemoryError("metadata has an integer beyond 64 bits: write it as a string")
+    elif value is not None:
+        raise InvalidMemoryError(f"metadata has a {type(value).__name__}, which JSON can't hold")
+
+
+def _inner_values(value: Mapping[str, object] | list[object]) -> Iterable[object]:
+    if isinstance(value, list):
+        return value
+    for key in value:
+        _check_encodable("a metadata key", check_string("a metadata key", key))
+    return value.values()
+
+
+def to_microseconds(time: datetime) -> int:
+    """Microseconds since 1970, UTC, exactly (a float of seconds would lose some)."""
+    return (time - _EPOCH) // timedelta(microseconds=1)
+
+
+def from_microseconds(time_us: int) -> datetime:
+    """The aware UTC time of so many microseconds since 1970."""
+    return _EPOCH + timedelta(microseconds=time_us)
+
+
+def as_utc(time: datetime) -> datetime:
+    """The same instant in UTC; a time without a zone is taken as UTC."""
+    if not isinstance(time, datetime):
+        raise InvalidMemoryError(f"created_at must be a time, not {kind_of(time)}")
+    try:
+        return time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)
+    except (OverflowError, ValueError) as error:
+        raise InvalidMemoryError(f"created_at {time} is out of range") from error
+
+
+def check_string(name: str, value: object) -> str:
+    """The value, if it is a string; raises InvalidMemoryError otherwise."""
+    if not isinstance(value, str):
+        raise InvalidMemoryError(f"{name} must be a string, not {kind_of(value)}")
+    return value
+
+
+def check_number(name: str, value: object) -> float | None:
+    """The value, if it is a finite number or None; raises InvalidMemoryError otherwise."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InvalidMemoryError(f"{name} must be a number, not {kind_of(value)}")
+    if not (math.isfinite(value) and abs(value) <= MAX_INTEGER):
+        raise InvalidMemoryError(f"{name} must be a finite number")
+    return value
+
+
+def _check_text(text: str) -> None:
+    if not check_string("text", text).strip():
+        raise InvalidMemoryError("text is empty")
+    _check_encodable("text", text)
+
+
+def _check_name(name: str, value: str | None) -> None:
+    if value is None:
+        return
+    if not check_string(name, value):
+        raise InvalidMemoryError(f"{name} is empty")
+    _check_encodable(name, value)
+
+
+def _check_encodable(name: str, value: str) -> None:
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidMemoryError(f"{name} has half of a surrogate pair, which UTF-8 can't hold") from error
+
+
+def shown(value: str) -> str:
+    """A value for a message: quoted, and cut where it is long."""
+    return json.dumps(value if len(value) <= 40 else value[:40] + "…", ensure_ascii=False)
+
+
+def kind_of(value: object) -> str:
+    """What JSON calls a value of this type."""
+    kinds = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
+    return kinds.get(type(value), f"a {type(value).__name__}")

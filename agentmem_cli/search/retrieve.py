@@ -1,0 +1,26 @@
+"""A query's text -> the memories nearest to it."""
+
+from agentmem_cli.embedding.base import Embedder
+from agentmem_cli.memory import Hit, Memory, SearchFilter, from_microseconds
+from agentmem_cli.store.embedded import EmbeddedStore
+
+
+def nearest_hits(store: EmbeddedStore, embedder: Embedder, query: str, k: int, wanted: SearchFilter) -> list[Hit]:
+    """The k matching memories whose vectors are nearest to the query's, best first; fewer where fewer match."""
+    return [_hit(memory, score) for memory, score in store.nearest(embedder.embed_query(query), k, wanted)]
+
+
+def _hit(memory: Memory, score: float) -> Hit:
+    scope = memory.scope
+    return Hit(
+        id=memory.id,
+        score=score,
+        text=memory.text,
+        agent_id=scope.agent_id,
+        user_id=scope.user_id,
+        run_id=scope.run_id,
+        memory_type=scope.memory_type,
+        importance=memory.importance,
+        created_at=memory.created_at or from_microseconds(0),
+        metadata=memory.metadata,
+    )

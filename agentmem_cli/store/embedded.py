@@ -1,0 +1,267 @@
+"""EmbeddedStore = database + graph: how a batch becomes durable, how it is found, how the graph is kept.
+
+Commit: a batch is planned against what is stored, its new texts are embedded by the caller, and one transaction
+writes memories, vectors, history and the input's position. When `commit` has returned, the batch is durable.
+
+Graph: derived from committed vectors, published as a whole, and disposable. A search scans exactly the vectors that
+the graph doesn't have, and all of them where there is no graph that can be trusted.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentmem_cli.errors import StoreMismatchError, StoreNotFoundError, StoreWriteError
+from agentmem_cli.memory import HistoryEvent, Memory, Position, SearchFilter
+from agentmem_cli.store.database import Database
+from agentmem_cli.store.index import Graph, Labels, Scores, best_of, exact_nearest, remove_all_but
+from agentmem_cli.store.lock import WriterLock
+from agentmem_cli.store.plan import BatchPlan, Planner
+from agentmem_cli.store.rows import GraphRow, StoredMemory, text_hash
+
+GRAPH_MIN_TAIL: Final = 1000  # so many vectors are scanned in the time that loading a graph takes
+GRAPH_GROWTH: Final = 0.1  # a larger graph is published again when it lacks this share of the vectors
+_DEAD_SHARE: Final = 0.2  # a graph with more vectors of removed texts than this is built anew
+_EXACT_MATCHES: Final = 20_000  # so many matching vectors are scanned in about 20 ms
+
+
+class EmbeddedStore:
+    """A store in a folder. Reads need no lock; the first write takes the writer's, and `close` gives it back."""
+
+    def __init__(self, folder: Path, beneath: "EmbeddedStore | None" = None) -> None:
+        """Opens the store if it is there; it is made by `open_for_writing`. Raises StoreDamagedError.
+
+        With a store `beneath`, plans are made against both: what a dry run writes goes into the upper one.
+        """
+        self.folder = folder
+        self._beneath = beneath
+        self._path = folder / "memories.db"
+        self._lock = WriterLock(folder / "LOCK")
+        self._writer: Database | None = None
+        self._reader: Database | None = None
+        self._graph: Graph | None = None
+        self._graph_generation = 0
+        if self._path.exists():
+            self._reader = Database(self._path, writable=False)
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a store on disk."""
+        return self._open_reader() is not None
+
+    @property
+    def writing(self) -> bool:
+        """Whether this object holds the writer's lock."""
+        return self._writer is not None
+
+    def close(self) -> None:
+        """Closes the database and gives the writer's lock back."""
+        for database in (self._reader, self._writer):
+            if database is not None:
+                database.close()
+        self._reader = self._writer = self._graph = None
+        self._lock.release()
+
+    def embedder(self) -> dict[str, str | int] | None:
+        """The embedder that the store is pinned to, or None where there is no store yet."""
+        reader = self._open_reader()
+        return None if reader is None else reader.embedder()
+
+    def open_for_writing(self, embedder: Mapping[str, str | int]) -> None:
+        """Takes the writer's lock, and makes the store where there is none.
+
+        Raises StoreBusyError, StoreMismatchError where the store is pinned to another embedder, StoreWriteError.
+        """
+        if self._writer is not None:
+            return
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreWriteError(f"store {self.folder} can't be made: {error.strerror}") from error
+        self._lock.acquire()
+        try:
+            if not self._path.exists():
+                Database.create(self._path, embedder)
+            writer = Database(self._path, writable=True)
+        except BaseException:
+            self._lock.release()
+            raise
+        self._writer = writer
+        pinned = writer.embedder()
+        if any(pinned.get(key) != value for key, value in embedder.items() if key != "folder"):
+            self.close()
+            raise StoreMismatchError(
+                f"store {self.folder} holds vectors of {pinned['name']}, not of {embedder['name']}: leave out --model, "
+                "or use another --store"
+            )
+
+    # Writing
+
+    def plan(self, memories: Iterable[Memory]) -> BatchPlan:
+        """What these memories, taken in order, would change; reads only."""
+        memories = list(memories)
+        planner = Planner(self._find({memory.id for memory in memories}))
+        for memory in memories:
+            planner.take(memory)
+        reader = self._open_reader()
+        next_id = 1 if reader is None else reader.next_vector_id()
+        return planner.plan(self._find_vectors(planner.text_hashes()), next_id)
+
+    def commit(self, plan: BatchPlan, vectors: NDArray[np.float32], position: Position | None = None) -> None:
+        """Makes a plan durable, whole or not at all: `vectors` (n, dim) float32 are those of `plan.new_texts`.
+
+        The plan must be the latest of this store. Raises StoreWriteError; the store is then as it was before.
+        """
+        writer = self._open_writer()
+        rows = (
+            (plan.first_vector_id + i, text_hash(text), vector.tobytes())
+            for i, (text, vector) in enumerate(zip(plan.new_texts, vectors, strict=True))
+        )
+        with writer.transaction():
+            writer.insert_vectors(rows)
+            writer.write_memories(plan.memories)
+            writer.write_history(plan.history)
+            writer.drop_unused_vectors(plan.replaced_vector_ids)
+            if position is not None:
+                writer.write_position(position)
+
+    def position(self, file: str) -> Position | None:
+        """How far this input has been taken in, if it ever was."""
+        reader = self._open_reader()
+        return None if reader is None else reader.position(file)
+
+    def refresh_graph(self, min_tail: int = GRAPH_MIN_TAIL) -> bool:
+        """Publishes a graph of all vectors if the published one lacks enough of them; says whether it did."""
+        writer = self._open_writer()
+        published = writer.graph()
+        newest = writer.next_vector_id() - 1
+        lacking = newest - (published.last_vector_id if published else 0)
+        if lacking < min_tail and (published is None or self._looks_whole(published)):
+            return False  # asked after every add: counting comes after what can be told without
+        graph = self._current_graph(writer)
+        if graph is not None and len(graph) - writer.count_vectors(up_to=graph.last_label) > _DEAD_SHARE * len(graph):
+            graph = None
+        built = 0 if graph is None else len(graph)
+        tail = writer.count_vectors() - (0 if graph is None else writer.count_vectors(up_to=graph.last_label))
+        if tail < max(min_tail, GRAPH_GROWTH * built):
+            return False
+        if graph is None:
+            graph = Graph(int(writer.embedder()["dim"]), tail)
+        for labels, raw in writer.vectors(after=graph.last_label):
+            graph.add(labels, np.frombuffer(raw, dtype=np.float32).reshape(len(labels), -1))
+        try:
+            row = graph.publish(self.folder / "index", writer.next_generation())
+            writer.publish_graph(row)
+            remove_all_but(self.folder / "index", row.file)
+        except OSError as error:
+            self._graph, self._graph_generation = None, 0
+            raise StoreWriteError(
+                f"the graph in {self.folder}/index can't be written ({error}); the memories are safe, searches slower"
+            ) from error
+        self._graph, self._graph_generation = graph, row.generation
+        return True
+
+    # Reading
+
+    def count(self, wanted: SearchFilter | None = None) -> int:
+        """How many memories there are, or match."""
+        reader = self._open_reader()
+        return 0 if reader is None else reader.count(wanted)
+
+    def any(self, wanted: SearchFilter) -> bool:
+        """Whether any memory matches."""
+        reader = self._open_reader()
+        return reader is not None and reader.any(wanted)
+
+    def get(self, identity: str) -> Memory | None:
+        """The memory of this id, or None."""
+        reader = self._open_reader()
+        return None if reader is None else reader.get(identity)
+
+    def history(self, identity: str) -> list[HistoryEvent]:
+        """What happened to the memory of this id, oldest first; empty where there never was one."""
+        reader = self._open_reader()
+        return [] if reader is None else reader.history(identity)
+
+    def nearest(self, query: NDArray[np.float32], k: int, wanted: SearchFilter) -> list[tuple[Memory, float]]:
+        """The k matching memories nearest to a query (dim,) of unit length, with their cosines, best first.
+
+        The filter applies before the k are taken. Memories of equal score come in the order of their arrival.
+        """
+        reader = self._open_reader()
+        if reader is None:
+            return []
+        graph = self._current_graph(reader)
+        taken = k
+        while True:
+            labels, scores = self._nearest_vectors(reader, graph, query, taken, wanted)
+            score_of = dict(zip(labels.tolist(), scores.tolist(), strict=True))
+            found = reader.memories_of(list(score_of), wanted)
+            # A graph may still hold vectors of texts that are gone: then more must be asked of it.
+            if len(found) >= k or len(labels) < taken:
+                break
+            taken *= 4
+        ranked = sorted(((memory, score_of[vector_id]) for vector_id, memory in found), key=lambda pair: -pair[1])
+        return ranked[:k]
+
+    def _find(self, ids: Iterable[str]) -> dict[str, StoredMemory]:
+        reader = self._open_reader()
+        found = {} if self._beneath is None else self._beneath._find(ids)
+        return found if reader is None else {**found, **reader.find(ids)}
+
+    def _find_vectors(self, text_hashes: Iterable[bytes]) -> dict[bytes, int]:
+        reader = self._open_reader()
+        found = {} if self._beneath is None else self._beneath._find_vectors(text_hashes)
+        return found if reader is None else {**found, **reader.find_vectors(text_hashes)}
+
+    def _nearest_vectors(
+        self, reader: Database, graph: Graph | None, query: NDArray[np.float32], k: int, wanted: SearchFilter
+    ) -> tuple[Labels, Scores]:
+        matching = reader.vector_ids_matching(wanted) if wanted and graph is not None else None
+        if graph is None or (matching is not None and len(matching) <= _EXACT_MATCHES):
+            return exact_nearest(query, reader.vectors(wanted), k)
+        allowed = None if matching is None else _mask(matching, graph.last_label)
+        tail = reader.vectors(wanted, after=graph.last_label)
+        from_graph = graph.search(query, k, allowed)
+        if from_graph is None:
+            return exact_nearest(query, reader.vectors(wanted), k)
+        from_tail = exact_nearest(query, tail, k)
+        labels = np.concatenate([from_graph[0], from_tail[0]])
+        return best_of(labels, np.concatenate([from_graph[1], from_tail[1]]), k)
+
+    def _current_graph(self, database: Database) -> Graph | None:
+        row = database.graph()
+        if row is None:
+            return None
+        if row.generation != self._graph_generation:
+            self._graph = Graph.load(self.folder / "index", row, int(database.embedder()["dim"]))
+            self._graph_generation = row.generation
+        return self._graph
+
+    def _looks_whole(self, row: GraphRow) -> bool:
+        if row.generation == self._graph_generation and self._graph is None:
+            return False  # it was read, and was not what had been published
+        try:
+            return (self.folder / "index" / row.file).stat().st_size == row.size_bytes
+        except OSError:
+            return False
+
+    def _open_reader(self) -> Database | None:
+        if self._reader is None and self._path.exists():
+            self._reader = Database(self._path, writable=False)
+        return self._reader
+
+    def _open_writer(self) -> Database:
+        if self._writer is None:
+            raise StoreNotFoundError(f"store {self.folder} is not open for writing")
+        return self._writer
+
+
+def _mask(labels: Sequence[int], last: int) -> NDArray[np.bool_]:
+    mask = np.zeros(last + 1, dtype=np.bool_)
+    wanted = np.asarray(labels, dtype=np.int64)
+    mask[wanted[wanted <= last]] = True
+    return mask

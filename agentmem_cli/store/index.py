@@ -1,0 +1,135 @@
+"""The nearest vectors: by an hnswlib graph that is published atomically, and by exact scan. Only here is hnswlib."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+import hnswlib
+import numpy as np
+from numpy.typing import NDArray
+
+from agentmem_cli.files import fsync_file, fsync_folder, sha256_of
+from agentmem_cli.store.rows import GraphRow
+
+M: Final = 16
+EF_CONSTRUCTION: Final = 200
+EF_SEARCH: Final = 128
+_GROWTH: Final = 1.5
+
+Labels = NDArray[np.int64]
+Scores = NDArray[np.float32]
+
+
+class Graph:
+    """An HNSW graph of unit vectors by label, compared by cosine (Malkov and Yashunin, arXiv:1603.09320).
+
+    Not safe to search while it grows: the caller keeps the two apart.
+    """
+
+    def __init__(self, dim: int, capacity: int) -> None:
+        self._dim = dim
+        self._index = hnswlib.Index("ip", dim)
+        self._index.init_index(max(capacity, 1), ef_construction=EF_CONSTRUCTION, M=M)
+        self.last_label = 0
+
+    @classmethod
+    def load(cls, folder: Path, row: GraphRow, dim: int) -> "Graph | None":
+        """The published graph, or None where its file is missing or is not, byte for byte, what was published."""
+        path = folder / row.file
+        try:
+            if path.stat().st_size != row.size_bytes or sha256_of(path) != row.sha256:
+                return None
+        except OSError:
+            return None
+        graph = cls.__new__(cls)
+        graph._dim = dim
+        graph._index = hnswlib.Index("ip", dim)
+        try:
+            graph._index.load_index(str(path))
+        except RuntimeError:
+            return None
+        graph.last_label = row.last_vector_id
+        return graph
+
+    def __len__(self) -> int:
+        return int(self._index.get_current_count())
+
+    def add(self, labels: Sequence[int], vectors: NDArray[np.float32]) -> None:
+        """Adds vectors (n, dim) under labels above all that are there, ascending."""
+        needed = len(self) + len(labels)
+        if needed > self._index.get_max_elements():
+            self._index.resize_index(max(needed, int(_GROWTH * len(self))))
+        self._index.add_items(vectors, labels)
+        self.last_label = max(self.last_label, labels[-1])
+
+    def search(
+        self, query: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None = None
+    ) -> tuple[Labels, Scores] | None:
+        """The k labels nearest to a query (dim,), and their cosines, best first; None where fewer can be reached.
+
+        `allowed[label]` says which labels may be returned.
+        """
+        k = min(k, len(self))
+        self._index.set_ef(max(EF_SEARCH, 2 * k))
+        keep = None if allowed is None else allowed.__getitem__
+        try:
+            labels, distances = self._index.knn_query(query, k=k, num_threads=1, filter=keep)
+        except RuntimeError:
+            return None
+        return labels[0].astype(np.int64), 1 - distances[0]
+
+    def publish(self, folder: Path, generation: int) -> GraphRow:
+        """Writes the graph so that it is there whole and durable, or not at all, and returns what proves it.
+
+        Raises OSError: hnswlib itself reports success on a full disk, so the size is checked against what it means
+        to write.
+        """
+        folder.mkdir(mode=0o700, exist_ok=True)
+        temporary = folder / f"{generation}.tmp"
+        try:
+            self._index.save_index(str(temporary))
+        except RuntimeError as error:
+            raise OSError(f"hnswlib can't write {temporary}: {error}") from error
+        temporary.chmod(0o600)
+        size_bytes = temporary.stat().st_size
+        if size_bytes != self._index.index_file_size():
+            raise OSError(f"{temporary} was written in part only: is the disk full?")
+        fsync_file(temporary)
+        row = GraphRow(
+            generation=generation,
+            file=f"{generation}.hnsw",
+            size_bytes=size_bytes,
+            sha256=sha256_of(temporary),
+            vectors=len(self),
+            last_vector_id=self.last_label,
+        )
+        temporary.replace(folder / row.file)
+        fsync_folder(folder)
+        return row
+
+
+def remove_all_but(folder: Path, file: str) -> None:
+    """Removes what earlier publications left in the folder."""
+    for path in folder.iterdir():
+        if path.name != file:
+            path.unlink(missing_ok=True)
+
+
+def exact_nearest(
+    query: NDArray[np.float32], chunks: Iterable[tuple[list[int], bytes]], k: int
+) -> tuple[Labels, Scores]:
+    """The k labels nearest to a query (dim,) of all in the chunks, and their cosines, best first, by scanning them."""
+    best_labels = np.empty(0, dtype=np.int64)
+    best_scores = np.empty(0, dtype=np.float32)
+    for labels, raw in chunks:
+        vectors = np.frombuffer(raw, dtype=np.float32).reshape(len(labels), -1)
+        best_labels = np.concatenate([best_labels, np.asarray(labels, dtype=np.int64)])
+        best_scores = np.concatenate([best_scores, vectors @ query])
+        best_labels, best_scores = best_of(best_labels, best_scores, k)
+    return best_labels, best_scores
+
+
+def best_of(labels: Labels, scores: Scores, k: int) -> tuple[Labels, Scores]:
+    """The k best of these, best first; of equals the lowest label first."""
+    order = np.lexsort((labels, -scores))[:k]
+    return labels[order], scores[order]

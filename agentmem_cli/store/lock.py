@@ -1,0 +1,54 @@
+"""The one writer of a store: a lock that dies with its holder, and says who that is."""
+
+import fcntl
+import os
+from pathlib import Path
+
+from agentmem_cli.errors import StoreBusyError, StoreWriteError
+
+
+class WriterLock:
+    """An exclusive `flock` on a file that holds the pid of its holder. The kernel drops it when the process ends.
+
+    Written by hand rather than with a lock library: those empty the file when a second process tries the lock, and
+    then nobody can be told who holds it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether this object holds the lock."""
+        return self._descriptor is not None
+
+    def acquire(self) -> None:
+        """Takes the lock at once, or raises StoreBusyError that names the holder."""
+        if self.held:
+            return
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreWriteError(f"store {self._path.parent} can't be written: {error.strerror}") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+            os.close(descriptor)
+            raise StoreBusyError(
+                f"store {self._path.parent} is being written by process {holder}: wait for it to end, and try again"
+            ) from error
+        except OSError as error:
+            os.close(descriptor)
+            raise StoreWriteError(f"store {self._path.parent} can't be locked: {error.strerror}") from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Gives the lock up, if it is held."""
+        if self._descriptor is not None:
+            os.ftruncate(self._descriptor, 0)
+            os.close(self._descriptor)
+            self._descriptor = None

@@ -1,0 +1,91 @@
+"""What a batch would change: memories taken in order, against what is stored."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from agentmem_cli.memory import Memory, to_microseconds
+from agentmem_cli.store.rows import HistoryRow, MemoryRow, StoredMemory, text_hash
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPlan:
+    """What a batch would write, and `new_texts`: the distinct texts that need a vector, in order.
+
+    The vector of `new_texts[i]` gets the id `first_vector_id + i`.
+    """
+
+    memories: list[MemoryRow]
+    history: list[HistoryRow]
+    new_texts: list[str]
+    first_vector_id: int
+    replaced_vector_ids: list[int]
+    added: int
+    updated: int
+    unchanged: int
+
+    @property
+    def reused(self) -> int:
+        """How many of the added and updated memories need no embedding of their own."""
+        return self.added + self.updated - len(self.new_texts)
+
+
+class Planner:
+    """Takes the memories of one batch in order; a later one of the same id replaces an earlier."""
+
+    def __init__(self, stored: Mapping[str, StoredMemory]) -> None:
+        self._stored = stored
+        self._latest = dict(stored)
+        self._changed: dict[str, Memory] = {}
+        self._history: list[HistoryRow] = []
+        self._unchanged = 0
+        self._now_us = time.time_ns() // 1000
+
+    def take(self, memory: Memory) -> None:
+        """Notes what this memory changes, after all that were taken before."""
+        content = memory.content_digest()
+        before = self._latest.get(memory.id)
+        if before is not None and before.content == content:
+            self._unchanged += 1
+            return
+        if memory.created_at is not None:
+            created_at_us = to_microseconds(memory.created_at)
+        else:
+            created_at_us = self._now_us if before is None else before.created_at_us
+        event, previous_text = ("add", None) if before is None else ("update", before.text)
+        self._history.append(HistoryRow(memory.id, event, previous_text, self._now_us))
+        self._latest[memory.id] = StoredMemory(content, memory.text, 0, created_at_us)
+        self._changed[memory.id] = memory
+
+    def text_hashes(self) -> dict[bytes, str]:
+        """The distinct texts that the changed memories end up with, in order, by hash."""
+        return {text_hash(memory.text): memory.text for memory in self._changed.values()}
+
+    def plan(self, known_vectors: Mapping[bytes, int], first_vector_id: int) -> BatchPlan:
+        """The plan, given the vectors that the store has of `text_hashes` and the id of its next."""
+        vector_ids = dict(known_vectors)
+        new_texts: list[str] = []
+        for digest, text in self.text_hashes().items():
+            if digest not in vector_ids:
+                vector_ids[digest] = first_vector_id + len(new_texts)
+                new_texts.append(text)
+        rows = [
+            MemoryRow(
+                memory=memory,
+                vector_id=vector_ids[text_hash(memory.text)],
+                created_at_us=self._latest[identity].created_at_us,
+                content=self._latest[identity].content,
+            )
+            for identity, memory in self._changed.items()
+        ]
+        added = sum(row.event == "add" for row in self._history)
+        return BatchPlan(
+            memories=rows,
+            history=self._history,
+            new_texts=new_texts,
+            first_vector_id=first_vector_id,
+            replaced_vector_ids=[self._stored[i].vector_id for i in self._changed if i in self._stored],
+            added=added,
+            updated=len(self._history) - added,
+            unchanged=self._unchanged,
+        )

@@ -1,0 +1,53 @@
+"""Rows that pass between the database and the store."""
+
+import hashlib
+from dataclasses import dataclass
+
+from agentmem_cli.memory import Memory
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMemory:
+    """What the store needs to know of a memory to tell whether another is the same."""
+
+    content: bytes
+    text: str
+    vector_id: int
+    created_at_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRow:
+    """A memory to write; `content` is its digest without the id."""
+
+    memory: Memory
+    vector_id: int
+    created_at_us: int
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRow:
+    """An event to write: `add` or `update`, and the text that was there before."""
+
+    id: str
+    event: str
+    previous_text: str | None
+    at_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class GraphRow:
+    """A published graph: its file in `index/`, and what proves that the file is it."""
+
+    generation: int
+    file: str
+    size_bytes: int
+    sha256: str
+    vectors: int
+    last_vector_id: int
+
+
+def text_hash(text: str) -> bytes:
+    """16 bytes that stand for a text (BLAKE2b)."""
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()

@@ -1,0 +1,60 @@
+"""The tables of `memories.db`, and how such a file is recognised."""
+
+from typing import Final
+
+APPLICATION_ID: Final = 0x41474D45  # "AGME"
+SCHEMA_VERSION: Final = 1
+# Vectors of 256 to 1024 dims waste up to a quarter of SQLite's default page of 4 KB, and a twentieth of this one.
+PAGE_BYTES: Final = 8192
+
+SCHEMA: Final = """
+CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+-- One vector a distinct text. Its id is its label in the graph, and is never given again.
+CREATE TABLE vectors(
+    vector_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    text_hash BLOB NOT NULL UNIQUE,
+    vector BLOB NOT NULL
+);
+
+CREATE TABLE memories(
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    vector_id INTEGER NOT NULL REFERENCES vectors(vector_id),
+    text TEXT NOT NULL,
+    agent_id TEXT,
+    user_id TEXT,
+    run_id TEXT,
+    memory_type TEXT,
+    importance REAL,
+    created_at_us INTEGER NOT NULL,
+    metadata TEXT,
+    content BLOB NOT NULL
+);
+CREATE INDEX memories_vector ON memories(vector_id);
+CREATE INDEX memories_user ON memories(user_id) WHERE user_id IS NOT NULL;
+CREATE INDEX memories_agent ON memories(agent_id) WHERE agent_id IS NOT NULL;
+CREATE INDEX memories_run ON memories(run_id) WHERE run_id IS NOT NULL;
+
+-- An event keeps the text before it; the text after it is the next event's, or the memory's own.
+CREATE TABLE history(
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL,
+    event TEXT NOT NULL,
+    previous_text TEXT,
+    at_us INTEGER NOT NULL
+);
+CREATE INDEX history_id ON history(id);
+
+CREATE TABLE sources(file TEXT PRIMARY KEY, line INTEGER NOT NULL, complete INTEGER NOT NULL) WITHOUT ROWID;
+
+-- The published graph: a file that has another size or digest is not it.
+CREATE TABLE graph(
+    generation INTEGER PRIMARY KEY AUTOINCREMENT,
+    file TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    sha256 TEXT NOT NULL,
+    vectors INTEGER NOT NULL,
+    last_vector_id INTEGER NOT NULL
+);
+"""

@@ -1,0 +1,47 @@
+"""SQLite's errors in our words, and the look at a file before SQLite touches it."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from agentmem_cli.errors import StoreBusyError, StoreDamagedError, StoreError, StoreWriteError
+
+_MAGIC: Final = b"SQLite format 3\x00"
+_DAMAGE: Final = ("malformed", "not a database", "corrupt", "no such table", "no such column")
+_UNWRITABLE: Final = ("full", "readonly", "disk i/o", "unable to open")
+
+
+def check_header(path: Path) -> None:
+    """Raises StoreDamagedError where the file can't be a database, before anything could be written to it."""
+    try:
+        with path.open("rb") as stream:
+            header = stream.read(len(_MAGIC))
+    except OSError as error:
+        raise StoreError(f"{path} can't be read: {error.strerror}") from error
+    if header != _MAGIC:
+        what = "is empty" if not header else "is not a database"
+        raise StoreDamagedError(f"{path} {what}: it was left as it is; restore it from a copy, or use another --store")
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Raises what sqlite3 and the file system raise inside as the StoreError that it means."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _translate(path, error) from error
+    except OSError as error:
+        raise StoreWriteError(f"{path} can't be written: {error.strerror or error}") from error
+
+
+def _translate(path: Path, error: sqlite3.Error) -> StoreError:
+    message = str(error).lower()
+    if any(word in message for word in _DAMAGE):
+        return StoreDamagedError(f"{path} is damaged ({error}): it was left as it is; restore it from a copy")
+    if "locked" in message:
+        return StoreBusyError(f"{path} is locked by another program: close it, and try again")
+    if any(word in message for word in _UNWRITABLE):
+        return StoreWriteError(f"{path} can't be written or opened ({error}): check the disk's space and permissions")
+    return StoreError(f"{path}: {error}")
