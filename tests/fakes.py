@@ -1,0 +1,65 @@
+"""Embedders that need no model: a deterministic one, and ones that fail as real ones do."""
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from agentmem_cli.embedding.base import Embedded, EmbedderSpec, Vectors, unit_rows
+
+FAKE_DIM = 32
+
+
+class FakeEmbedder:
+    """The normalised sum of a fixed random vector a word: texts that share words are near. Counts what it embeds."""
+
+    def __init__(self, name: str = "fake", dim: int = FAKE_DIM, token_limit: int = 16) -> None:
+        self.spec = EmbedderSpec(
+            name=name, revision=f"{name}-1", dim=dim, token_limit=token_limit, pooling="sum", precision="fp32"
+        )
+        self.texts_embedded = 0
+        self._words: dict[str, Vectors] = {}
+
+    def embed(self, texts: Sequence[str]) -> Embedded:
+        self.texts_embedded += len(texts)
+        words = [re.findall(r"\w+", text.lower()) or [text] for text in texts]
+        rows = np.array([np.sum([self._word(word) for word in row], axis=0) for row in words], dtype=np.float32)
+        limit = self.spec.token_limit
+        return Embedded(
+            vectors=unit_rows(rows.reshape(len(texts), -1), len(texts), self.spec.dim, self.spec.name),
+            tokens=sum(min(len(row), limit) for row in words),
+            special_tokens=0,
+            unknown_tokens=sum(word.startswith("zz") for row in words for word in row),
+            truncated=sum(len(row) > limit for row in words),
+        )
+
+    def embed_query(self, query: str) -> Vectors:
+        vector: Vectors = self.embed([query]).vectors[0]
+        self.texts_embedded -= 1
+        return vector
+
+    def _word(self, word: str) -> Vectors:
+        if word not in self._words:
+            seed = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "big")
+            self._words[word] = np.random.default_rng(seed).standard_normal(self.spec.dim, dtype=np.float32)
+        return self._words[word]
+
+
+class BrokenEmbedder(FakeEmbedder):
+    """A fake whose vectors go through `damage` before they are checked, as a real model's go through `unit_rows`."""
+
+    def __init__(self, damage: Callable[[Vectors], Vectors]) -> None:
+        super().__init__()
+        self._damage = damage
+
+    def embed(self, texts: Sequence[str]) -> Embedded:
+        embedded = super().embed(texts)
+        rows = self._damage(embedded.vectors.copy())
+        return Embedded(
+            unit_rows(rows, len(texts), self.spec.dim, self.spec.name),
+            embedded.tokens,
+            embedded.special_tokens,
+            embedded.unknown_tokens,
+            embedded.truncated,
+        )
