@@ -4,16 +4,16 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from agentmem_cli.embedding.base import Embedded, Embedder, EmbedderSpec, Vectors
+from agentmem_cli.embedding.base import Embedded, Embedder, EmbedderSpec, Vectors, embed_checked
 from agentmem_cli.errors import InvalidMemoryError, RejectedLineError, UsageError
 from agentmem_cli.jsonl import parse_memory
-from agentmem_cli.lines import MAX_EXPANSION, MAX_LINE_BYTES, Line, LineSource, open_source
+from agentmem_cli.lines import MAX_EXPANSION, MAX_LINE_BYTES, STDIN, Line, LineSource, open_source
 from agentmem_cli.memory import IngestReport, Memory, Position, Rejection, Scope
 from agentmem_cli.store.embedded import EmbeddedStore
 
@@ -81,7 +81,7 @@ class Pipeline:
             with self.stage("load"):
                 embedder = self._load_embedder()
             with self.stage("embed"):
-                embedded = embedder.embed(plan.new_texts)
+                embedded = embed_checked(embedder, plan.new_texts)
             vectors = embedded.vectors
             self.report.tokens += embedded.tokens
             self.report.special_tokens += embedded.special_tokens
@@ -115,7 +115,8 @@ def ingest_files(
     """Takes files in, one after the other, and refreshes the graph once at the end. Raises AgentMemError."""
     for path in paths:
         with open_source(path, options.max_expansion) as source:
-            observer.started(source.name, store.position(source.name), source.size_bytes)
+            earlier = None if path == STDIN else store.position(source.name)
+            observer.started(source.name, earlier, source.size_bytes)
             _SourceRun(pipeline, source, options, observer).run()
     if not options.dry_run:
         with pipeline.stage("index"):
@@ -191,13 +192,13 @@ class _SourceRun:
 
 
 class _NoEmbedder:
-    """Says that every text has a vector of no dims; an Embedder."""
+    """Gives every text the same vector of one dim; an Embedder."""
 
     def __init__(self, spec: EmbedderSpec) -> None:
-        self.spec = spec
+        self.spec = replace(spec, dim=1)
 
     def embed(self, texts: Sequence[str]) -> Embedded:
-        return Embedded(np.empty((len(texts), 0), dtype=np.float32), 0, 0, 0, 0)
+        return Embedded(np.ones((len(texts), 1), dtype=np.float32), 0, 0, 0, 0)
 
     def embed_query(self, query: str) -> Vectors:
-        return np.empty(0, dtype=np.float32)
+        return np.ones(1, dtype=np.float32)

@@ -28,6 +28,10 @@ from agentmem_cli.memory import (
 
 # orjson reads an integer beyond 64 bits as a float, silently: only so many digits can be one.
 _LONG_INTEGER: Final = re.compile(rb"[0-9]{19}")
+_ISO_TIME: Final = re.compile(
+    r"(\d{4}-\d{2}-\d{2})(?:[Tt ](\d{2}:\d{2})(:\d{2}(?=[.+\-Zz]|$))?(\.\d{1,9})?(Z|z|[+-]\d{2}:\d{2})?)?", re.ASCII
+)
+_ZONES: Final = {"": "+00:00", "Z": "+00:00", "z": "+00:00"}
 _SCOPE_NAMES: Final = ("agent_id", "user_id", "run_id", "memory_type")
 
 
@@ -59,15 +63,15 @@ def memory_from_fields(fields: Mapping[str, object], text_field: str = "text", d
     text = rest.pop(text_field, None)
     if text is None:
         raise InvalidMemoryError(f"no {shown(text_field)}")
-    identity = check_string("id", rest.pop("id", ""))
-    if "id" in fields and identity == "" and fields["id"] is not None:
+    identity = rest.pop("id", None)
+    if identity == "":
         raise InvalidMemoryError("id is empty")
     scope = _scope(rest, defaults or Scope())
     importance = check_number("importance", rest.pop("importance", None))
     created_at = _time(rest.pop("created_at", None))
     return Memory(
         text=check_string(text_field, text),
-        id=identity,
+        id="" if identity is None else check_string("id", identity),
         scope=scope,
         importance=importance,
         created_at=created_at,
@@ -77,11 +81,18 @@ def memory_from_fields(fields: Mapping[str, object], text_field: str = "text", d
 
 def parse_time(value: str) -> datetime:
     """The UTC time that an ISO 8601 string names. Raises InvalidMemoryError."""
+    match = _ISO_TIME.fullmatch(value)
     try:
-        # Python 3.10 doesn't know the Z that everybody writes.
-        return as_utc(datetime.fromisoformat(value[:-1] + "+00:00" if value.endswith(("Z", "z")) else value))
+        if match is None:
+            raise ValueError("no such form")
+        day, clock, seconds, fraction, zone = match.groups(default="")
+        # In the one form that every version of Python reads.
+        time = datetime.fromisoformat(
+            f"{day}T{clock or '00:00'}{seconds or ':00'}.{fraction[1:7]:0<6}{_ZONES.get(zone, zone)}"
+        )
     except ValueError as error:
         raise InvalidMemoryError(f"created_at {shown(value)} is not an ISO 8601 time") from error
+    return as_utc(time)
 
 
 def dump_hit(hit: Hit) -> dict[str, JsonValue]:
@@ -171,6 +182,6 @@ def _why_not_json(line: bytes, error: orjson.JSONDecodeError) -> str:
         return f"invalid UTF-8 at byte {utf8_error.start + 1}"
     if "depth limit" in error.msg:
         return "nested too deep"
-    if any(word in line[error.pos : error.pos + 9] for word in (b"NaN", b"Infinity")):
+    if any(word in line.decode()[error.pos : error.pos + 9] for word in ("NaN", "Infinity")):
         return "not JSON: NaN and Infinity are no JSON numbers"
     return f"not JSON: {error.msg} (column {error.colno})"

@@ -41,12 +41,18 @@ class _CountedReader(RawIOBase):
         super().__init__()
         self._stream = stream
         self.bytes_read = 0
+        self.magic = self._unread = stream.read(len(_GZIP_MAGIC))  # a pipe may give one byte at first: this waits
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
-        size = self._stream.readinto1(buffer)
+        if self._unread:
+            size = len(self._unread)
+            memoryview(buffer)[:size] = self._unread
+            self._unread = b""
+        else:
+            size = self._stream.readinto1(buffer)
         self.bytes_read += size
         return size
 
@@ -59,8 +65,8 @@ class LineSource:
         self.name = os.fsencode(name).decode(errors="backslashreplace")
         self.size_bytes = size_bytes
         self._max_expansion = max_expansion
-        self._is_gzip = stream.peek(2)[:2] == _GZIP_MAGIC
         self._raw = _CountedReader(stream)
+        self._is_gzip = self._raw.magic == _GZIP_MAGIC
         counted = BufferedReader(self._raw, _CHUNK_BYTES)
         self._stream = gzip.GzipFile(fileobj=counted, mode="rb") if self._is_gzip else counted
         self._expanded_bytes = 0
@@ -75,8 +81,8 @@ class LineSource:
 
         Raises InputError where the input can't be read on, or expands to too much.
         """
-        # Two bytes over the limit are enough to know that a line is too long, even if one of them is its CR.
-        held_bytes, number, held = max_line_bytes + 2, 1, b""
+        # Two bytes over the limit tell that a line is too long, even if one is its CR; the first may have a BOM too.
+        held_bytes, number, held = max_line_bytes + 2 + len(_BOM), 1, b""
         for chunk in self._chunks():
             *ended, rest = chunk.split(b"\n")
             for piece in ended:
@@ -114,6 +120,8 @@ class LineSource:
 def open_source(path: str, max_expansion: int = MAX_EXPANSION) -> Iterator[LineSource]:
     """Opens a path, or standard input for `-`; gzip is known by its first bytes. Raises InputError."""
     if path == STDIN:
+        if sys.stdin is None:
+            raise InputError("standard input is closed: give a file")
         yield LineSource("<stdin>", cast(BufferedReader, sys.stdin.buffer), None, max_expansion)
         return
     with ExitStack() as stack:
@@ -121,8 +129,9 @@ def open_source(path: str, max_expansion: int = MAX_EXPANSION) -> Iterator[LineS
             stream = stack.enter_context(Path(path).open("rb"))
             size_bytes = Path(path).stat().st_size if stream.seekable() else None
             source = LineSource(path, stream, size_bytes, max_expansion)
-        except OSError as error:
-            raise InputError(f"{path}: can't be read: {error.strerror or error}: check the path") from error
+        except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
+            why = getattr(error, "strerror", None) or error
+            raise InputError(f"{path or '(empty path)'}: can't be read: {why}: check the path") from error
         yield source
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Final, TypeAlias
@@ -70,7 +70,7 @@ class Memory:
         object.__setattr__(self, "importance", None if importance is None else float(importance))
         if self.created_at is not None:
             object.__setattr__(self, "created_at", as_utc(self.created_at))
-        check_metadata(self.metadata)
+        object.__setattr__(self, "metadata", plain_metadata(self.metadata))
         if not self.id:
             object.__setattr__(self, "id", self.content_digest().hex())
         _check_name("id", self.id)
@@ -193,40 +193,47 @@ class IngestReport:
         return self.stored / self.elapsed_s if self.elapsed_s else 0.0
 
 
-def check_metadata(metadata: Mapping[str, JsonValue]) -> None:
-    """Raises InvalidMemoryError unless this is a JSON object that survives a round trip."""
+def plain_metadata(metadata: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """A copy of a JSON object that survives a round trip, or InvalidMemoryError."""
     if not isinstance(metadata, Mapping):
         raise InvalidMemoryError(f"metadata must be an object, not {kind_of(metadata)}")
-    open_values: list[tuple[object, int]] = [(metadata, 1)]
-    while open_values:
-        value, depth = open_values.pop()
-        if isinstance(value, (Mapping, list)):
-            if depth > MAX_METADATA_DEPTH:
-                raise InvalidMemoryError(f"metadata is nested deeper than {MAX_METADATA_DEPTH}")
-            open_values.extend((inner, depth + 1) for inner in _inner_values(value))
-        else:
-            _check_scalar(value)
+    return _plain_object(metadata, 1)
 
 
-def _check_scalar(value: object) -> None:
+def _plain_object(value: Mapping[str, object], depth: int) -> dict[str, JsonValue]:
+    return {_plain_string("a metadata key", key): _plain(inner, depth) for key, inner in value.items()}
+
+
+def _plain(value: object, depth: int) -> JsonValue:
+    if isinstance(value, (Mapping, list)):
+        if depth == MAX_METADATA_DEPTH:
+            raise InvalidMemoryError(f"metadata is nested deeper than {MAX_METADATA_DEPTH}")
+        if isinstance(value, list):
+            return [_plain(inner, depth + 1) for inner in value]
+        return _plain_object(value, depth + 1)
+    if value is None or isinstance(value, bool):
+        return value
     if isinstance(value, str):
-        _check_encodable("metadata", value)
-    elif isinstance(value, float):
+        return _plain_string("metadata", value)
+    return _plain_number(value)
+
+
+def _plain_number(value: object) -> int | float:
+    if isinstance(value, float):
         if not math.isfinite(value):
             raise InvalidMemoryError(f"metadata has {value}, which JSON can't hold")
-    elif isinstance(value, int):
+        return float(value)
+    if isinstance(value, int):
         if not MIN_INTEGER <= value <= MAX_INTEGER:
             raise InvalidMemoryError("metadata has an integer beyond 64 bits: write it as a string")
-    elif value is not None:
-        raise InvalidMemoryError(f"metadata has a {type(value).__name__}, which JSON can't hold")
+        return int(value)
+    raise InvalidMemoryError(f"metadata has a {type(value).__name__}, which JSON can't hold")
 
 
-def _inner_values(value: Mapping[str, object] | list[object]) -> Iterable[object]:
-    if isinstance(value, list):
-        return value
-    for key in value:
-        _check_encodable("a metadata key", check_string("a metadata key", key))
-    return value.values()
+def _plain_string(name: str, value: object) -> str:
+    text = str(check_string(name, value))
+    _check_encodable(name, text)
+    return text
 
 
 def to_microseconds(time: datetime) -> int:
@@ -262,7 +269,7 @@ def check_number(name: str, value: object) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InvalidMemoryError(f"{name} must be a number, not {kind_of(value)}")
-    if not (math.isfinite(value) and abs(value) <= MAX_INTEGER):
+    if not abs(value) <= MAX_INTEGER:  # nor NaN, which is not <= anything
         raise InvalidMemoryError(f"{name} must be a finite number")
     return value
 
@@ -295,5 +302,13 @@ def shown(value: str) -> str:
 
 def kind_of(value: object) -> str:
     """What JSON calls a value of this type."""
-    kinds = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
+    kinds = {
+        type(None): "null",
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+        str: "a string",
+        list: "a list",
+        dict: "an object",
+    }
     return kinds.get(type(value), f"a {type(value).__name__}")

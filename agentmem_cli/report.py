@@ -16,7 +16,7 @@ from agentmem_cli.printable import printable
 def ingest_table(report: IngestReport, store: str, model: str, dry_run: bool) -> Table:
     """What an ingest did, a figure a row."""
     title = "Dry run: nothing was stored" if dry_run else "Ingested"
-    table = _table(f"{title} · {printable(store)} · {model}", show_header=False)
+    table = _table(f"{title} · {store} · {model}", show_header=False)
     table.add_column("")
     table.add_column("", justify="right")
     for name in ("read", "added", "updated", "unchanged", "rejected", "embedded", "reused", "truncated"):
@@ -52,40 +52,23 @@ def hits_table(hits: Sequence[Hit], k: int, memories: int) -> Table:
 def models_table(entries: Sequence[CatalogEntry]) -> Table:
     """The catalogue of models."""
     table = _table(None)
-    for column in ("name", "alias"):
-        table.add_column(column, overflow="fold")
+    table.add_column("name (alias)", overflow="fold")
     for column in ("dim", "tokens", "MB"):
         table.add_column(column, justify="right", no_wrap=True)
     for column in ("licence", "from", "here"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, no_wrap=True)
     for entry in entries:
         table.add_row(
-            entry.name,
-            entry.alias,
+            f"{entry.name} ({entry.alias})" if entry.alias else entry.name,
             str(entry.dim),
             "?" if entry.token_limit is None else str(entry.token_limit),
             "?" if entry.size_mb is None else f"{entry.size_mb:.0f}",
             entry.licence,
-            entry.source,
+            entry.source.partition(",")[0],
             "yes" if entry.here else "no",
         )
+    table.caption = "tokens: how much of a text it reads; --json says which package or repository it is from"
     return table
-
-
-def _table(title: str | None, *, show_header: bool = True) -> Table:
-    return Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        show_header=show_header,
-    )
-
-
-def _inert(text: str) -> Text:
-    return Text(printable(text))
 
 
 def bench_report(result: BenchResult) -> list[RenderableType]:
@@ -103,7 +86,7 @@ def _bench_header(result: BenchResult) -> Text:
     environment, config = result.environment, result.config
     versions = ", ".join(f"{name} {version}" for name, version in environment.versions.items())
     lines = [
-        f"agentmem {environment.agentmem} · {config.model} ({config.model_revision[:12]})",
+        f"agentmem {environment.agentmem} · {printable(config.model)} ({config.model_revision[:12]})",
         f"{environment.cpu}, {environment.cores} cores · {environment.platform} · Python {environment.python}",
         versions,
         f"workload {printable(config.workload)}: {config.tokens_per_memory:.1f} tokens a memory, "
@@ -169,3 +152,19 @@ def _targets_table(result: BenchResult) -> Table:
 
 def _spread(samples_s: Sequence[float]) -> str:
     return f"{1000 * min(samples_s):,.1f} to {1000 * max(samples_s):,.1f}"
+
+
+def _table(title: str | None, *, show_header: bool = True) -> Table:
+    return Table(
+        title=None if title is None else _inert(title),
+        title_justify="left",
+        title_style="bold",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        show_header=show_header,
+    )
+
+
+def _inert(text: str) -> Text:
+    return Text(printable(text))

@@ -18,7 +18,7 @@ from agentmem_cli.bench.environment import this_environment
 from agentmem_cli.bench.result import BatchMeasurement, BenchResult, Comparison, Config, ModeMeasurement
 from agentmem_cli.bench.stats import median, nearest_to_median, relative_spread
 from agentmem_cli.bench.workload import Workload
-from agentmem_cli.embedding.base import Embedder
+from agentmem_cli.embedding.base import Embedder, embed_checked
 from agentmem_cli.errors import StoreError, UsageError
 from agentmem_cli.ingest import MAX_BATCH_SIZE, MIN_BATCH_SIZE, IngestOptions
 from agentmem_cli.jsonl import parse_memory
@@ -65,6 +65,8 @@ class _Samples:
 
 def run_bench(embedder: Embedder, workload: Workload, options: BenchOptions, on_step: OnStep) -> BenchResult:
     """Measures batches of each size, and single against batch. Raises AgentMemError."""
+    if len(workload.batch_lines) < max(options.sizes) or len(workload.compare_lines) < options.compare:
+        raise UsageError(f"workload {workload.name} has too few memories for the sizes asked for")
     on_step("warm-up")
     for _ in range(options.warmup):
         _ingest_batch(embedder, workload.batch_lines[: min(_WARMUP_MEMORIES, max(options.sizes))])
@@ -161,7 +163,7 @@ def _mode(memories: int, samples_s: list[float]) -> ModeMeasurement:
 
 def _config(embedder: Embedder, workload: Workload, options: BenchOptions) -> Config:
     texts = workload.texts()
-    embedded = embedder.embed(texts)
+    embedded = embed_checked(embedder, texts)
     own_tokens = embedded.tokens - embedded.special_tokens
     return Config(
         model=embedder.spec.name,

@@ -10,7 +10,8 @@ import orjson
 from agentmem_cli.bench.english import mixed_texts
 from agentmem_cli.errors import InvalidMemoryError, UsageError
 from agentmem_cli.jsonl import parse_memory
-from agentmem_cli.lines import open_source
+from agentmem_cli.lines import Line, open_source
+from agentmem_cli.memory import Memory
 
 PHASE4: Final = "phase4"
 MIXED: Final = "mixed"
@@ -55,12 +56,22 @@ def _distinct_lines(path: str, wanted: int) -> list[bytes]:
     if not Path(path).is_file():
         raise UsageError(f"--workload {path}: it is {PHASE4}, {MIXED} or a JSONL file, and there is no such file")
     by_text: dict[str, bytes] = {}
+    ids: set[str] = set()
     with open_source(path) as source:
         for line in source.lines():
-            try:
-                by_text.setdefault(parse_memory(line.content).text, line.content)
-            except InvalidMemoryError as error:
-                raise UsageError(f"--workload {path}:{line.number}: {error}: a workload must be clean") from error
+            memory = _clean_memory(path, line)
+            if memory.id not in ids:
+                ids.add(memory.id)
+                by_text.setdefault(memory.text, line.content)
             if len(by_text) == wanted:
                 return list(by_text.values())
     raise UsageError(f"--workload {path} has {len(by_text)} distinct texts, {wanted} are needed: use smaller --sizes")
+
+
+def _clean_memory(path: str, line: Line) -> Memory:
+    try:
+        if line.too_long:
+            raise InvalidMemoryError("line is too long")
+        return parse_memory(line.content)
+    except InvalidMemoryError as error:
+        raise UsageError(f"--workload {path}:{line.number}: {error}: a workload must be clean") from error

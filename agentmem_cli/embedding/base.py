@@ -1,13 +1,14 @@
 """What an embedder is: a spec that says which model, and a thing that turns texts into unit vectors."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agentmem_cli.errors import EmbeddingError
+from agentmem_cli.errors import AgentMemError, EmbeddingError
 
 Vectors: TypeAlias = NDArray[np.float32]
 
@@ -80,6 +81,33 @@ class Embedder(Protocol):
 
     def embed_query(self, query: str) -> Vectors:
         """Embeds a search query into (dim,) float32 of unit length. Raises EmbeddingError."""
+
+
+def embed_checked(embedder: Embedder, texts: Sequence[str]) -> Embedded:
+    """`embedder.embed(texts)`, with rows that can be stored; whatever goes wrong is an EmbeddingError that says so."""
+    spec = embedder.spec
+    with _failures_named(spec.name):
+        embedded = embedder.embed(texts)
+        return replace(embedded, vectors=unit_rows(embedded.vectors, len(texts), spec.dim, spec.name))
+
+
+def embed_query_checked(embedder: Embedder, query: str) -> Vectors:
+    """The same for `embedder.embed_query(query)`: (dim,) float32 of unit length."""
+    spec = embedder.spec
+    with _failures_named(spec.name):
+        rows = np.asarray(embedder.embed_query(query), dtype=np.float32).reshape(1, -1)
+        vector: Vectors = unit_rows(rows, 1, spec.dim, spec.name)[0]
+        return vector
+
+
+@contextmanager
+def _failures_named(model: str) -> Iterator[None]:
+    try:
+        yield
+    except AgentMemError:
+        raise
+    except Exception as error:  # an embedder may be anybody's
+        raise EmbeddingError(f"model {model} failed: {type(error).__name__}: {error}") from error
 
 
 def unit_rows(vectors: Vectors, count: int, dim: int, model: str) -> Vectors:

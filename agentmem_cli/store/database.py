@@ -79,6 +79,16 @@ class Database:
                     self._connection.execute("ROLLBACK")
                 raise
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Every read inside sees the same commits, whatever is committed meanwhile."""
+        with translated(self._path):
+            self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.execute("ROLLBACK")
+
     def embedder(self) -> dict[str, str | int]:
         """The embedder that the store is pinned to."""
         rows = self._read("SELECT value FROM meta WHERE key = 'embedder'")

@@ -194,16 +194,17 @@ class EmbeddedStore:
         reader = self._open_reader()
         if reader is None:
             return []
-        graph = self._current_graph(reader)
-        taken = k
-        while True:
-            labels, scores = self._nearest_vectors(reader, graph, query, taken, wanted)
-            score_of = dict(zip(labels.tolist(), scores.tolist(), strict=True))
-            found = reader.memories_of(list(score_of), wanted)
-            # A graph may still hold vectors of texts that are gone: then more must be asked of it.
-            if len(found) >= k or len(labels) < taken:
-                break
-            taken *= 4
+        with reader.snapshot():
+            graph = self._current_graph(reader)
+            taken = k
+            while True:
+                labels, scores = self._nearest_vectors(reader, graph, query, taken, wanted)
+                score_of = dict(zip(labels.tolist(), scores.tolist(), strict=True))
+                found = reader.memories_of(list(score_of), wanted)
+                # A graph may still hold vectors of texts that are gone: then more must be asked of it.
+                if len(found) >= k or len(labels) < taken:
+                    break
+                taken *= 4
         ranked = sorted(((memory, score_of[vector_id]) for vector_id, memory in found), key=lambda pair: -pair[1])
         return ranked[:k]
 

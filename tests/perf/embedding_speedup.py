@@ -1,0 +1,51 @@
+"""Embedding alone against fastembed's default call: the same model files, the same process, in turn.
+
+    python -m tests.perf.embedding_speedup FILE.jsonl [--texts 1000] [--repeats 5]
+
+Prints a line a repeat and the median ratio. Takes about a minute for 1,000 conversation turns on two cores.
+"""
+
+import argparse
+import time
+
+import numpy as np
+from fastembed import TextEmbedding
+
+from agentmem_cli.bench.stats import median
+from agentmem_cli.bench.workload import make_workload
+from agentmem_cli.embedding import catalog, folder, onnx
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("workload", help="a JSONL file, phase4 or mixed")
+    parser.add_argument("--texts", type=int, default=1000)
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    texts = make_workload(arguments.workload, arguments.texts, 0).texts()
+    spec = catalog.resolve()
+    ours = catalog.load(spec)
+    with folder.from_vocabulary(catalog.minilm_weights(), catalog.MINILM_VOCABULARY, spec.token_limit) as files:
+        default = TextEmbedding(onnx.registered_name(spec, files), specific_model_path=str(files))
+    list(default.embed(texts[:64]))
+    ours.embed(texts[:64])
+    ratios = []
+    for _ in range(arguments.repeats):
+        start = time.perf_counter()
+        plain = np.array(list(default.embed(texts)))
+        middle = time.perf_counter()
+        vectors = ours.embed(texts).vectors
+        end = time.perf_counter()
+        ratios.append((middle - start) / (end - middle))
+        cosine = float((plain * vectors).sum(axis=1).min())
+        print(
+            f"fastembed {len(texts) / (middle - start):7.1f}/s   agentmem {len(texts) / (end - middle):7.1f}/s   "
+            f"ratio {ratios[-1]:.2f}   least cosine {cosine:.6f}",
+            flush=True,
+        )
+    print(f"median ratio {median(ratios):.2f} (from {min(ratios):.2f} to {max(ratios):.2f}, {len(ratios)} repeats)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""The texts that a benchmark runs on, and the files that are refused for it."""
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+import pytest
+
+from agentmem_cli.bench.english import mixed_texts
+from agentmem_cli.bench.workload import make_workload
+from agentmem_cli.errors import UsageError
+
+
+def texts(lines: object) -> list[str]:
+    assert isinstance(lines, list)
+    return [orjson.loads(line)["text"] for line in lines]
+
+
+def write(path: Path, *lines: str) -> str:
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return str(path)
+
+
+def test_phase4_is_the_strings_of_the_seed_report() -> None:
+    workload = make_workload("phase4", 3, 2)
+    assert workload.name == "phase4"
+    assert texts(workload.batch_lines) == [
+        "批量测试记忆 #0 - 这是一条测试数据，用于验证批量添加性能",
+        "批量测试记忆 #1 - 这是一条测试数据，用于验证批量添加性能",
+        "批量测试记忆 #2 - 这是一条测试数据，用于验证批量添加性能",
+    ]
+    assert texts(workload.compare_lines) == ["批量测试记忆 #0", "批量测试记忆 #1"]
+
+
+def test_mixed_is_the_seeded_english() -> None:
+    workload = make_workload("mixed", 20, 10, seed=3)
+    assert workload.texts() == texts(workload.batch_lines) == mixed_texts(20, seed=3)
+    assert texts(workload.compare_lines) == mixed_texts(10, seed=3)
+
+
+@pytest.mark.parametrize("name", ["phase4", "mixed"])
+@pytest.mark.parametrize(("memories", "compare"), [(10, 1000), (1000, 10)])
+def test_a_workload_has_as_many_distinct_lines_as_were_asked_for(name: str, memories: int, compare: int) -> None:
+    workload = make_workload(name, memories, compare)
+    assert len(set(workload.batch_lines)) == len(workload.batch_lines) == memories
+    assert len(set(workload.compare_lines)) == len(workload.compare_lines) == compare
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_file_gives_its_first_lines_as_they_are(pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    lines = [b'{"text": "t%d", "user_id": "u"}' % number for number in range(5)]
+    path = tmp_path / "own.jsonl"
+    path.write_bytes(pack(b"\n\n".join(lines)))
+    workload = make_workload(str(path), 3, 2)
+    assert workload.name == str(path)
+    assert (workload.batch_lines, workload.compare_lines) == (lines[:3], lines[:2])
+
+
+def test_a_text_that_comes_again_in_a_file_is_left_out(tmp_path: Path) -> None:
+    path = write(tmp_path / "own.jsonl", '{"text":"a"}', '{"text":"a","id":"x"}', '{"text":"b"}', '{"text":"c"}')
+    assert make_workload(path, 3, 1).batch_lines == [b'{"text":"a"}', b'{"text":"b"}', b'{"text":"c"}']
+
+
+@pytest.mark.parametrize(("memories", "compare"), [(3, 1), (1, 3)])
+def test_a_file_with_too_few_distinct_texts_is_refused(memories: int, compare: int, tmp_path: Path) -> None:
+    path = write(tmp_path / "own.jsonl", '{"text":"a"}', '{"text":"b"}', '{"text":"a"}')
+    with pytest.raises(UsageError, match=r"own\.jsonl has 2 distinct texts, 3 are needed"):
+        make_workload(path, memories, compare)
+
+
+def test_a_bad_line_of_a_file_is_named_with_its_number(tmp_path: Path) -> None:
+    path = write(tmp_path / "own.jsonl", '{"text":"a"}', "", '{"text":""}', '{"text":"b"}')
+    with pytest.raises(UsageError, match=r"own\.jsonl:3: text is empty"):
+        make_workload(path, 2, 1)
+
+
+def test_a_bad_line_beyond_those_needed_is_not_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "own.jsonl", '{"text":"a"}', '{"text":"b"}', "no JSON")
+    assert make_workload(path, 2, 1).texts() == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", ["phase5", "none.jsonl", ""])
+def test_a_name_that_is_neither_a_workload_nor_a_file_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"it is phase4, mixed or a JSONL file, and there is no such file"):
+        make_workload(name, 10, 10)
