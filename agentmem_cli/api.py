@@ -26,13 +26,14 @@ from agentmem_cli.memory import (
 )
 from agentmem_cli.search.retrieve import nearest_hits
 from agentmem_cli.store.embedded import EmbeddedStore
+from agentmem_cli.upkeep import StoreUpkeep
 
 DEFAULT_STORE: Final = ".agentmem"
 # Between single adds the graph is left alone for longer than after an ingest: the caller waits for it.
 _ADD_MIN_TAIL: Final = 10_000
 
 
-class AgentMem:
+class AgentMem(StoreUpkeep):
     """A store of memories in a folder, and the embedding model that its vectors are of.
 
     `model` is a name or alias of `agentmem models`; `model_path` a local model folder; `embedder` an object of your
@@ -193,6 +194,8 @@ class AgentMem:
         with self._turn:
             if not self._store.any(wanted):
                 return []
+            if self._pinned().revision != self._spec.revision:
+                raise StoreMismatchError(f"store {self.path} was re-embedded with {self._pinned().name}: open it again")
             return nearest_hits(self._store, self.load(), query, k, wanted)
 
     def get(self, id: str) -> Memory | None:

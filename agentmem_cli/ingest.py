@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from agentmem_cli.embedding.base import Embedded, Embedder, EmbedderSpec, Vectors, embed_checked
+from agentmem_cli.embedding.base import Embedded, Embedder, EmbedderSpec, Vectors, embed_checked, unit_rows
 from agentmem_cli.errors import InvalidMemoryError, RejectedLineError, UsageError
 from agentmem_cli.jsonl import parse_memory
 from agentmem_cli.lines import MAX_EXPANSION, MAX_LINE_BYTES, STDIN, Line, LineSource, open_source
@@ -76,24 +76,39 @@ class Pipeline:
         """Makes a batch durable: when this returns, it is. Raises StoreError, ModelError; nothing is stored then."""
         with self.stage("plan"):
             plan = self._store.plan(memories)
-        vectors = np.empty((0, self._spec.dim), dtype=np.float32)
-        if plan.new_texts:
-            with self.stage("load"):
-                embedder = self._load_embedder()
-            with self.stage("embed"):
-                embedded = embed_checked(embedder, plan.new_texts)
-            vectors = embedded.vectors
-            self.report.tokens += embedded.tokens
-            self.report.special_tokens += embedded.special_tokens
-            self.report.unknown_tokens += embedded.unknown_tokens
-            self.report.truncated += embedded.truncated
+        given = self._given_vectors(memories)
+        embedded = self._embed([text for text in plan.new_texts if text not in given])
+        vectors = _in_order(plan.new_texts, given, embedded)
         with self.stage("commit"):
             self._store.commit(plan, vectors, position)
         self.report.added += plan.added
         self.report.updated += plan.updated
         self.report.unchanged += plan.unchanged
-        self.report.embedded += len(plan.new_texts)
-        self.report.reused += plan.reused
+        self.report.embedded += len(embedded)
+        self.report.reused += plan.added + plan.updated - len(embedded)
+
+    def _embed(self, texts: list[str]) -> Vectors:
+        if not texts:
+            return np.empty((0, self._spec.dim), dtype=np.float32)
+        with self.stage("load"):
+            embedder = self._load_embedder()
+        with self.stage("embed"):
+            embedded = embed_checked(embedder, texts)
+        self.report.tokens += embedded.tokens
+        self.report.special_tokens += embedded.special_tokens
+        self.report.unknown_tokens += embedded.unknown_tokens
+        self.report.truncated += embedded.truncated
+        return embedded.vectors
+
+    def _given_vectors(self, memories: Sequence[Memory]) -> dict[str, Vectors]:
+        """The vectors that came with memories and are of this embedder, by text."""
+        spec, given = self._spec, {}
+        for memory in memories:
+            vector = memory.vector
+            if vector is not None and vector.revision == spec.revision and len(vector.float32) == 4 * spec.dim:
+                row = np.frombuffer(vector.float32, dtype=np.float32).reshape(1, -1)
+                given[memory.text] = unit_rows(row, 1, spec.dim, f"in the vector of memory {memory.id}")[0]
+        return given
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -107,6 +122,14 @@ class Pipeline:
     def add_to_stage(self, name: str, spent_s: float) -> None:
         """Adds time to a stage of the report."""
         self.report.stages_s[name] = self.report.stages_s.get(name, 0.0) + spent_s
+
+
+def _in_order(texts: Sequence[str], given: Mapping[str, Vectors], embedded: Vectors) -> Vectors:
+    """The vectors (n, dim) of texts, from those that were given and, in order, those that were embedded."""
+    if not given:
+        return embedded
+    rest = iter(embedded)
+    return np.stack([given[text] if text in given else next(rest) for text in texts]) if texts else embedded
 
 
 def ingest_files(

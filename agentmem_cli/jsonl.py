@@ -1,5 +1,6 @@
 """JSONL: one line of bytes -> a Memory, an object -> a Memory, and back to bytes."""
 
+import base64
 import json
 import re
 from collections.abc import Mapping
@@ -13,11 +14,13 @@ from agentmem_cli.errors import InvalidMemoryError
 from agentmem_cli.memory import (
     MAX_INTEGER,
     MIN_INTEGER,
+    HistoryEvent,
     Hit,
     IngestReport,
     JsonValue,
     Memory,
     Scope,
+    StoredVector,
     as_utc,
     check_number,
     check_string,
@@ -32,6 +35,7 @@ _ISO_TIME: Final = re.compile(
     r"(\d{4}-\d{2}-\d{2})(?:[Tt ](\d{2}:\d{2})(:\d{2}(?=[.+\-Zz]|$))?(\.\d{1,9})?(Z|z|[+-]\d{2}:\d{2})?)?", re.ASCII
 )
 _ZONES: Final = {"": "+00:00", "Z": "+00:00", "z": "+00:00"}
+VECTOR_KEY: Final = "agentmem_vector"
 _SCOPE_NAMES: Final = ("agent_id", "user_id", "run_id", "memory_type")
 
 
@@ -75,6 +79,7 @@ def memory_from_fields(fields: Mapping[str, object], text_field: str = "text", d
         scope=scope,
         importance=importance,
         created_at=created_at,
+        vector=_vector(rest),
         metadata=_metadata(rest),
     )
 
@@ -99,6 +104,33 @@ def dump_hit(hit: Hit) -> dict[str, JsonValue]:
     """A hit as the JSON object that `search --json` prints."""
     fields: dict[str, JsonValue] = asdict(hit)
     fields["created_at"] = hit.created_at.isoformat()
+    return fields
+
+
+def dump_memory(memory: Memory) -> dict[str, JsonValue]:
+    """A memory as the JSON object that `export` prints and `ingest` takes back; what is not said is left out."""
+    scope = memory.scope
+    fields: dict[str, JsonValue] = {
+        "id": memory.id,
+        "text": memory.text,
+        "agent_id": scope.agent_id,
+        "user_id": scope.user_id,
+        "run_id": scope.run_id,
+        "memory_type": scope.memory_type,
+        "importance": memory.importance,
+        "created_at": None if memory.created_at is None else memory.created_at.isoformat(),
+        "metadata": dict(memory.metadata) or None,
+    }
+    if memory.vector is not None:
+        encoded = base64.b64encode(memory.vector.float32).decode()
+        fields[VECTOR_KEY] = {"revision": memory.vector.revision, "float32": encoded}
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def dump_event(event: HistoryEvent) -> dict[str, JsonValue]:
+    """An event as the JSON object that `history --json` prints."""
+    fields: dict[str, JsonValue] = asdict(event)
+    fields["at"] = event.at.isoformat()
     return fields
 
 
@@ -148,6 +180,21 @@ def _metadata(rest: dict[str, object]) -> Mapping[str, JsonValue]:
     if not isinstance(metadata, Mapping):
         raise InvalidMemoryError(f"metadata must be an object, not {kind_of(metadata)}")
     return cast(Mapping[str, JsonValue], {**rest, **metadata} if rest else metadata)  # Memory checks the values
+
+
+def _vector(rest: dict[str, object]) -> StoredVector | None:
+    value = rest.pop(VECTOR_KEY, None)
+    if value is None:
+        return None
+    if not isinstance(value, dict) or set(value) != {"revision", "float32"}:
+        raise InvalidMemoryError(
+            f"{VECTOR_KEY} must have a revision and float32, as 'agentmem export --vectors' writes"
+        )
+    try:
+        raw = base64.b64decode(check_string("float32", value["float32"]), validate=True)
+    except ValueError as error:
+        raise InvalidMemoryError(f"{VECTOR_KEY}: float32 is not base64") from error
+    return StoredVector(check_string("revision", value["revision"]), raw)
 
 
 def _time(value: object) -> datetime | None:

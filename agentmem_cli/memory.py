@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Final, TypeAlias
 
@@ -49,11 +49,20 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredVector:
+    """A vector that came with a memory: float32 bytes, and the revision of the embedder that made it."""
+
+    revision: str
+    float32: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """One memory, checked when it is made.
 
     An `id` left empty derives from everything else, so that the same memory has the same id every time.
-    `created_at` is an aware UTC time, or None where the store shall say when it came in.
+    `created_at` is an aware UTC time, or None where the store shall say when it came in. A `vector` that an export
+    brought along spares the embedding; it is not part of the content.
     Raises InvalidMemoryError, whose message is the reason alone.
     """
 
@@ -63,6 +72,7 @@ class Memory:
     importance: float | None = None
     created_at: datetime | None = None
     metadata: Mapping[str, JsonValue] = field(default_factory=dict)
+    vector: StoredVector | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         _check_text(self.text)
@@ -74,6 +84,10 @@ class Memory:
         if not self.id:
             object.__setattr__(self, "id", self.content_digest().hex())
         _check_name("id", self.id)
+
+    def without_time(self) -> "Memory":
+        """The same memory with no `created_at`, as one is whose time the store filled in."""
+        return replace(self, created_at=None)
 
     def content_digest(self) -> bytes:
         """16 bytes that are equal for memories of equal content and scope, whatever their id (BLAKE2b)."""

@@ -1,7 +1,9 @@
 """Results -> what Rich prints. Text that came from outside goes through `printable`, and is never markup."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
+import orjson
 from rich import box
 from rich.console import RenderableType
 from rich.table import Table
@@ -9,8 +11,11 @@ from rich.text import Text
 
 from agentmem_cli.bench.result import BenchResult, Comparison
 from agentmem_cli.embedding.catalog import CatalogEntry
-from agentmem_cli.memory import Hit, IngestReport
+from agentmem_cli.jsonl import dump_memory
+from agentmem_cli.memory import HistoryEvent, Hit, IngestReport, Memory, Scope
 from agentmem_cli.printable import printable
+from agentmem_cli.store.keeper import StoreStats
+from agentmem_cli.store.verify import Finding
 
 
 def ingest_table(report: IngestReport, store: str, model: str, dry_run: bool) -> Table:
@@ -37,15 +42,80 @@ def hits_table(hits: Sequence[Hit], k: int, memories: int) -> Table:
     table.add_column("scope", overflow="fold", max_width=18)
     table.add_column("time", no_wrap=True)
     for hit in hits:
-        scope = [hit.user_id, hit.agent_id, hit.run_id, hit.memory_type]
         table.add_row(
             f"{hit.score:.3f}",
-            Text.assemble(_inert(hit.text), "\n", (printable(hit.id), "dim")),
-            Text("\n".join(printable(part) for part in scope if part)),
-            f"{hit.created_at:%Y-%m-%d}\n{hit.created_at:%H:%M} UTC",
+            _text_and_id(hit.text, hit.id),
+            _scope(Scope(hit.agent_id, hit.user_id, hit.run_id, hit.memory_type)),
+            _time(hit.created_at),
         )
     none_left = "" if len(hits) == k else f"; no other of the {memories:,} memories matches"
     table.caption = f"{len(hits)} of at most {k}{none_left}"
+    return table
+
+
+def memories_table(memories: Sequence[Memory], offset: int) -> Table:
+    """Memories, as they come."""
+    table = _table(None)
+    table.add_column("text", overflow="fold", ratio=1)
+    table.add_column("scope", overflow="fold", max_width=18)
+    table.add_column("time", no_wrap=True)
+    for memory in memories:
+        table.add_row(_text_and_id(memory.text, memory.id), _scope(memory.scope), _time(memory.created_at))
+    table.caption = f"{offset + 1} to {offset + len(memories)}, newest first"
+    return table
+
+
+def memory_table(memory: Memory) -> Table:
+    """One memory, a field a row."""
+    table = _table(None, show_header=False)
+    table.add_column("", style="dim")
+    table.add_column("", overflow="fold", ratio=1)
+    for name, value in dump_memory(memory).items():
+        table.add_row(name, _inert(value if isinstance(value, str) else orjson.dumps(value).decode()))
+    return table
+
+
+def history_table(events: Sequence[HistoryEvent]) -> Table:
+    """What happened to a memory, oldest first."""
+    table = _table(None)
+    table.add_column("time", no_wrap=True)
+    table.add_column("event", no_wrap=True)
+    table.add_column("text before", overflow="fold", ratio=1)
+    table.add_column("text after", overflow="fold", ratio=1)
+    for event in events:
+        table.add_row(_time(event.at), event.event, _inert(event.previous_text or ""), _inert(event.text or ""))
+    return table
+
+
+def stats_tables(stats: StoreStats, store: str) -> list[RenderableType]:
+    """What a store holds."""
+    totals = _table(f"Store {store}", show_header=False)
+    totals.add_column("")
+    totals.add_column("", overflow="fold")
+    totals.add_row("memories", f"{stats.memories:,}")
+    totals.add_row("vectors (distinct texts)", f"{stats.vectors:,}")
+    totals.add_row("history events", f"{stats.history_events:,}")
+    totals.add_row("model", _inert(f"{stats.embedder['name']}, {stats.embedder['dim']} dims"))
+    totals.add_row("graph", ", ".join(f"{name} {value}" for name, value in stats.graph.items()))
+    for file, size_bytes in stats.bytes_by_file.items():
+        totals.add_row(f"{printable(file)}, bytes", f"{size_bytes:,}")
+    totals.add_row("all files, bytes", f"{stats.total_bytes:,}")
+    scopes = _table("Memories by scope (the largest)")
+    for heading in ("scope", "value", "memories"):
+        scopes.add_column(heading, justify="right" if heading == "memories" else "left")
+    for scope, counts in stats.by_scope.items():
+        for value, memories in counts.items():
+            scopes.add_row(scope, _inert(value or "(not said)"), f"{memories:,}")
+    return [totals, scopes]
+
+
+def findings_table(findings: Sequence[Finding]) -> Table:
+    """What is wrong with a store."""
+    table = _table(f"{len(findings)} findings")
+    for heading in ("where", "what", "can be rebuilt"):
+        table.add_column(heading, overflow="fold")
+    for finding in findings:
+        table.add_row(_inert(finding.where), _inert(finding.what), "yes" if finding.repairable else "no")
     return table
 
 
@@ -168,3 +238,16 @@ def _table(title: str | None, *, show_header: bool = True) -> Table:
 
 def _inert(text: str) -> Text:
     return Text(printable(text))
+
+
+def _text_and_id(text: str, identity: str) -> Text:
+    return Text.assemble(_inert(text), "\n", (printable(identity), "dim"))
+
+
+def _scope(scope: Scope) -> Text:
+    parts = (scope.user_id, scope.agent_id, scope.run_id, scope.memory_type)
+    return Text("\n".join(printable(part) for part in parts if part))
+
+
+def _time(time: datetime | None) -> str:
+    return "" if time is None else f"{time:%Y-%m-%d}\n{time:%H:%M} UTC"

@@ -8,7 +8,7 @@ from types import FrameType
 import typer
 from typer.exceptions import Abort, TyperException
 
-from agentmem_cli.cli import bench, ingest, models, search
+from agentmem_cli.cli import bench, ingest, memories, models, search, store
 from agentmem_cli.cli.output import INTERRUPTED, TERMINATED, Terminated, say
 from agentmem_cli.errors import AgentMemError
 
@@ -23,6 +23,15 @@ app = typer.Typer(
 )
 app.command("ingest")(ingest.ingest)
 app.command("search")(search.search)
+app.command("get")(memories.get)
+app.command("list")(memories.list_memories)
+app.command("history")(memories.history)
+app.command("delete")(memories.delete)
+app.command("export")(memories.export)
+app.command("stats")(store.stats)
+app.command("verify")(store.verify)
+app.command("compact")(store.compact)
+app.command("reembed")(store.reembed)
 app.command("bench")(bench.bench)
 app.command("models")(models.models)
 

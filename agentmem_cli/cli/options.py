@@ -24,5 +24,13 @@ TypeOption: TypeAlias = Annotated[
         help="episodic, semantic, procedural, working, core, resource, knowledge or contextual.",
     ),
 ]
+WhereOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="KEY=VALUE",
+        help="Metadata that must be equal; VALUE is JSON (3, true, null) or else a string. Repeat for more.",
+    ),
+]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 QuietOption: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result and errors.")]

@@ -1,16 +1,13 @@
 """`agentmem search`: a question -> the memories nearest to it."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-import orjson
 import typer
 
 from agentmem_cli.cli import options
+from agentmem_cli.cli.conditions import parse_conditions
 from agentmem_cli.cli.output import print_json, print_jsonl, print_rich, say
 from agentmem_cli.errors import UsageError
-
-if TYPE_CHECKING:
-    from agentmem_cli.memory import JsonScalar
 
 
 def search(
@@ -21,14 +18,7 @@ def search(
     user_id: options.UserOption = None,
     run_id: options.RunOption = None,
     memory_type: options.TypeOption = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--where",
-            metavar="KEY=VALUE",
-            help="Metadata that must be equal; VALUE is JSON (3, true, null) or else a string. Repeat for more.",
-        ),
-    ] = None,
+    where: options.WhereOption = None,
     model: options.ModelOption = None,
     model_path: options.ModelPathOption = None,
     json: options.JsonOption = False,
@@ -48,7 +38,7 @@ def search(
             user_id=user_id,
             run_id=run_id,
             memory_type=memory_type,
-            where=dict(map(_condition, where or [])),
+            where=parse_conditions(where),
         )
         memories = len(mem)
     if json:
@@ -61,16 +51,3 @@ def search(
         print_rich(hits_table(hits, k, memories))
     if not hits:
         say(f"store {store} is empty" if not memories else f"none of the {memories} memories matches the filters")
-
-
-def _condition(argument: str) -> "tuple[str, JsonScalar]":
-    key, equals, value = argument.partition("=")
-    if not equals or not key:
-        raise UsageError(f"--where {argument}: write it as KEY=VALUE, such as topic=food")
-    try:
-        parsed = orjson.loads(value)
-    except orjson.JSONDecodeError:
-        return key, value
-    if isinstance(parsed, (list, dict)):
-        raise UsageError(f"--where {argument}: VALUE is a string, a number, true, false or null")
-    return key, parsed

@@ -50,7 +50,7 @@ class EmbeddedStore:
     @property
     def exists(self) -> bool:
         """Whether there is a store on disk."""
-        return self._open_reader() is not None
+        return self.reader() is not None
 
     @property
     def writing(self) -> bool:
@@ -65,9 +65,21 @@ class EmbeddedStore:
         self._reader = self._writer = self._graph = None
         self._lock.release()
 
+    def close_reader(self) -> None:
+        """Closes the connection for reading; the next read opens it again."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    def remove_unpublished(self) -> None:
+        """Removes files in `index/` that are not the published graph."""
+        row = self.writer().graph()
+        if (self.folder / "index").is_dir():
+            remove_all_but(self.folder / "index", row.file if row else "")
+
     def embedder(self) -> dict[str, str | int] | None:
         """The embedder that the store is pinned to, or None where there is no store yet."""
-        reader = self._open_reader()
+        reader = self.reader()
         return None if reader is None else reader.embedder()
 
     def open_for_writing(self, embedder: Mapping[str, str | int]) -> None:
@@ -106,7 +118,7 @@ class EmbeddedStore:
         planner = Planner(self._find({memory.id for memory in memories}))
         for memory in memories:
             planner.take(memory)
-        reader = self._open_reader()
+        reader = self.reader()
         next_id = 1 if reader is None else reader.next_vector_id()
         return planner.plan(self._find_vectors(planner.text_hashes()), next_id)
 
@@ -115,7 +127,7 @@ class EmbeddedStore:
 
         The plan must be the latest of this store. Raises StoreWriteError; the store is then as it was before.
         """
-        writer = self._open_writer()
+        writer = self.writer()
         rows = (
             (plan.first_vector_id + i, text_hash(text), vector.tobytes())
             for i, (text, vector) in enumerate(zip(plan.new_texts, vectors, strict=True))
@@ -130,16 +142,16 @@ class EmbeddedStore:
 
     def position(self, file: str) -> Position | None:
         """How far this input has been taken in, if it ever was."""
-        reader = self._open_reader()
+        reader = self.reader()
         return None if reader is None else reader.position(file)
 
     def refresh_graph(self, min_tail: int = GRAPH_MIN_TAIL) -> bool:
         """Publishes a graph of all vectors if the published one lacks enough of them; says whether it did."""
-        writer = self._open_writer()
+        writer = self.writer()
         published = writer.graph()
         newest = writer.next_vector_id() - 1
         lacking = newest - (published.last_vector_id if published else 0)
-        if lacking < min_tail and (published is None or self._looks_whole(published)):
+        if lacking < min_tail and (published is None or self.looks_whole(published)):
             return False  # asked after every add: counting comes after what can be told without
         graph = self._current_graph(writer)
         if graph is not None and len(graph) - writer.count_vectors(up_to=graph.last_label) > _DEAD_SHARE * len(graph):
@@ -168,22 +180,22 @@ class EmbeddedStore:
 
     def count(self, wanted: SearchFilter | None = None) -> int:
         """How many memories there are, or match."""
-        reader = self._open_reader()
+        reader = self.reader()
         return 0 if reader is None else reader.count(wanted)
 
     def any(self, wanted: SearchFilter) -> bool:
         """Whether any memory matches."""
-        reader = self._open_reader()
+        reader = self.reader()
         return reader is not None and reader.any(wanted)
 
     def get(self, identity: str) -> Memory | None:
         """The memory of this id, or None."""
-        reader = self._open_reader()
+        reader = self.reader()
         return None if reader is None else reader.get(identity)
 
     def history(self, identity: str) -> list[HistoryEvent]:
         """What happened to the memory of this id, oldest first; empty where there never was one."""
-        reader = self._open_reader()
+        reader = self.reader()
         return [] if reader is None else reader.history(identity)
 
     def nearest(self, query: NDArray[np.float32], k: int, wanted: SearchFilter) -> list[tuple[Memory, float]]:
@@ -191,7 +203,7 @@ class EmbeddedStore:
 
         The filter applies before the k are taken. Memories of equal score come in the order of their arrival.
         """
-        reader = self._open_reader()
+        reader = self.reader()
         if reader is None:
             return []
         with reader.snapshot():
@@ -209,12 +221,12 @@ class EmbeddedStore:
         return ranked[:k]
 
     def _find(self, ids: Iterable[str]) -> dict[str, StoredMemory]:
-        reader = self._open_reader()
+        reader = self.reader()
         found = {} if self._beneath is None else self._beneath._find(ids)
         return found if reader is None else {**found, **reader.find(ids)}
 
     def _find_vectors(self, text_hashes: Iterable[bytes]) -> dict[bytes, int]:
-        reader = self._open_reader()
+        reader = self.reader()
         found = {} if self._beneath is None else self._beneath._find_vectors(text_hashes)
         return found if reader is None else {**found, **reader.find_vectors(text_hashes)}
 
@@ -242,7 +254,8 @@ class EmbeddedStore:
             self._graph_generation = row.generation
         return self._graph
 
-    def _looks_whole(self, row: GraphRow) -> bool:
+    def looks_whole(self, row: GraphRow) -> bool:
+        """Whether the published graph's file is there, in its size, and was not found to be another."""
         if row.generation == self._graph_generation and self._graph is None:
             return False  # it was read, and was not what had been published
         try:
@@ -250,12 +263,14 @@ class EmbeddedStore:
         except OSError:
             return False
 
-    def _open_reader(self) -> Database | None:
+    def reader(self) -> Database | None:
+        """The database for reading, or None where there is no store yet."""
         if self._reader is None and self._path.exists():
             self._reader = Database(self._path, writable=False)
         return self._reader
 
-    def _open_writer(self) -> Database:
+    def writer(self) -> Database:
+        """The database for writing. Raises StoreNotFoundError unless `open_for_writing` came before."""
         if self._writer is None:
             raise StoreNotFoundError(f"store {self.folder} is not open for writing")
         return self._writer

@@ -78,6 +78,14 @@ class Graph:
             return None
         return labels[0].astype(np.int64), 1 - distances[0]
 
+    def labels(self) -> list[int]:
+        """All labels, ascending."""
+        return sorted(int(label) for label in self._index.get_ids_list())
+
+    def vectors(self, labels: Sequence[int]) -> NDArray[np.float32]:
+        """The vectors (n, dim) of labels that are there, as the graph holds them."""
+        return np.asarray(self._index.get_items(labels, return_type="numpy"), dtype=np.float32)
+
     def publish(self, folder: Path, generation: int) -> GraphRow:
         """Writes the graph so that it is there whole and durable, or not at all, and returns what proves it.
 

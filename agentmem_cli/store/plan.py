@@ -24,11 +24,6 @@ class BatchPlan:
     updated: int
     unchanged: int
 
-    @property
-    def reused(self) -> int:
-        """How many of the added and updated memories need no embedding of their own."""
-        return self.added + self.updated - len(self.new_texts)
-
 
 class Planner:
     """Takes the memories of one batch in order; a later one of the same id replaces an earlier."""
@@ -45,7 +40,7 @@ class Planner:
         """Notes what this memory changes, after all that were taken before."""
         content = memory.content_digest()
         before = self._latest.get(memory.id)
-        if before is not None and before.content == content:
+        if before is not None and (before.content == content or _is_export_of(memory, before)):
             self._unchanged += 1
             return
         if memory.created_at is not None:
@@ -89,3 +84,12 @@ class Planner:
             updated=len(self._history) - added,
             unchanged=self._unchanged,
         )
+
+
+def _is_export_of(memory: Memory, before: StoredMemory) -> bool:
+    """Whether this is what was stored, with the time that the store filled in: what an export has."""
+    return (
+        memory.created_at is not None
+        and to_microseconds(memory.created_at) == before.created_at_us
+        and memory.without_time().content_digest() == before.content
+    )

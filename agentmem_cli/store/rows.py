@@ -51,3 +51,40 @@ class GraphRow:
 def text_hash(text: str) -> bytes:
     """16 bytes that stand for a text (BLAKE2b)."""
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedVector:
+    """A vector as it is stored, with the checksum it was stored with, and whether a memory has it."""
+
+    vector_id: int
+    vector: bytes
+    checksum: int
+    used: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedMemory:
+    """A memory's row as it is stored, the digest it was stored with, and its vector's text's hash, if there is one."""
+
+    row: tuple[object, ...]
+    content: bytes
+    text_hash: bytes | None
+    has_history: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StagedText:
+    """A text that is to be embedded anew, and the vector it has."""
+
+    vector_id: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class VectorRow:
+    """A vector to write."""
+
+    vector_id: int
+    vector: bytes
+    checksum: int

@@ -14,7 +14,8 @@ CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE vectors(
     vector_id INTEGER PRIMARY KEY AUTOINCREMENT,
     text_hash BLOB NOT NULL UNIQUE,
-    vector BLOB NOT NULL
+    vector BLOB NOT NULL,
+    checksum INTEGER NOT NULL -- CRC-32 of the vector: SQLite has none of its own
 );
 
 CREATE TABLE memories(
@@ -45,6 +46,9 @@ CREATE TABLE history(
     at_us INTEGER NOT NULL
 );
 CREATE INDEX history_id ON history(id);
+
+-- A re-embedding under way: what the vectors will be, and which are made.
+CREATE TABLE staged_vectors(vector_id INTEGER PRIMARY KEY, vector BLOB NOT NULL, checksum INTEGER NOT NULL);
 
 CREATE TABLE sources(file TEXT PRIMARY KEY, line INTEGER NOT NULL, complete INTEGER NOT NULL) WITHOUT ROWID;
 

@@ -1,0 +1,156 @@
+"""`agentmem get`, `list`, `history`, `delete` and `export`: single memories, and all of them."""
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+
+from agentmem_cli.cli import options
+from agentmem_cli.cli.conditions import parse_conditions
+from agentmem_cli.cli.output import print_json, print_rich, say
+from agentmem_cli.errors import AgentMemError, UsageError
+
+IdArgument = Annotated[str, typer.Argument(help="A memory's id.", metavar="ID")]
+
+
+def get(identity: IdArgument, store: options.StoreOption = ".agentmem", json: options.JsonOption = False) -> None:
+    """Print one memory."""
+    from agentmem_cli.api import AgentMem
+    from agentmem_cli.jsonl import dump_memory
+
+    with AgentMem(store, create=False) as mem:
+        memory = mem.get(identity)
+    if memory is None:
+        raise AgentMemError(f"no memory {identity} in store {store}")
+    if json:
+        print_json(dump_memory(memory))
+    else:
+        from agentmem_cli.report import memory_table
+
+        print_rich(memory_table(memory))
+
+
+def list_memories(
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many memories to print.")] = 20,
+    offset: Annotated[int, typer.Option("--offset", min=0, help="How many of the newest to leave out.")] = 0,
+    store: options.StoreOption = ".agentmem",
+    agent_id: options.AgentOption = None,
+    user_id: options.UserOption = None,
+    run_id: options.RunOption = None,
+    memory_type: options.TypeOption = None,
+    where: options.WhereOption = None,
+    json: options.JsonOption = False,
+) -> None:
+    """List memories that match, newest first, a page at a time."""
+    from agentmem_cli.api import AgentMem
+    from agentmem_cli.jsonl import dump_memory
+
+    with AgentMem(store, create=False) as mem:
+        memories = mem.list_memories(
+            limit,
+            offset,
+            agent_id=agent_id,
+            user_id=user_id,
+            run_id=run_id,
+            memory_type=memory_type,
+            where=parse_conditions(where),
+        )
+    if json:
+        print_json([dump_memory(memory) for memory in memories])
+    elif memories:
+        from agentmem_cli.report import memories_table
+
+        print_rich(memories_table(memories, offset))
+    else:
+        say("no memory matches" if offset == 0 else f"no memory matches after the first {offset}")
+
+
+def history(identity: IdArgument, store: options.StoreOption = ".agentmem", json: options.JsonOption = False) -> None:
+    """Print what happened to a memory, oldest first."""
+    from agentmem_cli.api import AgentMem
+    from agentmem_cli.jsonl import dump_event
+
+    with AgentMem(store, create=False) as mem:
+        events = mem.history(identity)
+    if not events:
+        raise AgentMemError(f"no memory {identity} was ever in store {store}")
+    if json:
+        print_json([dump_event(event) for event in events])
+    else:
+        from agentmem_cli.report import history_table
+
+        print_rich(history_table(events))
+
+
+def delete(
+    ids: Annotated[list[str] | None, typer.Argument(help="Ids of memories to remove.", metavar="ID...")] = None,
+    store: options.StoreOption = ".agentmem",
+    agent_id: options.AgentOption = None,
+    user_id: options.UserOption = None,
+    run_id: options.RunOption = None,
+    memory_type: options.TypeOption = None,
+    where: options.WhereOption = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    json: options.JsonOption = False,
+) -> None:
+    """Remove memories by id, or all that match filters: their texts go, the history keeps that they were there.
+
+    After 'agentmem compact' the texts are gone from the files too.
+    """
+    from agentmem_cli.api import AgentMem
+    from agentmem_cli.memory import Scope, SearchFilter
+
+    wanted = SearchFilter(Scope(agent_id, user_id, run_id, memory_type), parse_conditions(where))
+    if bool(ids) == bool(wanted):
+        raise UsageError("delete takes either ids or filters (--user-id, --where, ...), and one of them it needs")
+    with AgentMem(store, create=False) as mem:
+        doomed = ids or mem.ids_matching(wanted)
+        if doomed and not yes:
+            _ask(len(doomed), store)
+        deleted = mem.delete(*doomed) if doomed else 0
+    if json:
+        print_json({"deleted": deleted, "not_found": len(set(doomed)) - deleted})
+    else:
+        say(f"deleted {deleted} of {len(set(doomed))} memories from {store}")
+    if ids and deleted < len(set(doomed)):
+        raise typer.Exit(1)
+
+
+def export(
+    store: options.StoreOption = ".agentmem",
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write here rather than to standard output.")
+    ] = None,
+    vectors: Annotated[
+        bool, typer.Option("--vectors", help="Add the vectors: then taking it in elsewhere needs no embedding.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print how much was written, as JSON, on stderr.")] = False,
+) -> None:
+    """Write every memory as JSONL, which 'agentmem ingest' takes back."""
+    from agentmem_cli.api import AgentMem
+    from agentmem_cli.jsonl import dump_memory
+
+    with ExitStack() as stack:
+        mem = stack.enter_context(AgentMem(store, create=False))
+        try:
+            stream = sys.stdout.buffer if output is None else stack.enter_context(Path(output).open("wb"))
+        except OSError as error:
+            raise UsageError(f"--output {output}: can't be written: {error.strerror}") from error
+        memories = 0
+        for memory in mem.export(vectors=vectors):
+            stream.write(orjson.dumps(dump_memory(memory), option=orjson.OPT_APPEND_NEWLINE))
+            memories += 1
+    if json:
+        print(orjson.dumps({"exported": memories}).decode(), file=sys.stderr)
+    elif output is not None:
+        say(f"wrote {memories} memories to {output}")
+
+
+def _ask(memories: int, store: str) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError(f"this would remove {memories} memories: add --yes to do it from a script")
+    if not typer.confirm(f"Remove {memories} memories from {store}?", err=True):
+        raise typer.Exit(1)

@@ -1,0 +1,95 @@
+"""`agentmem stats`, `verify`, `compact` and `reembed`: a store as a whole."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from agentmem_cli.cli import options
+from agentmem_cli.cli.output import print_json, print_rich, say
+from agentmem_cli.errors import UsageError
+
+
+def stats(store: options.StoreOption = ".agentmem", json: options.JsonOption = False) -> None:
+    """Print what a store holds: counts by scope and type, bytes by file, the model, the state of the graph."""
+    from agentmem_cli.api import AgentMem
+
+    with AgentMem(store, create=False) as mem:
+        found = mem.stats()
+    if json:
+        print_json({**asdict(found), "total_bytes": found.total_bytes})
+    else:
+        from agentmem_cli.report import stats_tables
+
+        print_rich(*stats_tables(found, store))
+
+
+def verify(
+    store: options.StoreOption = ".agentmem",
+    repair: Annotated[bool, typer.Option("--repair", help="Build anew what is derived, and check again.")] = False,
+    json: options.JsonOption = False,
+) -> None:
+    """Check every row, vector and file of a store against what was stored. Exits with 1 where something is wrong."""
+    from agentmem_cli.api import AgentMem
+
+    with AgentMem(store, create=False) as mem:
+        findings = mem.verify()
+        if repair and any(finding.repairable for finding in findings):
+            mem.repair()
+            say(f"rebuilt what is derived in {store}")
+            findings = mem.verify()
+    if json:
+        print_json({"ok": not findings, "findings": [asdict(finding) for finding in findings]})
+    elif findings:
+        from agentmem_cli.report import findings_table
+
+        print_rich(findings_table(findings))
+    else:
+        say(f"store {store} is whole")
+    if findings:
+        raise typer.Exit(1)
+
+
+def compact(store: options.StoreOption = ".agentmem", json: options.JsonOption = False) -> None:
+    """Write a store's files anew, without what was deleted or replaced. Needs as much free disk again."""
+    from agentmem_cli.api import AgentMem
+
+    with AgentMem(store, create=False) as mem:
+        before_bytes = mem.stats().total_bytes
+        mem.compact()
+        after_bytes = mem.stats().total_bytes
+    if json:
+        print_json({"before_bytes": before_bytes, "after_bytes": after_bytes})
+    else:
+        say(f"compacted {store}: {before_bytes:,} bytes before, {after_bytes:,} after")
+
+
+def reembed(
+    store: options.StoreOption = ".agentmem",
+    model: options.ModelOption = None,
+    model_path: options.ModelPathOption = None,
+    json: options.JsonOption = False,
+) -> None:
+    """Give every memory a vector of another model, and pin the store to it.
+
+    The old vectors stay in use until all new ones are made. Cut off, the same command goes on from there.
+    """
+    from agentmem_cli.api import AgentMem
+
+    if model is None and model_path is None:
+        raise UsageError("reembed needs --model or --model-path: the model to change to")
+    done = 0
+
+    def count(texts: int) -> None:
+        nonlocal done
+        done += texts
+        say(f"reembed: {done} texts are durable")
+
+    with AgentMem(store, create=False) as mem:
+        before = mem.model.name
+        mem.reembed(model, model_path=model_path, on_progress=count)
+        after = mem.model.name
+    if json:
+        print_json({"from": before, "to": after, "embedded": done})
+    else:
+        say(f"store {store} now holds vectors of {after} instead of {before}")

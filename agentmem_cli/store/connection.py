@@ -1,0 +1,138 @@
+"""A connection to SQLite as a store uses it: opened with care, transactions by hand, errors in our words."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, TypeAlias
+from urllib.parse import quote
+
+import orjson
+
+from agentmem_cli.errors import StoreDamagedError, StoreNotFoundError
+from agentmem_cli.files import fsync_folder
+from agentmem_cli.store.schema import APPLICATION_ID, PAGE_BYTES, SCHEMA, SCHEMA_VERSION
+from agentmem_cli.store.sqlite_errors import check_header, translated
+
+Parameter: TypeAlias = "str | int | float | bytes | None"
+CHUNK_ROWS: Final = 2048
+_VARIABLES: Final = 1000  # bound in one statement
+_BUSY_TIMEOUT_S: Final = 10.0
+
+
+class Connection:
+    """A connection to a store's `memories.db`. Raises StoreError and its kind, never sqlite3.Error."""
+
+    def __init__(self, path: Path, *, writable: bool) -> None:
+        """Opens a database that is there. Raises StoreNotFoundError, StoreDamagedError."""
+        self._path = path
+        if not path.exists():
+            raise StoreNotFoundError(f"no store at {path.parent}: make one with 'agentmem ingest', or check --store")
+        check_header(path)
+        with translated(path):
+            self._connection = _connect(path, "rw" if writable else "ro")
+            self._check_version()
+            if writable:
+                self._connection.execute("PRAGMA synchronous = FULL")
+
+    @staticmethod
+    def create(path: Path, embedder: Mapping[str, str | int]) -> None:
+        """Makes an empty database, pinned to an embedder; it appears under its name whole, or not at all."""
+        temporary = path.with_suffix(".new")
+        with translated(path):
+            temporary.unlink(missing_ok=True)
+            connection = _connect(temporary, "rwc")
+            try:
+                temporary.chmod(0o600)
+                connection.executescript(
+                    f"PRAGMA page_size = {PAGE_BYTES}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+                    f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};{SCHEMA}"
+                )
+                connection.execute("INSERT INTO meta VALUES ('embedder', ?)", (orjson.dumps(embedder).decode(),))
+                connection.execute("COMMIT")
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                connection.close()
+            temporary.replace(path)
+            fsync_folder(path.parent)
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Everything inside becomes durable together when it ends, or nothing of it if it raises."""
+        with translated(self._path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Every read inside sees the same commits, whatever is committed meanwhile."""
+        with translated(self._path):
+            self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.execute("ROLLBACK")
+
+    def one(self, sql: str, parameters: Sequence[Parameter] = ()) -> int:
+        """The one number that a question is answered with."""
+        return int(self.read(sql, parameters)[0][0])
+
+    def read(self, sql: str, parameters: Sequence[Parameter] = ()) -> list[tuple]:  # type: ignore[type-arg]
+        """The rows that a question is answered with."""
+        with translated(self._path):
+            return self._connection.execute(sql, parameters).fetchall()
+
+    def read_in(
+        self, sql: str, values: Sequence[str | int | bytes], parameters: Sequence[Parameter] = ()
+    ) -> list[tuple]:  # type: ignore[type-arg]
+        """The same for a question with `IN ({})`, asked in parts where the values are many."""
+        rows = []
+        for start in range(0, len(values), _VARIABLES):
+            part = values[start : start + _VARIABLES]
+            rows += self.read(sql.format(",".join("?" * len(part))), [*part, *parameters])
+        return rows
+
+    def change(self, sql: str, parameters: Sequence[Parameter] = ()) -> int:
+        """Changes rows, and says how many."""
+        with translated(self._path):
+            return self._connection.execute(sql, parameters).rowcount
+
+    def change_many(self, sql: str, rows: Iterable[Sequence[Parameter]]) -> None:
+        """The same change for each row of parameters."""
+        with translated(self._path):
+            self._connection.executemany(sql, rows)
+
+    def chunks(self, sql: str, parameters: Sequence[Parameter] = (), rows: int = CHUNK_ROWS) -> Iterator[list[tuple]]:  # type: ignore[type-arg]
+        """The rows of an answer that may be long, so many at a time."""
+        with translated(self._path):
+            cursor = self._connection.execute(sql, parameters)
+            while part := cursor.fetchmany(rows):
+                yield part
+
+    def _check_version(self) -> None:
+        application_id = self.one("PRAGMA application_id")
+        version = self.one("PRAGMA user_version")
+        if application_id != APPLICATION_ID:
+            raise StoreDamagedError(f"{self._path} is not an agentmem store: give another folder with --store")
+        if version > SCHEMA_VERSION:
+            raise StoreDamagedError(f"{self._path} was made by a newer agentmem (schema {version}): upgrade agentmem")
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"file:{quote(str(path.absolute()))}?mode={mode}",
+        uri=True,
+        timeout=_BUSY_TIMEOUT_S,
+        isolation_level=None,  # transactions are begun and ended by hand
+        check_same_thread=False,
+    )

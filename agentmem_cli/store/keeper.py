@@ -1,0 +1,142 @@
+"""The life of a store: what it holds, removing, checking, repairing, shrinking, re-embedding."""
+
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentmem_cli.errors import StoreNotFoundError
+from agentmem_cli.memory import Memory, SearchFilter
+from agentmem_cli.store.database import Database
+from agentmem_cli.store.embedded import EmbeddedStore
+from agentmem_cli.store.rows import VectorRow
+from agentmem_cli.store.upkeep import Upkeep
+from agentmem_cli.store.verify import Finding, verify
+
+_REEMBED_TEXTS: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStats:
+    """What a store holds. `by_scope` has the largest scopes; "" is 'not said'. `graph` says how much it covers."""
+
+    memories: int
+    vectors: int
+    history_events: int
+    by_scope: dict[str, dict[str, int]]
+    bytes_by_file: dict[str, int]
+    embedder: dict[str, str | int]
+    graph: dict[str, int | str]
+
+    @property
+    def total_bytes(self) -> int:
+        """All files together."""
+        return sum(self.bytes_by_file.values())
+
+
+class Keeper:
+    """Upkeep of one store; what changes it needs the store open for writing. Raises StoreError and its kinds."""
+
+    def __init__(self, store: EmbeddedStore) -> None:
+        self._store = store
+
+    def stats(self) -> StoreStats:
+        """What the store holds, as of one moment."""
+        database = self._reader()
+        with database.snapshot():
+            counts = Upkeep(database).counts()
+            return StoreStats(
+                memories=counts["memories"],
+                vectors=counts["vectors"],
+                history_events=counts["history"],
+                by_scope=Upkeep(database).counts_by_scope(),
+                bytes_by_file=self._bytes_by_file(),
+                embedder=database.embedder(),
+                graph=self._graph_state(database, counts["vectors"]),
+            )
+
+    def page(self, wanted: SearchFilter, limit: int, offset: int) -> list[Memory]:
+        """A page of the matching memories, newest first."""
+        return self._reader().newest(wanted, limit, offset)
+
+    def ids(self, wanted: SearchFilter) -> list[str]:
+        """The ids of all matching memories, in the order of their arrival."""
+        return self._reader().ids(wanted)
+
+    def memories(self, *, vectors: bool) -> Iterator[tuple[Memory, bytes]]:
+        """Every memory in the order of its arrival, with its vector's float32 bytes where asked for."""
+        return self._reader().all_memories(vectors=vectors)
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Removes memories durably, texts and vectors with them, and says how many were there."""
+        return Upkeep(self._store.writer()).delete(list(dict.fromkeys(ids)))
+
+    def verify(self) -> list[Finding]:
+        """All that is wrong with the store; empty where it is whole."""
+        return list(verify(self._reader(), self._store.folder))
+
+    def repair(self) -> None:
+        """Builds anew what is derived, from what is stored."""
+        upkeep = Upkeep(self._store.writer())
+        upkeep.drop_orphan_vectors()
+        upkeep.forget_graph()
+        self._store.refresh_graph()
+
+    def compact(self) -> None:
+        """Writes the files anew, without what was removed from them."""
+        upkeep = Upkeep(self._store.writer())
+        self._store.close_reader()  # an open reader would hold the log
+        upkeep.forget_graph()
+        upkeep.vacuum()
+        self._store.refresh_graph()
+        self._store.remove_unpublished()
+
+    def reembed(
+        self,
+        revision: str,
+        embedder: Mapping[str, str | int],
+        embed: Callable[[Sequence[str]], NDArray[np.float32]],
+        on_staged: Callable[[int], None],
+    ) -> None:
+        """Gives every text a vector of another embedder: `embed` maps n texts to (n, dim) float32 unit rows.
+
+        New vectors are made durable in batches beside the old, which stay in use until all are made; then one
+        transaction puts them in their place. Cut off at any moment, it goes on from the last batch when called again.
+        """
+        upkeep = Upkeep(self._store.writer())
+        if upkeep.staging_for() != revision:
+            upkeep.start_staging(revision)
+        after = 0
+        while texts := upkeep.unstaged_texts(after, _REEMBED_TEXTS):
+            vectors = embed([staged.text for staged in texts])
+            rows = [vector.tobytes() for vector in vectors]
+            upkeep.stage(
+                [VectorRow(staged.vector_id, row, zlib.crc32(row)) for staged, row in zip(texts, rows, strict=True)]
+            )
+            after = texts[-1].vector_id
+            on_staged(len(texts))
+        upkeep.switch_to_staged(embedder)
+        self._store.refresh_graph()
+
+    def _reader(self) -> Database:
+        reader = self._store.reader()
+        if reader is None:
+            raise StoreNotFoundError(f"no store at {self._store.folder}: make one with 'agentmem ingest'")
+        return reader
+
+    def _bytes_by_file(self) -> dict[str, int]:
+        folder = self._store.folder
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        return {str(path.relative_to(folder)): path.stat().st_size for path in files}
+
+    def _graph_state(self, database: Database, vectors: int) -> dict[str, int | str]:
+        row = database.graph()
+        if row is None:
+            return {"state": "none: every vector is scanned", "vectors": 0, "scanned": vectors}
+        covered = database.count_vectors(up_to=row.last_vector_id)
+        state = "published" if self._store.looks_whole(row) else "damaged or missing: every vector is scanned"
+        scanned = vectors - covered if state == "published" else vectors
+        return {"state": state, "file": row.file, "vectors": row.vectors, "scanned": scanned}

@@ -1,0 +1,144 @@
+"""The SQL of a store's upkeep: what is in it, removing, checking, shrinking, and changing its vectors."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+import orjson
+
+from agentmem_cli.store.connection import Connection
+from agentmem_cli.store.rows import CheckedMemory, CheckedVector, StagedText, VectorRow
+
+_SCOPES: Final = ("user_id", "agent_id", "run_id", "memory_type")
+_SHOWN_PER_SCOPE: Final = 20
+
+
+class Upkeep:
+    """Upkeep of one database, over a connection that is open to it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def counts(self) -> dict[str, int]:
+        """How many rows the tables have."""
+        tables = ("memories", "vectors", "history")
+        return {table: self._connection.one(f"SELECT count(*) FROM {table}") for table in tables}
+
+    def counts_by_scope(self) -> dict[str, dict[str, int]]:
+        """How many memories each of the largest scopes has, by name of the scope; "" is 'not said'."""
+        return {
+            scope: dict(
+                self._connection.read(
+                    f"SELECT coalesce({scope}, ''), count(*) AS n FROM memories"
+                    f" GROUP BY 1 ORDER BY n DESC, 1 LIMIT {_SHOWN_PER_SCOPE}"
+                )
+            )
+            for scope in _SCOPES
+        }
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Removes memories, their texts in the history and the vectors that no other has; says how many were there.
+
+        The history keeps that there was a memory of this id, and that it was deleted.
+        """
+        connection = self._connection
+        stored = connection.read_in("SELECT id, vector_id FROM memories WHERE id IN ({})", ids)
+        now_us = time.time_ns() // 1000
+        rows = [(identity,) for identity, _ in stored]
+        with connection.transaction():
+            connection.change_many("DELETE FROM memories WHERE id = ?", rows)
+            connection.change_many("UPDATE history SET previous_text = NULL WHERE id = ?", rows)
+            connection.change_many(
+                "INSERT INTO history(id, event, previous_text, at_us) VALUES (?, 'delete', NULL, ?)",
+                [(identity, now_us) for identity, _ in stored],
+            )
+            connection.change_many(
+                "DELETE FROM vectors WHERE vector_id = ?1 AND NOT EXISTS (SELECT 1 FROM memories WHERE vector_id = ?1)",
+                [(vector_id,) for _, vector_id in stored],
+            )
+        return len(stored)
+
+    def integrity_errors(self) -> list[str]:
+        """What SQLite itself finds wrong with its file."""
+        return [row[0] for row in self._connection.read("PRAGMA integrity_check") if row[0] != "ok"]
+
+    def checked_vectors(self) -> Iterator[CheckedVector]:
+        """Every vector with its checksum, and whether any memory has it."""
+        for rows in self._connection.chunks(
+            "SELECT vector_id, vector, checksum, EXISTS (SELECT 1 FROM memories m WHERE m.vector_id = v.vector_id)"
+            " FROM vectors v ORDER BY vector_id"
+        ):
+            for row in rows:
+                yield CheckedVector(row[0], row[1], row[2], bool(row[3]))
+
+    def checked_memories(self) -> Iterator[CheckedMemory]:
+        """Every memory with the digests that it and its vector's text were stored with."""
+        for rows in self._connection.chunks(
+            "SELECT m.id, m.text, m.agent_id, m.user_id, m.run_id, m.memory_type, m.importance, m.created_at_us,"
+            " m.metadata, m.content, v.text_hash,"
+            " EXISTS (SELECT 1 FROM history h WHERE h.id = m.id)"
+            " FROM memories m LEFT JOIN vectors v USING (vector_id) ORDER BY m.seq"
+        ):
+            for row in rows:
+                yield CheckedMemory(tuple(row[:9]), row[9], row[10], bool(row[11]))
+
+    def drop_orphan_vectors(self) -> int:
+        """Removes vectors that no memory has, and says how many."""
+        with self._connection.transaction():
+            return self._connection.change(
+                "DELETE FROM vectors WHERE vector_id NOT IN (SELECT vector_id FROM memories)"
+            )
+
+    def forget_graph(self) -> None:
+        """Un-publishes the graph: the next refresh builds it from the vectors."""
+        with self._connection.transaction():
+            self._connection.change("DELETE FROM graph")
+
+    def vacuum(self) -> None:
+        """Writes the database anew without what was removed, and empties its log."""
+        self._connection.change("VACUUM")
+        self._connection.read("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def staging_for(self) -> str | None:
+        """The revision of the embedder that a re-embedding under way is for."""
+        rows = self._connection.read("SELECT value FROM meta WHERE key = 'staging_for'")
+        return rows[0][0] if rows else None
+
+    def start_staging(self, revision: str) -> None:
+        """Begins a re-embedding; what is staged for another embedder is dropped."""
+        with self._connection.transaction():
+            self._connection.change("DELETE FROM staged_vectors")
+            self._connection.change("INSERT OR REPLACE INTO meta VALUES ('staging_for', ?)", (revision,))
+
+    def unstaged_texts(self, after: int, limit: int) -> list[StagedText]:
+        """Texts of vectors above an id whose new vectors are still to be made, so many at most."""
+        rows = self._connection.read(
+            "SELECT v.vector_id, (SELECT m.text FROM memories m WHERE m.vector_id = v.vector_id LIMIT 1) AS text"
+            " FROM vectors v WHERE v.vector_id > ? AND text IS NOT NULL"
+            " AND NOT EXISTS (SELECT 1 FROM staged_vectors s WHERE s.vector_id = v.vector_id)"
+            " ORDER BY v.vector_id LIMIT ?",
+            (after, limit),
+        )
+        return [StagedText(*row) for row in rows]
+
+    def stage(self, rows: Sequence[VectorRow]) -> None:
+        """Makes new vectors durable, beside the ones in use."""
+        with self._connection.transaction():
+            self._connection.change_many(
+                "INSERT INTO staged_vectors VALUES (?, ?, ?)",
+                [(row.vector_id, row.vector, row.checksum) for row in rows],
+            )
+
+    def switch_to_staged(self, embedder: Mapping[str, str | int]) -> None:
+        """Puts the staged vectors in place of the ones in use, and pins the store to their embedder, in one step."""
+        connection = self._connection
+        with connection.transaction():
+            connection.change("DELETE FROM vectors WHERE vector_id NOT IN (SELECT vector_id FROM staged_vectors)")
+            connection.change(
+                "UPDATE vectors SET (vector, checksum) = (SELECT s.vector, s.checksum FROM staged_vectors s"
+                " WHERE s.vector_id = vectors.vector_id)"
+            )
+            connection.change("DELETE FROM staged_vectors")
+            connection.change("DELETE FROM meta WHERE key = 'staging_for'")
+            connection.change("DELETE FROM graph")
+            connection.change("UPDATE meta SET value = ? WHERE key = 'embedder'", (orjson.dumps(embedder).decode(),))

@@ -1,0 +1,97 @@
+"""Whether a store is what it was when it was written: every row, every vector, and what is derived from them."""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from agentmem_cli.errors import AgentMemError, StoreError
+from agentmem_cli.memory import Memory
+from agentmem_cli.store.database import Database, memory_of
+from agentmem_cli.store.index import Graph
+from agentmem_cli.store.rows import CheckedMemory, text_hash
+from agentmem_cli.store.upkeep import Upkeep
+
+_UNIT_TOLERANCE: Final = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is wrong: where, what, and whether it can be built anew from what is right."""
+
+    where: str
+    what: str
+    repairable: bool
+
+
+def verify(database: Database, folder: Path) -> Iterator[Finding]:
+    """All that is wrong with a store, the truth first, then what is derived. An empty answer means that it is whole."""
+    upkeep = Upkeep(database)
+    try:
+        for error in upkeep.integrity_errors():
+            yield Finding("memories.db", f"SQLite: {error}", repairable=False)
+        yield from _wrong_vectors(upkeep, int(database.embedder()["dim"]))
+        yield from _wrong_memories(upkeep)
+        yield from _wrong_graph(database, folder)
+    except StoreError as error:
+        yield Finding("memories.db", str(error), repairable=False)
+
+
+def _wrong_vectors(upkeep: Upkeep, dim: int) -> Iterator[Finding]:
+    for row in upkeep.checked_vectors():
+        where = f"vector {row.vector_id}"
+        if not row.used:
+            yield Finding(where, "no memory has it", repairable=True)
+        if zlib.crc32(row.vector) != row.checksum:
+            yield Finding(where, "its checksum differs: it is not what was stored", repairable=False)
+        elif len(row.vector) != 4 * dim:
+            yield Finding(where, f"it has {len(row.vector) // 4} dims, not {dim}", repairable=False)
+        elif not abs(float(np.linalg.norm(np.frombuffer(row.vector, dtype=np.float32))) - 1) < _UNIT_TOLERANCE:
+            yield Finding(where, "it is not of unit length", repairable=False)
+
+
+def _wrong_memories(upkeep: Upkeep) -> Iterator[Finding]:
+    for row in upkeep.checked_memories():
+        where = f"memory {row.row[0]}"
+        try:
+            memory = memory_of(row.row)
+        except AgentMemError as error:
+            yield Finding(where, f"it can't be read: {error}", repairable=False)
+            continue
+        if row.text_hash is None:
+            yield Finding(where, "it has no vector", repairable=False)
+        elif row.text_hash != text_hash(memory.text):
+            yield Finding(where, "its vector is of another text", repairable=False)
+        if not _is_as_stored(memory, row):
+            yield Finding(where, "its content is not what was stored", repairable=False)
+        if not row.has_history:
+            yield Finding(where, "its history is gone", repairable=False)
+
+
+def _is_as_stored(memory: Memory, row: CheckedMemory) -> bool:
+    # The digest leaves out a time that nobody gave.
+    return row.content in (memory.content_digest(), memory.without_time().content_digest())
+
+
+def _wrong_graph(database: Database, folder: Path) -> Iterator[Finding]:
+    published = database.graph()
+    if published is None:
+        return
+    where = f"index/{published.file}"
+    graph = Graph.load(folder / "index", published, int(database.embedder()["dim"]))
+    if graph is None:
+        yield Finding(where, "it is missing, or not what was published", repairable=True)
+        return
+    held = set(graph.labels())
+    for labels, raw in database.vectors():
+        wanted = [label for label in labels if label <= published.last_vector_id]
+        stored = np.frombuffer(raw, dtype=np.float32).reshape(len(labels), -1)[: len(wanted)]
+        missing = [label for label in wanted if label not in held]
+        if missing:
+            yield Finding(where, f"it lacks {len(missing)} vectors, {missing[0]} the first", repairable=True)
+        elif wanted and not np.array_equal(graph.vectors(wanted), stored):
+            yield Finding(where, "it holds other vectors than the database", repairable=True)
+            return

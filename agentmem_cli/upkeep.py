@@ -1,0 +1,114 @@
+"""What AgentMem does for a store besides taking in and searching: listing, removing, checking, moving, re-embedding."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+from agentmem_cli.embedding import catalog
+from agentmem_cli.embedding.base import Embedder, EmbedderSpec, embed_checked
+from agentmem_cli.errors import StoreMismatchError, UsageError
+from agentmem_cli.memory import JsonScalar, Memory, Scope, SearchFilter, StoredVector
+from agentmem_cli.store.embedded import EmbeddedStore
+from agentmem_cli.store.keeper import Keeper, StoreStats
+from agentmem_cli.store.verify import Finding
+
+
+class StoreUpkeep:
+    """The part of AgentMem that looks after a store. Every method raises StoreNotFoundError where there is none."""
+
+    _store: EmbeddedStore
+    _spec: EmbedderSpec
+    _embedder: Embedder | None
+    _turn: threading.RLock
+
+    def open(self) -> None:
+        """Takes the writer's lock."""
+        raise NotImplementedError
+
+    def stats(self) -> StoreStats:
+        """What the store holds: counts by scope and type, bytes by file, the model, the state of the graph."""
+        with self._turn:
+            return Keeper(self._store).stats()
+
+    def list_memories(
+        self,
+        limit: int = 20,
+        offset: int = 0,
+        *,
+        agent_id: str | None = None,
+        user_id: str | None = None,
+        run_id: str | None = None,
+        memory_type: str | None = None,
+        where: Mapping[str, JsonScalar] | None = None,
+    ) -> list[Memory]:
+        """The memories that match, newest first: `limit` of them, after `offset`."""
+        if limit < 1 or offset < 0:
+            raise UsageError("limit must be at least 1, and offset at least 0")
+        wanted = SearchFilter(Scope(agent_id, user_id, run_id, memory_type), dict(where or {}))
+        with self._turn:
+            return Keeper(self._store).page(wanted, limit, offset)
+
+    def ids_matching(self, wanted: SearchFilter) -> list[str]:
+        """The ids of all memories that match, in the order of their arrival."""
+        with self._turn:
+            return Keeper(self._store).ids(wanted)
+
+    def delete(self, *ids: str) -> int:
+        """Removes memories durably, with their texts and vectors, and says how many were there.
+
+        The history keeps that they were there and are deleted, not their texts. After `compact` they are gone from
+        the files too.
+        """
+        with self._turn:
+            self.open()
+            return Keeper(self._store).delete(ids)
+
+    def verify(self) -> list[Finding]:
+        """All that is wrong with the store: empty where every row, vector and file is what was stored."""
+        with self._turn:
+            return Keeper(self._store).verify()
+
+    def repair(self) -> None:
+        """Builds anew what is derived from memories and their vectors. Damage to these themselves stays as it is."""
+        with self._turn:
+            self.open()
+            Keeper(self._store).repair()
+
+    def compact(self) -> None:
+        """Writes the store's files anew, without what was removed or replaced. Needs as much free disk again."""
+        with self._turn:
+            self.open()
+            Keeper(self._store).compact()
+
+    def export(self, *, vectors: bool = False) -> Iterator[Memory]:
+        """Every memory, in the order of its arrival; with `vectors`, taking them in elsewhere needs no embedding."""
+        with self._turn:
+            for memory, raw in Keeper(self._store).memories(vectors=vectors):
+                yield replace(memory, vector=StoredVector(self._spec.revision, raw)) if vectors else memory
+
+    def reembed(
+        self,
+        model: str | None = None,
+        *,
+        model_path: str | None = None,
+        embedder: Embedder | None = None,
+        on_progress: Callable[[int], None] = lambda texts: None,
+    ) -> None:
+        """Gives every memory a vector of another model, which the store is then pinned to.
+
+        The old vectors stay in use until all new ones are made; cut off, it goes on from the last durable batch of
+        1,000 when called again. `on_progress` is told how many texts became durable. Raises ModelError, StoreError.
+        """
+        with self._turn:
+            self.open()
+            spec = embedder.spec if embedder is not None else catalog.resolve(model, model_path)
+            if spec.fingerprint() == self._spec.fingerprint():
+                raise StoreMismatchError(f"store {self._store.folder} holds vectors of {spec.name} already")
+            new = embedder if embedder is not None else catalog.load(spec)
+            Keeper(self._store).reembed(
+                spec.revision,
+                {**spec.fingerprint(), "folder": spec.folder},
+                lambda texts: embed_checked(new, texts).vectors,
+                on_progress,
+            )
+            self._spec, self._embedder = spec, new
