@@ -144,7 +144,7 @@ class AgentMem(StoreUpkeep):
         with self._turn:
             pipeline = self._writing_pipeline()
             pipeline.write(batch)
-            self._store.refresh_graph(_ADD_MIN_TAIL)
+            self._store.refresh_graph(_ADD_MIN_TAIL, check=False)
         report = pipeline.report
         return BatchResult([memory.id for memory in batch], report.added, report.updated, report.unchanged)
 

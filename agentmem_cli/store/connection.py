@@ -10,6 +10,7 @@ from urllib.parse import quote
 import orjson
 
 from agentmem_cli.errors import StoreDamagedError, StoreNotFoundError
+from agentmem_cli.failpoints import reached
 from agentmem_cli.files import fsync_folder
 from agentmem_cli.store.schema import APPLICATION_ID, PAGE_BYTES, SCHEMA, SCHEMA_VERSION
 from agentmem_cli.store.sqlite_errors import check_header, translated
@@ -53,7 +54,9 @@ class Connection:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             finally:
                 connection.close()
+            reached("create.schema")
             temporary.replace(path)
+            reached("create.named")
             fsync_folder(path.parent)
 
     def close(self) -> None:

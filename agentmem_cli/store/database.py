@@ -6,13 +6,14 @@ from typing import Final
 
 import orjson
 
-from agentmem_cli.errors import StoreDamagedError
+from agentmem_cli.errors import AgentMemError, StoreDamagedError
 from agentmem_cli.jsonl import dump_metadata, load_metadata
 from agentmem_cli.memory import HistoryEvent, Memory, Position, Scope, SearchFilter, from_microseconds
 from agentmem_cli.store.connection import Connection, Parameter
 from agentmem_cli.store.filters import conditions
 from agentmem_cli.store.rows import GraphRow, HistoryRow, MemoryRow, StoredMemory
 
+UNREADABLE: Final = (AgentMemError, TypeError, ValueError, OverflowError)  # what a damaged row raises
 MEMORY_COLUMNS: Final = (
     "m.id, m.text, m.agent_id, m.user_id, m.run_id, m.memory_type, m.importance, m.created_at_us, m.metadata"
 )
@@ -125,15 +126,19 @@ class Database(Connection):
         return self.one("SELECT count(*) FROM vectors WHERE vector_id <= ?", (up_to,))
 
     def memories_of(self, vector_ids: Sequence[int], wanted: SearchFilter) -> list[tuple[int, Memory]]:
-        """(vector_id, memory) of every memory that has one of these vectors and matches, in order of arrival."""
+        """(vector_id, memory) of every memory that has one of these vectors and matches, in order of arrival.
+
+        Raises StoreDamagedError where a row is not what was stored.
+        """
         where, parameters = conditions(wanted)
         rows = self.read_in(
-            f"SELECT m.vector_id, {MEMORY_COLUMNS}, m.seq FROM memories m WHERE m.vector_id IN ({{}}) AND {where}",
+            f"SELECT m.vector_id, {MEMORY_COLUMNS}, m.content, m.seq FROM memories m"
+            f" WHERE m.vector_id IN ({{}}) AND {where}",
             vector_ids,
             parameters,
         )
         rows.sort(key=lambda row: int(row[-1]))
-        return [(row[0], memory_of(row[1:-1])) for row in rows]
+        return [(row[0], self._checked_memory(row[1:-1])) for row in rows]
 
     def newest(self, wanted: SearchFilter, limit: int, offset: int) -> list[Memory]:
         """A page of the matching memories, newest first."""
@@ -160,8 +165,20 @@ class Database(Connection):
 
     def get(self, identity: str) -> Memory | None:
         """The memory of this id."""
-        rows = self.read(f"SELECT {MEMORY_COLUMNS} FROM memories m WHERE m.id = ?", (identity,))
-        return memory_of(rows[0]) if rows else None
+        rows = self.read(f"SELECT {MEMORY_COLUMNS}, m.content FROM memories m WHERE m.id = ?", (identity,))
+        return self._checked_memory(rows[0]) if rows else None
+
+    def _checked_memory(self, row: Sequence) -> Memory:  # type: ignore[type-arg]
+        try:
+            memory = memory_of(row[:-1])
+            whole = is_as_stored(memory, row[-1])
+        except UNREADABLE:
+            whole = False
+        if not whole:
+            raise StoreDamagedError(
+                f"memory {row[0]} in {self._path} is not what was stored: 'agentmem verify' lists what is damaged"
+            )
+        return memory
 
     def history(self, identity: str) -> list[HistoryEvent]:
         """What happened to the memory of this id, oldest first."""
@@ -223,3 +240,8 @@ def memory_of(row: Sequence) -> Memory:  # type: ignore[type-arg]
         created_at=from_microseconds(created_at_us),
         metadata=load_metadata(metadata),
     )
+
+
+def is_as_stored(memory: Memory, content: bytes) -> bool:
+    """Whether a memory has the content whose digest was stored; the digest leaves out a time that nobody gave."""
+    return content == memory.content_digest() or content == memory.without_time().content_digest()

@@ -7,6 +7,7 @@ Graph: derived from committed vectors, published as a whole, and disposable. A s
 the graph doesn't have, and all of them where there is no graph that can be trusted.
 """
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -15,12 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentmem_cli.errors import StoreMismatchError, StoreNotFoundError, StoreWriteError
+from agentmem_cli.failpoints import reached
 from agentmem_cli.memory import HistoryEvent, Memory, Position, SearchFilter
+from agentmem_cli.printable import printable
 from agentmem_cli.store.database import Database
 from agentmem_cli.store.index import Graph, Labels, Scores, best_of, exact_nearest, remove_all_but
 from agentmem_cli.store.lock import WriterLock
 from agentmem_cli.store.plan import BatchPlan, Planner
 from agentmem_cli.store.rows import GraphRow, StoredMemory, text_hash
+
+_log: Final = logging.getLogger("agentmem")
 
 GRAPH_MIN_TAIL: Final = 1000  # so many vectors are scanned in the time that loading a graph takes
 GRAPH_GROWTH: Final = 0.1  # a larger graph is published again when it lacks this share of the vectors
@@ -133,22 +138,33 @@ class EmbeddedStore:
             for i, (text, vector) in enumerate(zip(plan.new_texts, vectors, strict=True))
         )
         with writer.transaction():
+            reached("commit.begun")
             writer.insert_vectors(rows)
+            reached("commit.vectors")
             writer.write_memories(plan.memories)
+            reached("commit.memories")
             writer.write_history(plan.history)
             writer.drop_unused_vectors(plan.replaced_vector_ids)
+            reached("commit.history")
             if position is not None:
                 writer.write_position(position)
+            reached("commit.position")
+        reached("commit.done")
 
     def position(self, file: str) -> Position | None:
         """How far this input has been taken in, if it ever was."""
         reader = self.reader()
         return None if reader is None else reader.position(file)
 
-    def refresh_graph(self, min_tail: int = GRAPH_MIN_TAIL) -> bool:
-        """Publishes a graph of all vectors if the published one lacks enough of them; says whether it did."""
+    def refresh_graph(self, min_tail: int = GRAPH_MIN_TAIL, *, check: bool = True) -> bool:
+        """Publishes a graph of all vectors if the published one lacks enough of them; says whether it did.
+
+        With `check`, the published file is read and compared with what was published, and replaced where it differs.
+        """
         writer = self.writer()
         published = writer.graph()
+        if check:
+            self._current_graph(writer)
         newest = writer.next_vector_id() - 1
         lacking = newest - (published.last_vector_id if published else 0)
         if lacking < min_tail and (published is None or self.looks_whole(published)):
@@ -167,7 +183,9 @@ class EmbeddedStore:
         try:
             row = graph.publish(self.folder / "index", writer.next_generation())
             writer.publish_graph(row)
+            reached("publish.recorded")
             remove_all_but(self.folder / "index", row.file)
+            reached("publish.cleaned")
         except OSError as error:
             self._graph, self._graph_generation = None, 0
             raise StoreWriteError(
@@ -252,6 +270,12 @@ class EmbeddedStore:
         if row.generation != self._graph_generation:
             self._graph = Graph.load(self.folder / "index", row, int(database.embedder()["dim"]))
             self._graph_generation = row.generation
+            if self._graph is None:
+                _log.warning(
+                    "agentmem: warning: %s is missing or not what was published: searches scan every vector until the "
+                    "next write rebuilds it",
+                    printable(str(self.folder / "index" / row.file)),
+                )
         return self._graph
 
     def looks_whole(self, row: GraphRow) -> bool:

@@ -8,6 +8,7 @@ import hnswlib
 import numpy as np
 from numpy.typing import NDArray
 
+from agentmem_cli.failpoints import reached
 from agentmem_cli.files import fsync_file, fsync_folder, sha256_of
 from agentmem_cli.store.rows import GraphRow
 
@@ -102,7 +103,9 @@ class Graph:
         size_bytes = temporary.stat().st_size
         if size_bytes != self._index.index_file_size():
             raise OSError(f"{temporary} was written in part only: is the disk full?")
+        reached("publish.written")
         fsync_file(temporary)
+        reached("publish.synced")
         row = GraphRow(
             generation=generation,
             file=f"{generation}.hnsw",
@@ -113,6 +116,7 @@ class Graph:
         )
         temporary.replace(folder / row.file)
         fsync_folder(folder)
+        reached("publish.named")
         return row
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentmem_cli.errors import StoreNotFoundError
+from agentmem_cli.failpoints import reached
 from agentmem_cli.memory import Memory, SearchFilter
 from agentmem_cli.store.database import Database
 from agentmem_cli.store.embedded import EmbeddedStore
@@ -90,7 +91,9 @@ class Keeper:
         upkeep = Upkeep(self._store.writer())
         self._store.close_reader()  # an open reader would hold the log
         upkeep.forget_graph()
+        reached("compact.unpublished")
         upkeep.vacuum()
+        reached("compact.vacuumed")
         self._store.refresh_graph()
         self._store.remove_unpublished()
 

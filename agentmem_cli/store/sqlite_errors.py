@@ -9,7 +9,7 @@ from typing import Final
 from agentmem_cli.errors import StoreBusyError, StoreDamagedError, StoreError, StoreWriteError
 
 _MAGIC: Final = b"SQLite format 3\x00"
-_DAMAGE: Final = ("malformed", "not a database", "corrupt", "no such table", "no such column")
+_DAMAGE: Final = ("malformed", "not a database", "corrupt", "no such table", "no such column", "could not decode")
 _UNWRITABLE: Final = ("full", "readonly", "disk i/o", "unable to open")
 
 

@@ -6,6 +6,7 @@ from typing import Final
 
 import orjson
 
+from agentmem_cli.failpoints import reached
 from agentmem_cli.store.connection import Connection
 from agentmem_cli.store.rows import CheckedMemory, CheckedVector, StagedText, VectorRow
 
@@ -47,6 +48,7 @@ class Upkeep:
         rows = [(identity,) for identity, _ in stored]
         with connection.transaction():
             connection.change_many("DELETE FROM memories WHERE id = ?", rows)
+            reached("delete.rows")
             connection.change_many("UPDATE history SET previous_text = NULL WHERE id = ?", rows)
             connection.change_many(
                 "INSERT INTO history(id, event, previous_text, at_us) VALUES (?, 'delete', NULL, ?)",
@@ -56,6 +58,7 @@ class Upkeep:
                 "DELETE FROM vectors WHERE vector_id = ?1 AND NOT EXISTS (SELECT 1 FROM memories WHERE vector_id = ?1)",
                 [(vector_id,) for _, vector_id in stored],
             )
+            reached("delete.vectors")
         return len(stored)
 
     def integrity_errors(self) -> list[str]:
@@ -128,6 +131,7 @@ class Upkeep:
                 "INSERT INTO staged_vectors VALUES (?, ?, ?)",
                 [(row.vector_id, row.vector, row.checksum) for row in rows],
             )
+            reached("stage.rows")
 
     def switch_to_staged(self, embedder: Mapping[str, str | int]) -> None:
         """Puts the staged vectors in place of the ones in use, and pins the store to their embedder, in one step."""
@@ -138,7 +142,9 @@ class Upkeep:
                 "UPDATE vectors SET (vector, checksum) = (SELECT s.vector, s.checksum FROM staged_vectors s"
                 " WHERE s.vector_id = vectors.vector_id)"
             )
+            reached("switch.vectors")
             connection.change("DELETE FROM staged_vectors")
             connection.change("DELETE FROM meta WHERE key = 'staging_for'")
             connection.change("DELETE FROM graph")
             connection.change("UPDATE meta SET value = ? WHERE key = 'embedder'", (orjson.dumps(embedder).decode(),))
+            reached("switch.pinned")

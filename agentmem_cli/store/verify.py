@@ -8,11 +8,10 @@ from typing import Final
 
 import numpy as np
 
-from agentmem_cli.errors import AgentMemError, StoreError
-from agentmem_cli.memory import Memory
-from agentmem_cli.store.database import Database, memory_of
+from agentmem_cli.errors import StoreError
+from agentmem_cli.store.database import UNREADABLE, Database, is_as_stored, memory_of
 from agentmem_cli.store.index import Graph
-from agentmem_cli.store.rows import CheckedMemory, text_hash
+from agentmem_cli.store.rows import text_hash
 from agentmem_cli.store.upkeep import Upkeep
 
 _UNIT_TOLERANCE: Final = 1e-3
@@ -58,22 +57,17 @@ def _wrong_memories(upkeep: Upkeep) -> Iterator[Finding]:
         where = f"memory {row.row[0]}"
         try:
             memory = memory_of(row.row)
-        except AgentMemError as error:
+        except UNREADABLE as error:
             yield Finding(where, f"it can't be read: {error}", repairable=False)
             continue
         if row.text_hash is None:
             yield Finding(where, "it has no vector", repairable=False)
         elif row.text_hash != text_hash(memory.text):
             yield Finding(where, "its vector is of another text", repairable=False)
-        if not _is_as_stored(memory, row):
+        if not is_as_stored(memory, row.content):
             yield Finding(where, "its content is not what was stored", repairable=False)
         if not row.has_history:
             yield Finding(where, "its history is gone", repairable=False)
-
-
-def _is_as_stored(memory: Memory, row: CheckedMemory) -> bool:
-    # The digest leaves out a time that nobody gave.
-    return row.content in (memory.content_digest(), memory.without_time().content_digest())
 
 
 def _wrong_graph(database: Database, folder: Path) -> Iterator[Finding]:

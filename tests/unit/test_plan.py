@@ -25,7 +25,7 @@ def planned(
 
 
 def counts(plan: BatchPlan) -> tuple[int, int, int, int]:
-    return plan.added, plan.updated, plan.unchanged, plan.reused
+    return plan.added, plan.updated, plan.unchanged, plan.added + plan.updated - len(plan.new_texts)
 
 
 def rows(plan: BatchPlan) -> list[tuple[str, str, int]]:
