@@ -1,5 +1,6 @@
 """All SQL: opening and making `memories.db`, and every question and change that is put to it."""
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -209,8 +210,11 @@ class Database:
 
     def history(self, identity: str) -> list[HistoryEvent]:
         """What happened to the memory of this id, oldest first."""
-        rows = self._read("SELECT event, previous_text, at_us FROM history WHERE id = ? ORDER BY seq", (identity,))
-        current = self.get(identity)
+        with self.snapshot():
+            rows = self._read("SELECT event, previous_text, at_us FROM history WHERE id = ? ORDER BY seq", (identity,))
+            current = self.get(identity)
+        if not rows:
+            return []
         texts = [row[1] for row in rows[1:]] + [None if current is None else current.text]
         return [
             HistoryEvent(identity, event, previous_text, text, from_microseconds(at_us))
@@ -265,7 +269,7 @@ class Database:
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
     return sqlite3.connect(
-        f"file:{quote(str(path.absolute()))}?mode={mode}",
+        f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}",
         uri=True,
         timeout=_BUSY_TIMEOUT_S,
         isolation_level=None,  # transactions are begun and ended by hand

@@ -98,7 +98,6 @@ class Cli:
             "LC_ALL": "C.UTF-8",
             "FASTEMBED_CACHE_PATH": str(self.folder / "models"),
             "HF_ENDPOINT": "http://127.0.0.1:9",
-            "ORT_DISABLE_TELEMETRY": "1",
             "NO_COLOR": "1",
             "COLUMNS": "100",
             **(variables or {}),
