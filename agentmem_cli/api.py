@@ -10,7 +10,7 @@ from typing import Final
 
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder, EmbedderSpec
-from agentmem_cli.errors import StoreMismatchError, StoreNotFoundError, UsageError
+from agentmem_cli.errors import InvalidMemoryError, StoreMismatchError, StoreNotFoundError, UsageError
 from agentmem_cli.ingest import IngestOptions, Observer, Pipeline, dry_run_store, ingest_files
 from agentmem_cli.jsonl import memory_from_fields
 from agentmem_cli.memory import (
@@ -21,8 +21,9 @@ from agentmem_cli.memory import (
     JsonScalar,
     JsonValue,
     Memory,
-    Scope,
     SearchFilter,
+    is_encodable,
+    kind_of,
 )
 from agentmem_cli.search.retrieve import nearest_hits
 from agentmem_cli.store.embedded import EmbeddedStore
@@ -140,7 +141,7 @@ class AgentMem(StoreUpkeep):
 
         A later memory of the same id replaces an earlier one. Raises InvalidMemoryError, StoreError, ModelError.
         """
-        batch = [memory if isinstance(memory, Memory) else memory_from_fields(memory) for memory in memories]
+        batch = [_as_memory(memory) for memory in memories]
         with self._turn:
             pipeline = self._writing_pipeline()
             pipeline.write(batch)
@@ -190,23 +191,24 @@ class AgentMem(StoreUpkeep):
             raise UsageError(f"k is {k}: it must be at least 1")
         if not query.strip():
             raise UsageError("the query is empty: say what to search for")
-        wanted = SearchFilter(Scope(agent_id, user_id, run_id, memory_type), dict(where or {}))
+        if not is_encodable(query):
+            raise UsageError("the query is not valid text: it has bytes that aren't UTF-8")
+        wanted = SearchFilter.of(agent_id, user_id, run_id, memory_type, where)
         with self._turn:
             if not self._store.any(wanted):
                 return []
-            if self._pinned().revision != self._spec.revision:
-                raise StoreMismatchError(f"store {self.path} was re-embedded with {self._pinned().name}: open it again")
+            self._check_pinned(self._spec)
             return nearest_hits(self._store, self.load(), query, k, wanted)
 
     def get(self, id: str) -> Memory | None:
         """The memory of this id, or None."""
         with self._turn:
-            return self._store.get(id)
+            return self._store.get(id) if is_encodable(id) else None
 
     def history(self, id: str) -> list[HistoryEvent]:
         """What happened to the memory of this id, oldest first; empty where there never was one."""
         with self._turn:
-            return self._store.history(id)
+            return self._store.history(id) if is_encodable(id) else []
 
     def load(self) -> Embedder:
         """The embedder; loads the model the first time, which takes about a second. Raises ModelError."""
@@ -228,12 +230,26 @@ class AgentMem(StoreUpkeep):
             return self._pinned()
         else:
             wanted = catalog.resolve(model, model_path)
-        if self._store.exists and self._pinned().fingerprint() != wanted.fingerprint():
-            raise StoreMismatchError(
-                f"store {self.path} holds vectors of {self._pinned().name}, not of {wanted.name}: leave out --model, "
-                "or use another --store"
-            )
+        if self._store.exists:
+            self._check_pinned(wanted)
         return wanted
+
+    def _check_pinned(self, wanted: EmbedderSpec) -> None:
+        """The store may have been made, or changed, by another process since this object chose its model."""
+        pinned = self._pinned()
+        if pinned.fingerprint() != wanted.fingerprint():
+            raise StoreMismatchError(
+                f"store {self.path} holds vectors of {pinned.name}, not of {wanted.name}: open it with its own model "
+                "(leave out --model), or use another store"
+            )
 
     def _pinned(self) -> EmbedderSpec:
         return EmbedderSpec.from_stored(self._store.embedder() or {})
+
+
+def _as_memory(given: Memory | Mapping[str, object]) -> Memory:
+    if isinstance(given, Memory):
+        return given
+    if not isinstance(given, Mapping):
+        raise InvalidMemoryError(f"a memory is a Memory or a mapping, not {kind_of(given)}")
+    return memory_from_fields(given)

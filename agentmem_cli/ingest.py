@@ -148,7 +148,10 @@ def ingest_files(
 
 @contextmanager
 def dry_run_store(beneath: EmbeddedStore, spec: EmbedderSpec) -> Iterator[tuple[EmbeddedStore, Embedder]]:
-    """A scratch store over another, and an embedder that does nothing: what an ingest would do, done to neither."""
+    """A scratch store over another, and an embedder that does nothing: what an ingest would do, done to neither.
+
+    A text that only memories have which the same ingest changes counts as reused, though its vector would be gone.
+    """
     with tempfile.TemporaryDirectory(prefix="agentmem-dry-run-") as scratch:
         store = EmbeddedStore(Path(scratch), beneath)
         try:
@@ -197,9 +200,10 @@ class _SourceRun:
         if self._options.stop_at_rejection:
             self._commit(Position(self._source.name, line.number - 1))
             self._observer.rejected(rejection)
+            stored = "would be" if self._options.dry_run else "are"
             raise RejectedLineError(
                 f"{rejection.file}:{rejection.line}: {reason}: stopped there; the {self._pipeline.report.stored} "
-                "memories before it are stored"
+                f"memories before it {stored} stored"
             )
         self._observer.rejected(rejection)
 

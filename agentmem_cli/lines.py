@@ -47,14 +47,13 @@ class _CountedReader(RawIOBase):
         return True
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
-        if self._unread:
-            size = len(self._unread)
-            memoryview(buffer)[:size] = self._unread
-            self._unread = b""
-        else:
-            size = self._stream.readinto1(buffer)
-        self.bytes_read += size
-        return size
+        view = memoryview(buffer)
+        # Not `readinto1`: with a large buffer that waits for more than is there, and a slow pipe would stall.
+        chunk = self._unread or self._stream.read1(len(view))
+        self._unread = b""
+        view[: len(chunk)] = chunk
+        self.bytes_read += len(chunk)
+        return len(chunk)
 
 
 class LineSource:

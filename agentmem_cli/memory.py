@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Final, TypeAlias
 
-from agentmem_cli.errors import InvalidMemoryError
+from agentmem_cli.errors import InvalidMemoryError, UsageError
 
 JsonScalar: TypeAlias = str | int | float | bool | None
 JsonValue: TypeAlias = JsonScalar | list["JsonValue"] | dict[str, "JsonValue"]
@@ -139,6 +139,21 @@ class SearchFilter:
     scope: Scope = field(default_factory=Scope)
     where: Mapping[str, JsonScalar] = field(default_factory=dict)
 
+    @classmethod
+    def of(
+        cls,
+        agent_id: str | None,
+        user_id: str | None,
+        run_id: str | None,
+        memory_type: str | None,
+        where: Mapping[str, JsonScalar] | None,
+    ) -> "SearchFilter":
+        """The filter that a caller asks for. Raises UsageError for what no memory can have."""
+        try:
+            return cls(Scope(agent_id, user_id, run_id, memory_type), _checked_where(where or {}))
+        except InvalidMemoryError as error:
+            raise UsageError(f"no memory can match: {error}") from error
+
     def __bool__(self) -> bool:
         return bool(self.where) or self.scope != Scope()
 
@@ -214,6 +229,15 @@ def plain_metadata(metadata: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     return _plain_object(metadata, 1)
 
 
+def _checked_where(where: Mapping[str, JsonScalar]) -> dict[str, JsonScalar]:
+    checked: dict[str, JsonScalar] = {}
+    for key, value in plain_metadata(where).items():
+        if isinstance(value, (list, dict)):
+            raise InvalidMemoryError(f"{shown(key)} is compared with {kind_of(value)}")
+        checked[key] = value
+    return checked
+
+
 def _plain_object(value: Mapping[str, object], depth: int) -> dict[str, JsonValue]:
     return {_plain_string("a metadata key", key): _plain(inner, depth) for key, inner in value.items()}
 
@@ -247,6 +271,8 @@ def _plain_number(value: object) -> int | float:
 def _plain_string(name: str, value: object) -> str:
     text = str(check_string(name, value))
     _check_encodable(name, text)
+    if "\0" in text:  # SQLite's JSON functions end a string there, and a filter would match the wrong memories
+        raise InvalidMemoryError(f"{name} has a NUL character, which can't be searched for: remove it")
     return text
 
 
@@ -302,11 +328,18 @@ def _check_name(name: str, value: str | None) -> None:
     _check_encodable(name, value)
 
 
-def _check_encodable(name: str, value: str) -> None:
+def is_encodable(value: str) -> bool:
+    """Whether UTF-8 can hold this text; it can't hold half of a surrogate pair."""
     try:
         value.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidMemoryError(f"{name} has half of a surrogate pair, which UTF-8 can't hold") from error
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _check_encodable(name: str, value: str) -> None:
+    if not is_encodable(value):
+        raise InvalidMemoryError(f"{name} has half of a surrogate pair, which UTF-8 can't hold")
 
 
 def shown(value: str) -> str:

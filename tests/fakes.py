@@ -27,7 +27,7 @@ class FakeEmbedder:
         rows = np.array([np.sum([self._word(word) for word in row], axis=0) for row in words], dtype=np.float32)
         limit = self.spec.token_limit
         return Embedded(
-            vectors=unit_rows(rows.reshape(len(texts), -1), len(texts), self.spec.dim, self.spec.name),
+            vectors=unit_rows(rows.reshape(len(texts), self.spec.dim), len(texts), self.spec.dim, self.spec.name),
             tokens=sum(min(len(row), limit) for row in words),
             special_tokens=0,
             unknown_tokens=sum(word.startswith("zz") for row in words for word in row),

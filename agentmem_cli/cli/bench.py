@@ -52,6 +52,8 @@ def bench(
     bench_options = BenchOptions(_sizes(sizes), compare, repeats, warmup)
     if output is not None and not Path(output).absolute().parent.is_dir():
         raise UsageError(f"--output {output}: there is no such folder")
+    if output is not None and Path(output).is_dir():
+        raise UsageError(f"--output {output} is a folder: give a file in it")
     texts = make_workload(workload, max(bench_options.sizes), compare)
     with _steps(quiet) as on_step:
         on_step("loading the model")

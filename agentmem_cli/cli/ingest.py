@@ -53,13 +53,13 @@ def ingest(
     from agentmem_cli.cli.progress import IngestObserver, view_for
     from agentmem_cli.ingest import IngestOptions
     from agentmem_cli.jsonl import dump_report
-    from agentmem_cli.memory import UNKNOWN_WARNING_RATIO, Scope
+    from agentmem_cli.memory import UNKNOWN_WARNING_RATIO
 
     _check_files(files)
     ingest_options = IngestOptions(
         batch_size=batch_size,
         text_field=text_field,
-        defaults=Scope(agent_id, user_id, run_id, memory_type),
+        defaults=options.scope(agent_id, user_id, run_id, memory_type),
         stop_at_rejection=on_error == "fail",
         dry_run=dry_run,
         max_line_bytes=max_line_bytes,
@@ -68,7 +68,7 @@ def ingest(
     with (
         AgentMem(store, model=model, model_path=model_path) as mem,
         view_for("none" if quiet and progress == "auto" else progress) as view,
-        IngestObserver(view, rejects, quiet) as observer,
+        IngestObserver(view, rejects, quiet or on_error == "fail") as observer,  # then the error names the line
     ):
         try:
             report = mem.ingest(files, ingest_options, observer)
@@ -95,7 +95,7 @@ def _check_files(files: list[str]) -> None:
     """All files are looked at before the first is taken in: a slip in the last name costs nothing."""
     if files.count("-") > 1:
         raise UsageError("standard input (-) can be read once only")
-    if "-" in files and sys.stdin.isatty():
+    if "-" in files and sys.stdin is not None and sys.stdin.isatty():
         say("reading memories from standard input, one a line; end with Ctrl-D")
     for file in files:
         if file != "-" and not Path(file).exists():

@@ -36,30 +36,37 @@ app.command("bench")(bench.bench)
 app.command("models")(models.models)
 
 
-@app.callback()
-def _global_options(version: bool = typer.Option(False, "--version", help="Show the version and exit.")) -> None:
-    if version:
+def _show_version(wanted: bool) -> None:
+    if wanted:
         from agentmem_cli import __version__
 
         typer.echo(f"agentmem {__version__}")
         raise typer.Exit
 
 
+@app.callback()
+def _global_options(
+    version: bool = typer.Option(
+        False, "--version", help="Show the version and exit.", is_eager=True, callback=_show_version
+    ),
+) -> None:
+    pass
+
+
 def run(arguments: list[str]) -> int:
     """Runs one command and returns its exit code; an error is one line on stderr."""
     debug = _take_debug(arguments)
+    _open_closed_streams()
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        code = app(arguments, prog_name="agentmem", standalone_mode=False)
+        code = app(arguments or ["--help"], prog_name="agentmem", standalone_mode=False)
         sys.stdout.flush()
     except AgentMemError as error:
         return _failed(str(error), error.exit_code, debug)
     except TyperException as error:
         return _failed(f"{error.format_message()} (see 'agentmem --help')", error.exit_code, debug)
-    except BrokenPipeError:
-        # The reader of our output has gone, as `| head` does: that is no error of ours.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except (OSError, SystemExit) as error:
+        return _output_failed(error, debug)
     except Terminated:
         return TERMINATED
     except (Abort, KeyboardInterrupt):
@@ -78,6 +85,24 @@ def _failed(message: str, exit_code: int, debug: bool) -> int:
         traceback.print_exc()
     say(f"error: {message}")
     return exit_code
+
+
+def _output_failed(error: OSError | SystemExit, debug: bool) -> int:
+    """Typer and Rich turn a broken pipe into SystemExit: what lies behind it tells."""
+    cause = error.__context__ if isinstance(error, SystemExit) else error
+    if not isinstance(cause, OSError):
+        raise error
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered has nowhere to go
+    if isinstance(cause, BrokenPipeError):
+        return 0  # whoever read our output has seen enough, as `| head` does
+    return _failed(f"the output can't be written: {cause.strerror}", 1, debug)
+
+
+def _open_closed_streams() -> None:
+    """A process may be started with a standard stream closed: what is printed there is lost, and that is all."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123
 
 
 def _take_debug(arguments: list[str]) -> bool:

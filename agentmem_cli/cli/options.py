@@ -1,8 +1,13 @@
 """Options that several commands share."""
 
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
+
+from agentmem_cli.errors import InvalidMemoryError, UsageError
+
+if TYPE_CHECKING:
+    from agentmem_cli.memory import Scope
 
 StoreOption: TypeAlias = Annotated[
     str, typer.Option("--store", envvar="AGENTMEM_STORE", help="The store's folder.", show_default=True)
@@ -34,3 +39,13 @@ WhereOption: TypeAlias = Annotated[
 ]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 QuietOption: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result and errors.")]
+
+
+def scope(agent_id: str | None, user_id: str | None, run_id: str | None, memory_type: str | None) -> "Scope":
+    """The scope that options name. Raises UsageError."""
+    from agentmem_cli.memory import Scope
+
+    try:
+        return Scope(agent_id, user_id, run_id, memory_type)
+    except InvalidMemoryError as error:
+        raise UsageError(str(error)) from error

@@ -3,7 +3,7 @@
 import sys
 import time
 from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Final
@@ -11,10 +11,10 @@ from typing import IO, TYPE_CHECKING, Final
 import orjson
 
 from agentmem_cli.cli.output import say, stderr_console
-from agentmem_cli.errors import UsageError
+from agentmem_cli.errors import AgentMemError, UsageError
 from agentmem_cli.ingest import Observer, Progress
 from agentmem_cli.memory import Position, Rejection
-from agentmem_cli.printable import printable
+from agentmem_cli.printable import inert_json, printable
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -60,7 +60,8 @@ class IngestObserver(Observer, AbstractContextManager["IngestObserver"]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
+        with suppress(OSError):  # said already, when a line could not be written
+            self._stack.close()
 
     def started(self, file: str, earlier: Position | None, size_bytes: int | None) -> None:
         if earlier is not None and not earlier.complete and not self._quiet:
@@ -79,7 +80,11 @@ class IngestObserver(Observer, AbstractContextManager["IngestObserver"]):
                 "reason": rejection.reason,
                 "raw": rejection.raw.decode(errors="backslashreplace"),
             }
-            self._rejects.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+            try:
+                self._rejects.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+                self._rejects.flush()
+            except OSError as error:
+                raise AgentMemError(f"--rejects {self._rejects.name}: can't be written: {error.strerror}") from error
 
     def committed(self, progress: Progress) -> None:
         self.stored = progress.report.stored
@@ -103,12 +108,12 @@ class JsonView(View):
             "line": progress.position.line,
             "memories": progress.report.stored,
         }
-        print(orjson.dumps(row).decode(), file=sys.stderr, flush=True)
+        print(inert_json(orjson.dumps(row).decode()), file=sys.stderr, flush=True)
 
     def line(self, text: str) -> None:
         # Whoever reads JSON lines gets nothing else between them.
         row = {"event": "message", "message": text}
-        print(orjson.dumps(row).decode(), file=sys.stderr, flush=True)
+        print(inert_json(orjson.dumps(row).decode()), file=sys.stderr, flush=True)
 
 
 class LinesView(View):

@@ -114,9 +114,10 @@ def unit_rows(vectors: Vectors, count: int, dim: int, model: str) -> Vectors:
     """The rows, (count, dim) float32, scaled to unit length; raises EmbeddingError where they can't be stored."""
     if vectors.shape != (count, dim):
         raise EmbeddingError(f"model {model} returned vectors of shape {vectors.shape} for {count} texts of {dim} dims")
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    rows = np.asarray(vectors, dtype=np.float64)  # float16 overflows in its own squares
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
     if not np.isfinite(norms).all():
         raise EmbeddingError(f"model {model} returned NaN or infinity for {int((~np.isfinite(norms)).sum())} texts")
     if not norms.all():
         raise EmbeddingError(f"model {model} returned a zero vector for {int((norms == 0).sum())} texts")
-    return np.ascontiguousarray(vectors / norms, dtype=np.float32)
+    return np.ascontiguousarray(rows / norms, dtype=np.float32)

@@ -53,7 +53,7 @@ def resolve(model: str | None = None, model_path: str | None = None) -> Embedder
         return _MINILM
     from agentmem_cli.embedding import hub
 
-    return hub.locate(str(model))
+    return hub.locate(str(model), (DEFAULT_MODEL, DEFAULT_ALIAS))
 
 
 def load(spec: EmbedderSpec, threads: int | None = None) -> Embedder:

@@ -4,11 +4,12 @@ import os
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
 import platformdirs
 from fastembed import TextEmbedding
 from fastembed.common.model_description import DenseModelDescription, ModelSource
@@ -32,13 +33,20 @@ def descriptions() -> Iterator[DenseModelDescription]:
             yield _description(entry)
 
 
-def locate(name: str) -> EmbedderSpec:
-    """The spec of a model that fastembed knows, from its cache, or downloaded. Raises ModelNotFoundError in seconds."""
+def locate(name: str, own_names: Sequence[str] = ()) -> EmbedderSpec:
+    """The spec of a model that fastembed knows, from its cache, or downloaded.
+
+    Raises ModelNotFoundError, within seconds; `own_names` may be what was meant.
+    """
     known = {description.model.lower(): description for description in descriptions()}
     description = known.get(name.lower())
     if description is None:
-        close = get_close_matches(name.lower(), known, n=1)
-        hint = f" (did you mean {known[close[0]].model}?)" if close else ""
+        names = {
+            **{model.rpartition("/")[2]: known[model].model for model in known},
+            **{n.lower(): n for n in own_names},
+        }
+        close = get_close_matches(name.lower().rpartition("/")[2], names, n=1)
+        hint = f" (did you mean {names[close[0]]}?)" if close else ""
         raise ModelNotFoundError(
             f"no model is named {name}{hint}: 'agentmem models' lists them, --model-path takes a folder"
         )
@@ -47,7 +55,7 @@ def locate(name: str) -> EmbedderSpec:
         name=description.model,
         revision=sha256_of(folder / description.model_file, folder / "tokenizer.json"),
         dim=description.dim or 0,
-        token_limit=token_limit(description) or _UNSTATED_TOKEN_LIMIT,
+        token_limit=_limit_in(folder) or token_limit(description) or _UNSTATED_TOKEN_LIMIT,
         pooling="as published",
         precision="as published",
         folder=str(folder),
@@ -66,7 +74,16 @@ def cached(description: DenseModelDescription) -> Path | None:
         folder = TextEmbedding.download_model(description, str(_cache_folder()), local_files_only=True)
     except (ValueError, OSError):
         return None
-    return folder if (folder / description.model_file).is_file() else None
+    whole = all((folder / file).is_file() for file in (description.model_file, "tokenizer.json"))
+    return folder if whole else None
+
+
+def _limit_in(folder: Path) -> int | None:
+    """The limit that fastembed cuts at, which may be below the one that the publisher states."""
+    path = folder / "tokenizer_config.json"
+    config = orjson.loads(path.read_bytes()) if path.is_file() else {}
+    limits = [config.get(name) for name in ("model_max_length", "max_length")]
+    return min((limit for limit in limits if isinstance(limit, int) and 0 < limit <= 1 << 20), default=None)
 
 
 def _download(description: DenseModelDescription) -> Path:
@@ -74,7 +91,7 @@ def _download(description: DenseModelDescription) -> Path:
     try:
         return TextEmbedding.download_model(description, str(_cache_folder()), retries=1)
     except (ValueError, OSError) as error:
-        raise ModelNotFoundError(f"model {description.model} can't be downloaded: {error}: try again later") from error
+        raise ModelNotFoundError(f"model {description.model} can't be downloaded ({error}): try again later") from error
 
 
 def _check_reachable(description: DenseModelDescription) -> None:

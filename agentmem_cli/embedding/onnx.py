@@ -123,7 +123,8 @@ def registered_name(spec: EmbedderSpec, model_folder: Path) -> str:
     known = {entry["model"] for entry in TextEmbedding.list_supported_models()}
     if spec.name in known:
         return spec.name
-    name = f"agentmem/{spec.name}"
+    file = folder.model_file(model_folder)
+    name = f"agentmem/{spec.name}-{spec.pooling}-{spec.dim}-{file}"  # fastembed keeps the first of a name
     if name not in known:
         TextEmbedding.add_custom_model(
             model=name,
@@ -131,7 +132,7 @@ def registered_name(spec: EmbedderSpec, model_folder: Path) -> str:
             normalization=True,
             sources=ModelSource(url="none: its folder is given"),
             dim=spec.dim,
-            model_file=folder.model_file(model_folder),
+            model_file=file,
         )
     return name
 

@@ -15,7 +15,7 @@ def _hit(memory: Memory, score: float) -> Hit:
     scope = memory.scope
     return Hit(
         id=memory.id,
-        score=score,
+        score=max(-1.0, min(1.0, score)),  # float32 rounds a little past the ends
         text=memory.text,
         agent_id=scope.agent_id,
         user_id=scope.user_id,

@@ -182,8 +182,11 @@ class Database(Connection):
 
     def history(self, identity: str) -> list[HistoryEvent]:
         """What happened to the memory of this id, oldest first."""
-        rows = self.read("SELECT event, previous_text, at_us FROM history WHERE id = ? ORDER BY seq", (identity,))
-        current = self.get(identity)
+        with self.snapshot():
+            rows = self.read("SELECT event, previous_text, at_us FROM history WHERE id = ? ORDER BY seq", (identity,))
+            current = self.get(identity)
+        if not rows:
+            return []
         texts = [row[1] for row in rows[1:]] + [None if current is None else current.text]
         return [
             HistoryEvent(identity, event, previous_text, text, from_microseconds(at_us))

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from agentmem_cli.errors import StoreMismatchError, StoreNotFoundError, StoreWriteError
+from agentmem_cli.errors import StoreError, StoreMismatchError, StoreNotFoundError, StoreWriteError
 from agentmem_cli.failpoints import reached
 from agentmem_cli.memory import HistoryEvent, Memory, Position, SearchFilter
 from agentmem_cli.printable import printable
@@ -49,8 +49,10 @@ class EmbeddedStore:
         self._reader: Database | None = None
         self._graph: Graph | None = None
         self._graph_generation = 0
-        if self._path.exists():
-            self._reader = Database(self._path, writable=False)
+        try:
+            self.reader()
+        except (OSError, ValueError) as error:  # a name too long for the file system, or with a NUL in it
+            raise StoreError(f"store {folder} can't be there: {error}: give another folder") from error
 
     @property
     def exists(self) -> bool:
@@ -68,6 +70,7 @@ class EmbeddedStore:
             if database is not None:
                 database.close()
         self._reader = self._writer = self._graph = None
+        self._graph_generation = 0
         self._lock.release()
 
     def close_reader(self) -> None:
@@ -96,8 +99,8 @@ class EmbeddedStore:
             return
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreWriteError(f"store {self.folder} can't be made: {error.strerror}") from error
+        except (OSError, ValueError) as error:
+            raise StoreWriteError(f"store {self.folder} can't be made: {error}: give another folder") from error
         self._lock.acquire()
         try:
             if not self._path.exists():
@@ -154,7 +157,8 @@ class EmbeddedStore:
     def position(self, file: str) -> Position | None:
         """How far this input has been taken in, if it ever was."""
         reader = self.reader()
-        return None if reader is None else reader.position(file)
+        here = None if reader is None else reader.position(file)
+        return self._beneath.position(file) if here is None and self._beneath is not None else here
 
     def refresh_graph(self, min_tail: int = GRAPH_MIN_TAIL, *, check: bool = True) -> bool:
         """Publishes a graph of all vectors if the published one lacks enough of them; says whether it did.
@@ -219,7 +223,8 @@ class EmbeddedStore:
     def nearest(self, query: NDArray[np.float32], k: int, wanted: SearchFilter) -> list[tuple[Memory, float]]:
         """The k matching memories nearest to a query (dim,) of unit length, with their cosines, best first.
 
-        The filter applies before the k are taken. Memories of equal score come in the order of their arrival.
+        The filter applies before the k are taken. Memories of equal score come in the order of their arrival, but
+        which of them is cut off at k is decided by the age of their texts.
         """
         reader = self.reader()
         if reader is None:

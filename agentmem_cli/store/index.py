@@ -1,6 +1,7 @@
 """The nearest vectors: by an hnswlib graph that is published atomically, and by exact scan. Only here is hnswlib."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -123,8 +124,9 @@ class Graph:
 def remove_all_but(folder: Path, file: str) -> None:
     """Removes what earlier publications left in the folder."""
     for path in folder.iterdir():
-        if path.name != file:
-            path.unlink(missing_ok=True)
+        if path.name != file and path.is_file():
+            with suppress(OSError):  # it is in nobody's way, and the next publication tries again
+                path.unlink()
 
 
 def exact_nearest(

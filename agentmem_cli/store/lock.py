@@ -42,13 +42,19 @@ class WriterLock:
         except OSError as error:
             os.close(descriptor)
             raise StoreWriteError(f"store {self._path.parent} can't be locked: {error.strerror}") from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            os.close(descriptor)
+            raise StoreWriteError(f"store {self._path.parent} can't be written: {error.strerror}") from error
         self._descriptor = descriptor
 
     def release(self) -> None:
         """Gives the lock up, if it is held."""
         if self._descriptor is not None:
-            os.ftruncate(self._descriptor, 0)
-            os.close(self._descriptor)
-            self._descriptor = None
+            descriptor, self._descriptor = self._descriptor, None
+            try:
+                os.ftruncate(descriptor, 0)
+            finally:
+                os.close(descriptor)

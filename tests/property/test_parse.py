@@ -29,8 +29,8 @@ LINES = [
 ]
 
 relaxed = settings(max_examples=100, deadline=None)
-texts = st.text(max_size=20)
-names = st.text(min_size=1, max_size=8)
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=8)
 scalars = st.one_of(
     st.none(),
     st.booleans(),

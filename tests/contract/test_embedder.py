@@ -1,0 +1,153 @@
+"""What every embedder promises: unit vectors in the order of the texts, however they are batched, honestly counted."""
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agentmem_cli.embedding import catalog
+from agentmem_cli.embedding.base import Embedder, EmbedderSpec, Vectors
+from tests.fakes import FakeEmbedder
+
+_REFERENCE = Path(__file__).parent.parent / "fixtures" / "minilm-reference-vectors.json"
+_MIXED = [
+    "short",
+    "a memory of some length about red apples and green pears " * 5,
+    "deux mots",
+    "The user's sister, Ana, moved to Lisbon in 2021 and works as a nurse.",
+    "数字 and words",
+    "x" * 300,
+    "?!",
+    "user prefers dark roast coffee, no sugar",
+]
+
+
+def _minilm() -> Embedder:
+    return catalog.load(catalog.resolve())
+
+
+@pytest.fixture(scope="module", params=[FakeEmbedder, _minilm], ids=["fake", "minilm"])
+def embedder(request: pytest.FixtureRequest) -> Embedder:
+    make: Callable[[], Embedder] = request.param
+    return make()
+
+
+@pytest.fixture(scope="module")
+def minilm() -> Embedder:
+    return _minilm()
+
+
+def _cosines(left: Vectors, right: Vectors) -> list[float]:
+    return [float(cosine) for cosine in np.sum(left * right, axis=1)]
+
+
+def test_rows_are_float32_of_unit_length(embedder: Embedder) -> None:
+    vectors = embedder.embed(_MIXED).vectors
+    assert vectors.shape == (len(_MIXED), embedder.spec.dim)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), np.ones(len(_MIXED)), atol=1e-5)
+
+
+def test_texts_of_mixed_lengths_come_back_in_the_order_they_were_given(embedder: Embedder) -> None:
+    texts = _MIXED * 9  # more than goes through a model at once
+    vectors = embedder.embed(texts).vectors
+    alone = {text: embedder.embed([text]).vectors[0] for text in _MIXED}
+    cosines = vectors @ np.array(list(alone.values())).T
+    assert [list(alone)[i] for i in np.argmax(cosines, axis=1)] == texts
+
+
+def test_a_text_has_the_same_vector_alone_and_in_a_batch(embedder: Embedder) -> None:
+    together = embedder.embed(_MIXED).vectors
+    alone = np.concatenate([embedder.embed([text]).vectors for text in _MIXED])
+    assert min(_cosines(together, alone)) >= 0.9999
+
+
+def test_the_order_of_a_batch_changes_no_vector(embedder: Embedder) -> None:
+    forth, back = embedder.embed(_MIXED).vectors, embedder.embed(_MIXED[::-1]).vectors
+    assert min(_cosines(forth, back[::-1])) >= 0.9999
+
+
+def test_a_text_that_is_given_twice_has_the_same_vector_twice(embedder: Embedder) -> None:
+    vectors = embedder.embed(["red apple", "blue whale", "red apple"]).vectors
+    assert vectors.shape[0] == 3
+    assert min(_cosines(vectors[:1], vectors[2:])) >= 0.9999
+    assert max(_cosines(vectors[:1], vectors[1:2])) < 0.9
+
+
+def test_a_query_has_the_unit_vector_of_its_text(embedder: Embedder) -> None:
+    query = embedder.embed_query("red apple")
+    assert query.shape == (embedder.spec.dim,)
+    assert query.dtype == np.float32
+    assert float(np.linalg.norm(query)) == pytest.approx(1, abs=1e-5)
+    assert float(query @ embedder.embed(["red apple"]).vectors[0]) >= 0.9999
+
+
+def test_counts_of_a_batch_are_the_sums_of_its_texts(embedder: Embedder) -> None:
+    together, alone = embedder.embed(_MIXED), [embedder.embed([text]) for text in _MIXED]
+    for name in ("tokens", "special_tokens", "unknown_tokens", "truncated"):
+        assert getattr(together, name) == sum(getattr(one, name) for one in alone)
+    assert 0 < together.tokens <= embedder.spec.token_limit * len(_MIXED)
+    assert together.special_tokens < together.tokens
+
+
+def test_tokens_are_counted_up_to_the_limit_and_longer_texts_as_truncated(embedder: Embedder) -> None:
+    limit = embedder.spec.token_limit
+    own = limit - embedder.embed(["word"]).special_tokens
+    fits, over = embedder.embed(["word " * own]), embedder.embed(["word " * (own + 1)])
+    assert (fits.tokens, fits.truncated) == (limit, 0)
+    assert (over.tokens, over.truncated) == (limit, 1)
+
+
+@pytest.mark.parametrize(("word", "unknown"), [("word", 0), ("zz𓀀", 1)])
+def test_tokens_that_the_model_has_no_vector_for_are_counted(embedder: Embedder, word: str, unknown: int) -> None:
+    embedded = embedder.embed([f"hello {word} world"])
+    assert embedded.unknown_tokens == unknown
+    assert embedded.tokens - embedded.special_tokens == 3
+
+
+def test_a_spec_survives_pickling_and_storing(embedder: Embedder) -> None:
+    spec = embedder.spec
+    assert pickle.loads(pickle.dumps(spec)) == spec
+    stored = json.loads(json.dumps({**spec.fingerprint(), "folder": spec.folder}))
+    assert EmbedderSpec.from_stored(stored) == spec
+
+
+def test_the_same_model_loaded_again_has_the_same_fingerprint_without_its_folder(
+    embedder: Embedder, minilm: Embedder
+) -> None:
+    again = minilm if embedder.spec.name == minilm.spec.name else FakeEmbedder()
+    assert again.spec.fingerprint() == embedder.spec.fingerprint()
+    assert set(again.spec.fingerprint()) == {"name", "revision", "dim", "token_limit", "pooling", "precision"}
+
+
+def test_minilm_of_no_texts_gives_no_rows(minilm: Embedder) -> None:
+    embedded = minilm.embed([])
+    assert embedded.vectors.shape == (0, 384)
+    assert (embedded.tokens, embedded.special_tokens, embedded.unknown_tokens, embedded.truncated) == (0, 0, 0, 0)
+
+
+def test_minilms_vectors_are_those_of_the_published_model(minilm: Embedder) -> None:
+    reference = json.loads(_REFERENCE.read_text(encoding="utf-8"))["vectors"]
+    expected = np.array([entry["embedding"] for entry in reference], dtype=np.float32)
+    vectors = minilm.embed([entry["text"] for entry in reference]).vectors
+    assert len(reference) == 16
+    assert min(_cosines(vectors, expected / np.linalg.norm(expected, axis=1, keepdims=True))) >= 0.997
+
+
+def test_minilm_reads_256_tokens_and_no_more(minilm: Embedder) -> None:
+    assert minilm.spec.token_limit == 256
+    words = ["apple", "river", "music", "winter"] * 80
+    cut, shorter = " ".join(words[:254]), " ".join(words[:120])
+    vectors = minilm.embed([" ".join(words), cut + " and something else entirely", cut, shorter]).vectors
+    assert min(_cosines(vectors[:2], vectors[[2, 2]])) >= 0.99999
+    assert max(_cosines(vectors[3:], vectors[2:3])) < 0.9999
+    assert minilm.embed([" ".join(words), cut]).truncated == 1
+
+
+def test_minilm_puts_what_means_the_same_nearer_than_what_does_not(minilm: Embedder) -> None:
+    query = minilm.embed_query("How does she get to work?")
+    near, far = minilm.embed(["Ana takes the tram to the office.", "The cake needs three eggs."]).vectors @ query
+    assert near > far + 0.2

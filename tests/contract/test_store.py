@@ -1,0 +1,261 @@
+"""What a store promises of its batches: whole or not at all, each text once, every change in the history."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agentmem_cli.embedding.base import Vectors
+from agentmem_cli.errors import StoreBusyError, StoreMismatchError, StoreNotFoundError, StoreWriteError
+from agentmem_cli.memory import Memory, Position, Scope, SearchFilter
+from agentmem_cli.store.database import Database
+from agentmem_cli.store.embedded import EmbeddedStore
+from agentmem_cli.store.plan import BatchPlan
+from tests.fakes import FAKE_DIM, FakeEmbedder
+
+_EMBEDDER = FakeEmbedder()
+_PIN = _EMBEDDER.spec.fingerprint()
+_ALL = SearchFilter()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[EmbeddedStore]:
+    with closing(EmbeddedStore(tmp_path / "store")) as opened:
+        opened.open_for_writing(_PIN)
+        yield opened
+
+
+def _vectors(plan: BatchPlan) -> Vectors:
+    return _EMBEDDER.embed(plan.new_texts).vectors if plan.new_texts else np.empty((0, FAKE_DIM), dtype=np.float32)
+
+
+def _put(store: EmbeddedStore, *memories: Memory, position: Position | None = None) -> BatchPlan:
+    plan = store.plan(memories)
+    store.commit(plan, _vectors(plan), position)
+    return plan
+
+
+def _found(store: EmbeddedStore, query: str, k: int = 10) -> list[str]:
+    return [memory.id for memory, _ in store.nearest(_EMBEDDER.embed_query(query), k, _ALL)]
+
+
+def _events(store: EmbeddedStore, identity: str) -> list[tuple[str, str | None, str | None]]:
+    return [(event.event, event.previous_text, event.text) for event in store.history(identity)]
+
+
+def test_a_store_that_is_not_there_is_empty_and_reading_makes_nothing(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path / "store")
+    assert not store.exists
+    assert (store.embedder(), store.count(), store.get("a"), store.history("a")) == (None, 0, None, [])
+    assert store.position("file") is None
+    assert _found(store, "anything") == []
+    assert not store.any(_ALL)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_store_is_empty_and_pinned_to_its_embedder(store: EmbeddedStore) -> None:
+    assert store.exists
+    assert store.embedder() == _PIN
+    assert (store.count(), store.get("a")) == (0, None)
+    assert _found(store, "anything") == []
+
+
+def test_a_memory_comes_back_as_it_was_put(store: EmbeddedStore) -> None:
+    memory = Memory(
+        text="Line one\nline two, «quoted», 記憶, \U0001f9e0",
+        id="käse/1'; --",
+        scope=Scope("agent", "user", "run", "episodic"),
+        importance=0.1,
+        created_at=datetime(2024, 2, 29, 23, 59, 59, 999_999, tzinfo=timezone.utc),
+        metadata={"a": [1, 2.5, True, None, {"b": "c"}], "": "empty key", "big": 2**64 - 1, "pi": 3.141592653589793},
+    )
+    _put(store, memory)
+    assert store.get(memory.id) == memory
+
+
+def test_what_was_committed_is_there_for_another_reader_and_after_reopening(
+    store: EmbeddedStore, tmp_path: Path
+) -> None:
+    with closing(EmbeddedStore(tmp_path / "store")) as reader:
+        _put(store, Memory("red apple", id="a"), position=Position("file", 3))
+        store.close()
+        for opened in (reader, EmbeddedStore(tmp_path / "store")):
+            assert opened.count() == 1
+            assert _found(opened, "red apple") == ["a"]
+            assert opened.position("file") == Position("file", 3)
+
+
+def test_the_same_memory_again_changes_nothing(store: EmbeddedStore) -> None:
+    memory = Memory("red apple", id="a", metadata={"x": 1, "y": 2})
+    _put(store, memory)
+    first = store.get("a")
+    plan = _put(store, Memory("red apple", id="a", metadata={"y": 2, "x": 1}))
+    assert (plan.added, plan.updated, plan.unchanged, plan.new_texts) == (0, 0, 1, [])
+    assert store.get("a") == first
+    assert _events(store, "a") == [("add", None, "red apple")]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        Memory("red apple", id="a", scope=Scope(user_id="other")),
+        Memory("red apple", id="a", importance=0.5),
+        Memory("red apple", id="a", metadata={"x": 1.0}),
+        Memory("red apple", id="a", metadata={"x": True}),
+        Memory("red apple", id="a", created_at=datetime(2024, 1, 1, tzinfo=timezone.utc)),
+    ],
+)
+def test_other_content_around_the_same_text_is_an_update_that_embeds_nothing(
+    store: EmbeddedStore, changed: Memory
+) -> None:
+    _put(store, Memory("red apple", id="a", metadata={"x": 1}))
+    plan = _put(store, changed)
+    assert (plan.added, plan.updated, plan.unchanged, plan.new_texts, plan.reused) == (0, 1, 0, [], 1)
+    stored = store.get("a")
+    assert stored is not None
+    assert (stored.scope, stored.importance, stored.metadata) == (changed.scope, changed.importance, changed.metadata)
+    assert _events(store, "a") == [("add", None, "red apple"), ("update", "red apple", "red apple")]
+    assert _found(store, "red apple") == ["a"]
+
+
+def test_an_update_replaces_the_text_and_keeps_both_in_the_history(store: EmbeddedStore) -> None:
+    _put(store, Memory("red apple", id="a"), Memory("blue whale", id="b"))
+    plan = _put(store, Memory("green pear", id="a"))
+    assert (plan.added, plan.updated, plan.unchanged) == (0, 1, 0)
+    assert store.count() == 2
+    assert _found(store, "green pear", 1) == ["a"]
+    assert store.nearest(_EMBEDDER.embed_query("red apple"), 1, _ALL)[0][1] < 0.99
+    assert _events(store, "a") == [("add", None, "red apple"), ("update", "red apple", "green pear")]
+
+
+def test_repeated_ids_in_a_batch_are_taken_in_order_and_only_the_last_text_is_embedded(store: EmbeddedStore) -> None:
+    plan = _put(store, *(Memory(text, id="a") for text in ("one", "two", "two", "three")))
+    assert (plan.added, plan.updated, plan.unchanged, plan.new_texts) == (1, 2, 1, ["three"])
+    assert _events(store, "a") == [("add", None, "one"), ("update", "one", "two"), ("update", "two", "three")]
+    assert store.count() == 1
+
+
+def test_a_batch_that_ends_where_the_memory_began_keeps_its_vector(store: EmbeddedStore) -> None:
+    _put(store, Memory("one", id="a"))
+    plan = _put(store, Memory("two", id="a"), Memory("one", id="a"))
+    assert (plan.updated, plan.new_texts) == (2, [])
+    assert _found(store, "one") == ["a"]
+    assert _events(store, "a")[1:] == [("update", "one", "two"), ("update", "two", "one")]
+
+
+def test_a_text_that_is_known_is_stored_under_other_ids_without_another_vector(store: EmbeddedStore) -> None:
+    within = _put(store, Memory("same", id="a"), Memory("same", id="b"), Memory("other", id="c"))
+    across = _put(store, Memory("same", id="d"), Memory("new", id="e"))
+    assert (within.new_texts, within.reused) == (["same", "other"], 1)
+    assert (across.new_texts, across.reused) == (["new"], 1)
+    assert _found(store, "same", 3) == ["a", "b", "d"]
+
+
+def test_the_vector_of_a_replaced_text_goes_when_no_memory_has_it(store: EmbeddedStore) -> None:
+    _put(store, Memory("shared", id="a"), Memory("shared", id="b"))
+    _put(store, Memory("new", id="a"))
+    assert store.plan([Memory("shared", id="c")]).new_texts == []
+    _put(store, Memory("new", id="b"))
+    assert store.plan([Memory("shared", id="c")]).new_texts == ["shared"]
+    assert _found(store, "shared") == ["a", "b"]
+
+
+def test_a_memory_without_a_time_keeps_the_one_of_its_arrival(store: EmbeddedStore) -> None:
+    before = datetime.now(timezone.utc)
+    _put(store, Memory("one", id="a"))
+    after = datetime.now(timezone.utc)
+    first = store.get("a")
+    _put(store, Memory("two", id="a"))
+    second = store.get("a")
+    assert first is not None
+    assert second is not None
+    assert first.created_at is not None
+    assert before.replace(microsecond=0) <= first.created_at <= after
+    assert second.created_at == first.created_at
+
+
+def _fail(*_: object) -> None:
+    raise sqlite3.OperationalError("disk I/O error")
+
+
+@pytest.mark.parametrize(
+    "step", ["insert_vectors", "write_memories", "write_history", "drop_unused_vectors", "write_position"]
+)
+def test_a_batch_whose_commit_fails_leaves_nothing_and_can_be_put_again(
+    store: EmbeddedStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    _put(store, Memory("old", id="a"), position=Position("file", 1))
+    batch = [Memory("new", id="a"), Memory("another", id="b")]
+    with monkeypatch.context() as patch, pytest.raises(StoreWriteError, match="disk I/O error"):
+        patch.setattr(Database, step, _fail)
+        _put(store, *batch, position=Position("file", 3))
+    for opened in (store, EmbeddedStore(tmp_path / "store")):
+        assert (opened.count(), opened.get("b"), opened.position("file")) == (1, None, Position("file", 1))
+        assert _events(opened, "a") == [("add", None, "old")]
+        assert [memory.text for memory, _ in opened.nearest(_EMBEDDER.embed_query("new"), 10, _ALL)] == ["old"]
+    plan = _put(store, *batch, position=Position("file", 3))
+    assert (plan.added, plan.updated, plan.new_texts) == (1, 1, ["new", "another"])
+    assert store.position("file") == Position("file", 3)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_wrong_number_of_vectors_stores_nothing(store: EmbeddedStore, count: int) -> None:
+    plan = store.plan([Memory("one", id="a"), Memory("two", id="b")])
+    with pytest.raises(ValueError, match=r"argument 2 is (shorter|longer)"):
+        store.commit(plan, _EMBEDDER.embed(["one", "two", "three"]).vectors[:count])
+    assert store.count() == 0
+    assert store.plan([Memory("one", id="a")]).new_texts == ["one"]
+
+
+def test_an_empty_batch_moves_the_position_alone(store: EmbeddedStore) -> None:
+    _put(store, position=Position("file", 9, complete=True))
+    assert store.count() == 0
+    assert store.position("file") == Position("file", 9, complete=True)
+
+
+def test_memories_are_counted_by_what_they_match(store: EmbeddedStore) -> None:
+    _put(store, *(Memory(f"text {i}", id=str(i), scope=Scope(user_id=f"u{i % 3}")) for i in range(10)))
+    wanted = SearchFilter(Scope(user_id="u0"))
+    assert (store.count(), store.count(wanted), store.any(wanted)) == (10, 4, True)
+    assert not store.any(SearchFilter(Scope(user_id="nobody")))
+
+
+def test_planning_changes_nothing(store: EmbeddedStore) -> None:
+    first = store.plan([Memory("one", id="a")])
+    second = store.plan([Memory("one", id="a")])
+    assert (first.added, second.added, store.count()) == (1, 1, 0)
+
+
+def test_a_second_writer_is_refused_while_readers_read(store: EmbeddedStore, tmp_path: Path) -> None:
+    _put(store, Memory("red apple", id="a"))
+    with closing(EmbeddedStore(tmp_path / "store")) as second:
+        with pytest.raises(StoreBusyError):
+            second.open_for_writing(_PIN)
+        assert not second.writing
+        assert _found(second, "red apple") == ["a"]
+        store.close()
+        second.open_for_writing(_PIN)
+        assert second.writing
+
+
+def test_a_store_of_another_embedder_is_refused_and_the_lock_given_back(store: EmbeddedStore, tmp_path: Path) -> None:
+    store.close()
+    with closing(EmbeddedStore(tmp_path / "store")) as other, closing(EmbeddedStore(tmp_path / "store")) as same:
+        with pytest.raises(StoreMismatchError, match="holds vectors of fake, not of other"):
+            other.open_for_writing(FakeEmbedder("other").spec.fingerprint())
+        same.open_for_writing({**_PIN, "folder": "/elsewhere"})
+        assert same.embedder() == _PIN
+
+
+def test_a_store_that_is_not_open_for_writing_takes_nothing(store: EmbeddedStore, tmp_path: Path) -> None:
+    plan = store.plan([Memory("one", id="a")])
+    with closing(EmbeddedStore(tmp_path / "store")) as reader:
+        with pytest.raises(StoreNotFoundError, match="not open for writing"):
+            reader.commit(plan, _vectors(plan))
+        with pytest.raises(StoreNotFoundError, match="not open for writing"):
+            reader.refresh_graph()
+    assert store.count() == 0

@@ -1,0 +1,151 @@
+"""The command line as a process: in a folder of its own, with an environment of its own and no network."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+EXAMPLES: Final = Path(__file__).parents[2] / "examples"
+MEMORIES: Final = EXAMPLES / "memories.jsonl"
+TIMEOUT_S: Final = 60
+_KEPT_VARIABLES: Final = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished command left."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    def json(self) -> Any:  # noqa: ANN401 - the tests say what it is
+        """The JSON value on stdout."""
+        assert self.stdout, self.stderr
+        return json.loads(self.stdout)
+
+    def error(self) -> str:
+        """The error, after a check that it is one line on stderr, and all there is."""
+        assert self.stdout == ""
+        (line,) = self.stderr.splitlines()
+        assert line.startswith("agentmem: error: ")
+        return line.removeprefix("agentmem: error: ")
+
+
+@dataclass(frozen=True)
+class Cli:
+    """Runs agentmem in a folder."""
+
+    folder: Path
+
+    def __call__(
+        self, *arguments: str | Path, stdin: bytes = b"", variables: Mapping[str, str] | None = None
+    ) -> Result:
+        """Runs a command to its end."""
+        done = subprocess.run(
+            self._command(arguments),
+            input=stdin,
+            capture_output=True,
+            cwd=self.folder,
+            env=self._environment(variables),
+            timeout=TIMEOUT_S,
+        )
+        return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def start(self, *arguments: str | Path, stdout: int = subprocess.PIPE) -> "subprocess.Popen[bytes]":
+        """Starts a command whose standard input stays open; it is killed if it outlives its time."""
+        process = subprocess.Popen(
+            self._command(arguments),
+            stdin=subprocess.PIPE,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            cwd=self.folder,
+            env=self._environment(None),
+        )
+        watchdog = threading.Timer(TIMEOUT_S, process.kill)
+        watchdog.daemon = True
+        watchdog.start()
+        return process
+
+    def write(self, name: str, *objects: object) -> str:
+        """Writes a JSONL file into the folder, and returns its name."""
+        (self.folder / name).write_bytes(jsonl(*objects))
+        return name
+
+    @property
+    def temporary(self) -> Path:
+        """Where the command keeps temporary files."""
+        return self.folder / "tmp"
+
+    def _command(self, arguments: tuple[str | Path, ...]) -> list[str]:
+        return [sys.executable, "-m", "agentmem_cli", *map(str, arguments)]
+
+    def _environment(self, variables: Mapping[str, str] | None) -> dict[str, str]:
+        self.temporary.mkdir(exist_ok=True)
+        return {
+            **{name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},
+            "HOME": str(self.folder),
+            "TMPDIR": str(self.temporary),
+            "LC_ALL": "C.UTF-8",
+            "FASTEMBED_CACHE_PATH": str(self.folder / "models"),
+            "HF_ENDPOINT": "http://127.0.0.1:9",
+            "NO_COLOR": "1",
+            "COLUMNS": "100",
+            **(variables or {}),
+        }
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """A store that holds the example memories, and what the ingest said."""
+
+    store: Path
+    memories: list[dict[str, Any]]
+    result: Result
+
+    def again(self, count: int, first: int = 0, pad: str = "") -> list[dict[str, Any]]:
+        """New memories whose texts the store has: to take them in needs no model."""
+        numbered = list(enumerate(self.memories))[first : first + count]
+        return [{"id": f"again-{i}", "text": memory["text"], "metadata": {"pad": pad}} for i, memory in numbered]
+
+
+def jsonl(*objects: object) -> bytes:
+    """Objects as JSONL."""
+    return b"".join(json.dumps(value).encode() + b"\n" for value in objects)
+
+
+def assert_inert(output: str) -> None:
+    """Fails for anything that a terminal would obey: controls, but for the ends of lines, and changes of direction."""
+    obeyed = {char for char in output if unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"}}
+    assert obeyed <= {"\n"}
+
+
+@pytest.fixture
+def agentmem(tmp_path: Path) -> Cli:
+    """Runs the command line in an empty folder."""
+    return Cli(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def ingested(tmp_path_factory: pytest.TempPathFactory) -> Ingested:
+    """The example memories, taken in once by the real model; tests that write take `filled` instead."""
+    folder = tmp_path_factory.mktemp("ingested")
+    result = Cli(folder)("ingest", MEMORIES, "--json", "--progress", "none", "--store", "store")
+    memories = [json.loads(line) for line in MEMORIES.read_text(encoding="utf-8").splitlines()]
+    return Ingested(folder / "store", memories, result)
+
+
+@pytest.fixture
+def filled(ingested: Ingested, agentmem: Cli) -> str:
+    """The name of a store with the example memories, in the folder of `agentmem`, to write to."""
+    shutil.copytree(ingested.store, agentmem.folder / "filled")
+    return "filled"

@@ -1,0 +1,207 @@
+"""The shape of the package: imports go one way, each library has its place, and what isn't needed isn't loaded."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+PACKAGE: Final = "agentmem_cli"
+ROOT: Final = Path(__file__).parents[1] / PACKAGE
+# A module imports its own part, and parts that stand lower.
+LAYER: Final = {
+    "__main__": 8,
+    "cli": 7,
+    "report": 6,
+    "bench": 5,
+    "api": 4,
+    "upkeep": 3,
+    "ingest": 3,
+    "search": 3,
+    "embedding": 2,
+    "store": 2,
+    "jsonl": 1,
+    "lines": 1,
+    "memory": 0,
+    "failpoints": 0,
+    "files": 0,
+    "printable": 0,
+    "errors": -1,
+}
+HOMES: Final = {
+    "sqlite3": {"store/connection.py", "store/sqlite_errors.py", "bench/environment.py"},
+    "hnswlib": {"store/index.py"},
+    "fastembed": {"embedding/onnx.py", "embedding/hub.py"},
+    "onnxruntime": {"embedding/*"},
+    "tokenizers": {"embedding/*"},
+    "rich": {"report.py", "cli/*"},
+    "typer": {"cli/*"},
+    "pickle": set(),
+    "shelve": set(),
+    "marshal": set(),
+}
+HOMES_OF_SQL: Final = {
+    "store/connection.py",
+    "store/database.py",
+    "store/filters.py",
+    "store/schema.py",
+    "store/upkeep.py",
+}
+SQL: Final = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE FROM|PRAGMA|BEGIN|CREATE TABLE|CREATE INDEX|EXISTS)\b")
+HEAVY: Final = ("numpy", "onnxruntime", "fastembed", "tokenizers", "hnswlib", "scipy", "rich.table")
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module, and the name taken from it, if it is a `from` import."""
+
+    module: str
+    name: str | None = None
+
+    @property
+    def library(self) -> str:
+        """The distribution's top name."""
+        return self.module.partition(".")[0]
+
+    @property
+    def part(self) -> str | None:
+        """The part of our package that it is of, None for others', empty for the package itself."""
+        if self.library != PACKAGE:
+            return None
+        full = f"{self.module}.{self.name}" if self.module == PACKAGE and self.name in LAYER else self.module
+        return full.split(".")[1] if "." in full else ""
+
+
+@dataclass(frozen=True)
+class Module:
+    """One source file of the package."""
+
+    path: str
+
+    @property
+    def part(self) -> str:
+        """The folder of the package that it is in, or its own name."""
+        return self.path.partition("/")[0].removesuffix(".py")
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        """Its syntax tree."""
+        return ast.parse((ROOT / self.path).read_text(encoding="utf-8"))
+
+    @cached_property
+    def imports(self) -> list[Import]:
+        """Everything it imports, at the top or further in, for types or for use."""
+        return list(_imports(self.tree))
+
+    @cached_property
+    def strings(self) -> list[str]:
+        """Its strings, docstrings left out."""
+        docs = {id(node.value) for node in ast.walk(self.tree) if isinstance(node, ast.Expr)}
+        constants = (node for node in ast.walk(self.tree) if isinstance(node, ast.Constant) and id(node) not in docs)
+        return [node.value for node in constants if isinstance(node.value, str)]
+
+
+def _imports(tree: ast.Module) -> Iterator[Import]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (Import(alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from (Import(node.module or "", alias.name) for alias in node.names)
+
+
+def _has_doc(node: "ast.Module | ast.ClassDef | ast.FunctionDef") -> bool:
+    return ast.get_docstring(node) is not None
+
+
+MODULES: Final = [Module(path.relative_to(ROOT).as_posix()) for path in sorted(ROOT.rglob("*.py"))]
+every_module = pytest.mark.parametrize("module", MODULES, ids=lambda module: module.path)
+
+
+def test_every_part_of_the_package_has_its_place() -> None:
+    assert {module.part for module in MODULES} - {"__init__"} == set(LAYER)
+
+
+@every_module
+def test_imports_go_one_way(module: Module) -> None:
+    if module.path == "__init__.py":
+        return
+    for imported in module.imports:
+        if imported.part == "":
+            assert imported.name == "__version__", f"{imported} goes round the layers"
+        elif imported.part is not None and imported.part != module.part:
+            assert LAYER[imported.part] < LAYER[module.part], imported
+
+
+@every_module
+def test_each_library_is_imported_in_its_place(module: Module) -> None:
+    for imported in module.imports:
+        homes = HOMES.get(imported.library)
+        if homes is not None:
+            assert {module.path, f"{module.part}/*"} & homes, imported
+
+
+@every_module
+def test_sql_stands_in_the_database_alone(module: Module) -> None:
+    if module.path not in HOMES_OF_SQL:
+        assert [text for text in module.strings if SQL.search(text)] == []
+
+
+def test_sql_is_recognised_where_it_stands() -> None:
+    for path in HOMES_OF_SQL:
+        assert any(SQL.search(text) for text in Module(path).strings)
+
+
+@every_module
+def test_public_functions_and_classes_say_what_they_are(module: Module) -> None:
+    defined = [node for node in module.tree.body if isinstance(node, (ast.ClassDef, ast.FunctionDef))]
+    methods = [
+        method
+        for node in defined
+        if isinstance(node, ast.ClassDef) and not node.bases and not node.name.startswith("_")
+        for method in node.body
+        if isinstance(method, ast.FunctionDef)
+    ]
+    silent = [node.name for node in [*defined, *methods] if not node.name.startswith("_") and not _has_doc(node)]
+    assert silent == []
+
+
+@every_module
+def test_a_module_begins_with_what_it_is_for(module: Module) -> None:
+    assert _has_doc(module.tree) or module.tree.body == []
+
+
+@pytest.mark.parametrize("path", ["errors.py", "memory.py", "printable.py", "files.py", "lines.py"])
+def test_the_lowest_modules_need_the_standard_library_alone(path: str) -> None:
+    libraries = {imported.library for imported in Module(path).imports} - {PACKAGE, "_typeshed"}
+    assert libraries <= sys.stdlib_module_names
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import agentmem_cli",
+        "from agentmem_cli import Memory, AgentMemError",
+        "import agentmem_cli.cli.main",
+        "from agentmem_cli.cli.main import run; run(['--help'])",
+        "from agentmem_cli.cli.main import run; run(['search', '--help'])",
+        "from agentmem_cli.cli.main import run; run(['nonsense'])",
+    ],
+)
+def test_nothing_heavy_loads_before_it_is_needed(code: str) -> None:
+    script = f"{code}\nimport sys; print('LOADED', *sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    loaded = done.stdout.rpartition("LOADED ")[2].split()
+    assert "agentmem_cli" in loaded, done.stderr
+    assert set(loaded) & set(HEAVY) == set()
+
+
+def test_the_api_loads_at_its_first_use() -> None:
+    script = "import agentmem_cli, sys; agentmem_cli.AgentMem; print('numpy' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", script], text=True, timeout=60) == "True\n"

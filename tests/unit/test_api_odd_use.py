@@ -1,0 +1,116 @@
+"""Odd uses of AgentMem that once went wrong: each test names what a user would have met."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agentmem_cli import AgentMem, AgentMemError, InvalidMemoryError, StoreMismatchError, StoreWriteError
+from agentmem_cli.embedding.base import unit_rows
+from agentmem_cli.ingest import IngestOptions, Observer
+from agentmem_cli.memory import Position
+from agentmem_cli.store.lock import WriterLock
+from tests.fakes import FakeEmbedder
+
+
+@pytest.fixture
+def mem(tmp_path: Path) -> AgentMem:
+    return AgentMem(tmp_path / "store", embedder=FakeEmbedder())
+
+
+def test_an_id_that_never_was_has_no_history(mem: AgentMem) -> None:
+    mem.add("text")
+    assert mem.history("nobody") == []
+
+
+def test_an_object_used_again_after_close_keeps_the_graph(mem: AgentMem) -> None:
+    mem.add_batch({"text": f"text number {i}"} for i in range(1200))
+    mem.close()
+    mem.search("text")
+    mem.close()
+    mem.open()
+    assert mem._store.refresh_graph() is False
+
+
+def test_a_store_that_another_made_meanwhile_with_another_model_is_not_searched(mem: AgentMem) -> None:
+    with AgentMem(mem.path, embedder=FakeEmbedder("other", 16)) as other:
+        other.add("text")
+    with pytest.raises(StoreMismatchError, match="other"):
+        mem.search("text")
+
+
+@pytest.mark.parametrize("metadata", [{"key": "a\0b"}, {"a\0b": 1}, {"key": [{"deep": "\0"}]}])
+def test_metadata_that_filters_would_misread_is_refused(mem: AgentMem, metadata: dict[str, str]) -> None:
+    with pytest.raises(InvalidMemoryError, match="NUL"):
+        mem.add("text", metadata=metadata)
+
+
+def test_scores_stay_within_the_cosines_range(mem: AgentMem) -> None:
+    texts = [f"some words of text number {i}" for i in range(200)]
+    mem.add_batch({"text": text} for text in texts)
+    assert max(hit.score for text in texts for hit in mem.search(text, 1)) <= 1.0
+
+
+def test_a_lock_that_can_not_say_who_holds_it_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        with pytest.raises(StoreWriteError, match="No space left"):
+            WriterLock(tmp_path / "LOCK").acquire()
+    WriterLock(tmp_path / "LOCK").acquire()
+
+
+def test_a_stray_folder_beside_the_graph_is_left_alone(mem: AgentMem) -> None:
+    (mem.path / "index" / "stray").mkdir(parents=True)
+    mem.add_batch({"text": f"text number {i}"} for i in range(1200))
+    mem.close()
+    assert {path.name for path in (mem.path / "index").iterdir()} == {"stray", "1.hnsw"}
+
+
+@pytest.mark.parametrize("where", [{"\ud800": 1}, {"key": [1]}, {"key": 10**400}, {"key": {"a": 1}}])
+def test_a_filter_that_can_not_be_is_one_of_our_errors(mem: AgentMem, where: dict[str, int]) -> None:
+    mem.add("text")
+    with pytest.raises(AgentMemError, match="no memory can match"):
+        mem.search("text", where=where)
+
+
+def test_half_a_surrogate_pair_finds_nothing_and_breaks_nothing(mem: AgentMem) -> None:
+    mem.add("text")
+    assert (mem.get("\ud800"), mem.history("\ud800")) == (None, [])
+    with pytest.raises(AgentMemError, match="not valid text"):
+        mem.search("\ud800")
+
+
+def test_a_batch_of_strings_is_refused_with_a_reason(mem: AgentMem) -> None:
+    with pytest.raises(InvalidMemoryError, match="not a string"):
+        mem.add_batch(["abc"])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a\0b"])
+def test_a_path_that_no_folder_can_have_is_one_of_our_errors(name: str, tmp_path: Path) -> None:
+    with pytest.raises(AgentMemError), AgentMem(tmp_path / name, embedder=FakeEmbedder()) as mem:
+        mem.add("text")
+
+
+def test_a_dry_run_knows_that_an_earlier_ingest_was_cut_off(mem: AgentMem, tmp_path: Path) -> None:
+    class Listener(Observer):
+        earlier: Position | None = None
+
+        def started(self, file: str, earlier: Position | None, size_bytes: int | None) -> None:
+            self.earlier = earlier
+
+    path = tmp_path / "memories.jsonl"
+    path.write_text('{"text": "one"}\n{"text": ""}\n')
+    listener = Listener()
+    with pytest.raises(AgentMemError):
+        mem.ingest([str(path)], IngestOptions(stop_at_rejection=True))
+    mem.ingest([str(path)], IngestOptions(dry_run=True), listener)
+    assert listener.earlier == Position(str(path), 1)
+
+
+def test_rows_of_half_precision_are_scaled_without_overflow() -> None:
+    rows = np.array([[300, 1], [0.3, 0.1]], dtype=np.float16)
+    assert np.allclose(np.linalg.norm(unit_rows(rows, 2, 2, "model"), axis=1), 1, atol=1e-6)  # type: ignore[arg-type]

@@ -1,0 +1,90 @@
+"""Texts are embedded in parts of like length, and come back in the order they were given."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentmem_cli.embedding import catalog
+from agentmem_cli.embedding.base import Embedder
+from agentmem_cli.embedding.onnx import sub_batches
+
+MAX_TEXTS: Final = 32
+MAX_CHARACTERS: Final = 1_000_000
+
+
+def parts_of(lengths: Sequence[int], characters: Sequence[int] | None = None) -> list[list[int]]:
+    """The parts of texts of so many tokens, and of so many characters."""
+    texts = ["x" * count for count in characters or [1] * len(lengths)]
+    return list(sub_batches(texts, lengths))
+
+
+@given(st.lists(st.integers(1, 300), max_size=150))
+def test_every_text_is_in_one_part_and_the_shortest_come_first(lengths: list[int]) -> None:
+    parts = parts_of(lengths)
+    rows = [row for part in parts for row in part]
+    assert sorted(rows) == list(range(len(lengths)))
+    assert [lengths[row] for row in rows] == sorted(lengths)
+
+
+@given(st.lists(st.integers(1, 300), max_size=150))
+def test_parts_are_full_but_for_the_last(lengths: list[int]) -> None:
+    full_parts, rest = divmod(len(lengths), MAX_TEXTS)
+    assert [len(part) for part in parts_of(lengths)] == [MAX_TEXTS] * full_parts + [rest] * (rest > 0)
+
+
+@pytest.mark.parametrize(
+    ("characters", "sizes"),
+    [
+        ([400_000] * 5, [2, 2, 1]),
+        ([MAX_CHARACTERS, 1], [1, 1]),
+        ([MAX_CHARACTERS // 2] * 2, [2]),
+        ([1, 3 * MAX_CHARACTERS, 1], [1, 1, 1]),
+    ],
+    ids=["long", "full and one", "just full", "one beyond the bound"],
+)
+def test_long_texts_are_embedded_fewer_at_a_time(characters: list[int], sizes: list[int]) -> None:
+    lengths = list(range(1, len(characters) + 1))
+    assert [len(part) for part in parts_of(lengths, characters)] == sizes
+
+
+@pytest.fixture(scope="module")
+def minilm() -> Embedder:
+    """The default model."""
+    return catalog.load(catalog.resolve())
+
+
+def test_vectors_come_back_in_the_order_of_the_texts(minilm: Embedder) -> None:
+    words = ["ladder", "cat", "ferry", "spoon", "river", "guitar", "snow", "onion"]
+    texts = [" ".join(words[(i + j) % 8] for j in range(1 + 7 * i % 11)) for i in range(40)]
+    together = minilm.embed(texts).vectors
+    alone = np.vstack([minilm.embed([text]).vectors for text in texts])
+    assert together.shape == (40, 384)
+    assert together.dtype == np.float32
+    assert (together * alone).sum(axis=1).min() > 0.9999
+
+
+def test_a_query_has_the_vector_of_the_same_text(minilm: Embedder) -> None:
+    query = "Where is the spare key?"
+    assert float(minilm.embed_query(query) @ minilm.embed([query]).vectors[0]) == pytest.approx(1, abs=1e-4)
+
+
+def test_tokens_are_counted_as_the_model_reads_them(minilm: Embedder) -> None:
+    embedded = minilm.embed(["cat dog", "爬 cat", "cat " * 300])
+    assert embedded.tokens == (2 + 2) + (2 + 2) + 256
+    assert embedded.special_tokens == 3 * 2
+    assert embedded.unknown_tokens == 1
+    assert embedded.truncated == 1
+
+
+def test_unknown_tokens_beyond_the_limit_are_not_read(minilm: Embedder) -> None:
+    assert minilm.embed(["cat " * 300 + "爬 " * 50]).unknown_tokens == 0
+
+
+def test_no_texts_make_no_vectors(minilm: Embedder) -> None:
+    embedded = minilm.embed([])
+    assert embedded.vectors.shape == (0, 384)
+    assert (embedded.tokens, embedded.truncated) == (0, 0)
