@@ -114,7 +114,7 @@ def test_other_content_around_the_same_text_is_an_update_that_embeds_nothing(
 ) -> None:
     _put(store, Memory("red apple", id="a", metadata={"x": 1}))
     plan = _put(store, changed)
-    assert (plan.added, plan.updated, plan.unchanged, plan.new_texts, plan.reused) == (0, 1, 0, [], 1)
+    assert (plan.added, plan.updated, plan.unchanged, plan.new_texts) == (0, 1, 0, [])
     stored = store.get("a")
     assert stored is not None
     assert (stored.scope, stored.importance, stored.metadata) == (changed.scope, changed.importance, changed.metadata)
@@ -150,8 +150,8 @@ def test_a_batch_that_ends_where_the_memory_began_keeps_its_vector(store: Embedd
 def test_a_text_that_is_known_is_stored_under_other_ids_without_another_vector(store: EmbeddedStore) -> None:
     within = _put(store, Memory("same", id="a"), Memory("same", id="b"), Memory("other", id="c"))
     across = _put(store, Memory("same", id="d"), Memory("new", id="e"))
-    assert (within.new_texts, within.reused) == (["same", "other"], 1)
-    assert (across.new_texts, across.reused) == (["new"], 1)
+    assert within.new_texts == ["same", "other"]
+    assert across.new_texts == ["new"]
     assert _found(store, "same", 3) == ["a", "b", "d"]
 
 

@@ -151,7 +151,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def one_vector_a_text(self) -> None:
-        reader = self.mem._store._open_reader()
+        reader = self.mem._store.reader()
         if reader is not None:
             assert reader.count_vectors() == len({memory.text for memory in self.memories.values()})
 

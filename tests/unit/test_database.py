@@ -11,7 +11,7 @@ import pytest
 
 from agentmem_cli.errors import StoreBusyError, StoreDamagedError, StoreError, StoreNotFoundError, StoreWriteError
 from agentmem_cli.memory import Memory, Position, SearchFilter
-from agentmem_cli.store import database as database_module
+from agentmem_cli.store import connection as connection_module
 from agentmem_cli.store.database import Database
 from agentmem_cli.store.rows import GraphRow, HistoryRow, MemoryRow, text_hash
 from agentmem_cli.store.schema import SCHEMA_VERSION
@@ -37,7 +37,8 @@ def _add(database: Database, *texts: str) -> None:
     numbered = list(enumerate(texts, first))
     with database.transaction():
         database.insert_vectors((number, text_hash(text), b"\0" * 8) for number, text in numbered)
-        database.write_memories(MemoryRow(Memory(text, id=text), number, 0, b"") for number, text in numbered)
+        memories = [(number, Memory(text, id=text)) for number, text in numbered]
+        database.write_memories(MemoryRow(memory, number, 0, memory.content_digest()) for number, memory in memories)
         database.write_history(HistoryRow(text, "add", None, 0) for text in texts)
 
 
@@ -182,7 +183,7 @@ def test_a_full_disk_is_a_write_error_and_leaves_the_store_as_it_was(database: D
 def test_a_database_that_another_program_writes_is_busy(
     path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_module, "_BUSY_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(connection_module, "_BUSY_TIMEOUT_S", 0.0)
     with closing(Database(path, writable=True)) as impatient, closing(sqlite3.connect(path)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreBusyError, match="locked by another program") as caught:
