@@ -69,11 +69,12 @@ class LineSource:
         counted = BufferedReader(self._raw, _CHUNK_BYTES)
         self._stream = gzip.GzipFile(fileobj=counted, mode="rb") if self._is_gzip else counted
         self._expanded_bytes = 0
+        self._yielded_bytes = 0
 
     @property
     def position_bytes(self) -> int:
-        """How much of the input has been read, as it is on disk: compressed bytes of a gzip file."""
-        return self._raw.bytes_read
+        """How much of the input has been taken from it, as it is on disk: compressed bytes of a gzip file."""
+        return self._raw.bytes_read if self._is_gzip else self._yielded_bytes
 
     def lines(self, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Line]:
         """The lines that aren't blank, without BOM, CR and LF; a line over the limit is cut, never held whole.
@@ -85,10 +86,12 @@ class LineSource:
         for chunk in self._chunks():
             *ended, rest = chunk.split(b"\n")
             for piece in ended:
+                self._yielded_bytes += len(piece) + 1
                 line = _line(number, held + piece[:held_bytes], max_line_bytes)
                 if line is not None:
                     yield line
                 number, held = number + 1, b""
+            self._yielded_bytes += len(rest)
             held = (held + rest[:held_bytes])[:held_bytes]
         line = _line(number, held, max_line_bytes)
         if line is not None:
