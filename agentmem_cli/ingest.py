@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from agentmem_cli.embedding.base import Embedded, Embedder, EmbedderSpec, Vectors, embed_checked, unit_rows
+from agentmem_cli.embedding.base import Embedded, Embedder, EmbedderSpec, Vectors, embed_checked, is_unit
 from agentmem_cli.errors import InvalidMemoryError, RejectedLineError, UsageError
 from agentmem_cli.jsonl import parse_memory
 from agentmem_cli.lines import MAX_EXPANSION, MAX_LINE_BYTES, STDIN, Line, LineSource, open_source
@@ -101,13 +101,14 @@ class Pipeline:
         return embedded.vectors
 
     def _given_vectors(self, memories: Sequence[Memory]) -> dict[str, Vectors]:
-        """The vectors that came with memories and are of this embedder, by text."""
+        """The vectors that came with memories and are of this embedder, by text; damaged ones are made anew."""
         spec, given = self._spec, {}
         for memory in memories:
             vector = memory.vector
             if vector is not None and vector.revision == spec.revision and len(vector.float32) == 4 * spec.dim:
-                row = np.frombuffer(vector.float32, dtype=np.float32).reshape(1, -1)
-                given[memory.text] = unit_rows(row, 1, spec.dim, f"in the vector of memory {memory.id}")[0]
+                row = np.frombuffer(vector.float32, dtype=np.float32)
+                if is_unit(row):
+                    given[memory.text] = row
         return given
 
     @contextmanager

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from agentmem_cli.errors import AgentMemError, EmbeddingError
 
 Vectors: TypeAlias = NDArray[np.float32]
+_UNIT_TOLERANCE: Final = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,11 @@ def _failures_named(model: str) -> Iterator[None]:
         raise
     except Exception as error:  # an embedder may be anybody's
         raise EmbeddingError(f"model {model} failed: {type(error).__name__}: {error}") from error
+
+
+def is_unit(row: Vectors) -> bool:
+    """Whether a row (dim,) is of unit length, as far as float32 can say."""
+    return bool(abs(float(np.linalg.norm(row)) - 1) < _UNIT_TOLERANCE)  # False for NaN too
 
 
 def unit_rows(vectors: Vectors, count: int, dim: int, model: str) -> Vectors:
