@@ -32,7 +32,7 @@ class Connection:
             raise StoreNotFoundError(f"no store at {path.parent}: make one with 'agentmem ingest', or check --store")
         check_header(path)
         with translated(path):
-            self._connection = _connect(path, "rw" if writable else "ro")
+            self._connection = _connect(path, "rw") if writable else _connect_for_reading(path)
             self._check_version()
             if writable:
                 self._connection.execute("PRAGMA synchronous = FULL")
@@ -130,6 +130,21 @@ class Connection:
             raise StoreDamagedError(f"{self._path} is not an agentmem store: give another folder with --store")
         if version > SCHEMA_VERSION:
             raise StoreDamagedError(f"{self._path} was made by a newer agentmem (schema {version}): upgrade agentmem")
+
+
+def _connect_for_reading(path: Path) -> sqlite3.Connection:
+    connection = _connect(path, "ro")
+    try:
+        connection.execute("PRAGMA schema_version")
+    except sqlite3.OperationalError:
+        connection.close()
+        # Reading a write-ahead log needs a file beside it, which a read-only medium can't have. Where nothing can be
+        # written and there is no log, the database alone is the whole store.
+        log = path.with_name(f"{path.name}-wal")
+        if os.access(path.parent, os.W_OK) or (log.exists() and log.stat().st_size):
+            raise
+        return _connect(path, "ro&immutable=1")
+    return connection
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
