@@ -10,7 +10,7 @@ from typing import Final
 
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder, EmbedderSpec
-from agentmem_cli.errors import InvalidMemoryError, StoreMismatchError, StoreNotFoundError, UsageError
+from agentmem_cli.errors import InvalidMemoryError, StoreNotFoundError, UsageError
 from agentmem_cli.ingest import IngestOptions, Observer, Pipeline, dry_run_store, ingest_files
 from agentmem_cli.jsonl import memory_from_fields
 from agentmem_cli.memory import (
@@ -197,7 +197,6 @@ class AgentMem(StoreUpkeep):
         with self._turn:
             if not self._store.any(wanted):
                 return []
-            self._check_pinned(self._spec)
             return nearest_hits(self._store, self.load(), query, k, wanted)
 
     def get(self, id: str) -> Memory | None:
@@ -231,17 +230,8 @@ class AgentMem(StoreUpkeep):
         else:
             wanted = catalog.resolve(model, model_path)
         if self._store.exists:
-            self._check_pinned(wanted)
+            self._store.check_embedder(wanted.fingerprint())
         return wanted
-
-    def _check_pinned(self, wanted: EmbedderSpec) -> None:
-        """The store may have been made, or changed, by another process since this object chose its model."""
-        pinned = self._pinned()
-        if pinned.fingerprint() != wanted.fingerprint():
-            raise StoreMismatchError(
-                f"store {self.path} holds vectors of {pinned.name}, not of {wanted.name}: open it with its own model "
-                "(leave out --model), or use another store"
-            )
 
     def _pinned(self) -> EmbedderSpec:
         return EmbedderSpec.from_stored(self._store.embedder() or {})

@@ -106,7 +106,6 @@ class StoreUpkeep:
                 raise StoreMismatchError(f"store {self._store.folder} holds vectors of {spec.name} already")
             new = embedder if embedder is not None else catalog.load(spec)
             Keeper(self._store).reembed(
-                spec.revision,
                 {**spec.fingerprint(), "folder": spec.folder},
                 lambda texts: embed_checked(new, texts).vectors,
                 on_progress,

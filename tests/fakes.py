@@ -41,7 +41,8 @@ class FakeEmbedder:
 
     def _word(self, word: str) -> Vectors:
         if word not in self._words:
-            seed = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "big")
+            name = "" if self.spec.name == "fake" else self.spec.name
+            seed = int.from_bytes(hashlib.blake2b(f"{name}{word}".encode(), digest_size=8).digest(), "big")
             self._words[word] = np.random.default_rng(seed).standard_normal(self.spec.dim, dtype=np.float32)
         return self._words[word]
 

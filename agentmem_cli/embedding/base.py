@@ -1,5 +1,6 @@
 """What an embedder is: a spec that says which model, and a thing that turns texts into unit vectors."""
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,7 +19,8 @@ _UNIT_TOLERANCE: Final = 1e-3
 class EmbedderSpec:
     """Which model makes the vectors; picklable, and made without loading anything.
 
-    `revision` is the sha256 of the weights and the tokenizer: two specs of equal `fingerprint` make equal vectors.
+    `revision` stands for all that makes the vectors, weights and tokenizer first: two specs of equal revision make
+    equal vectors.
     `folder` is where the model's files are; it is empty for a model that ships as a package.
     """
 
@@ -82,6 +84,11 @@ class Embedder(Protocol):
 
     def embed_query(self, query: str) -> Vectors:
         """Embeds a search query into (dim,) float32 of unit length. Raises EmbeddingError."""
+
+
+def revision_of(files_sha256: str, pooling: str, token_limit: int) -> str:
+    """The revision of a model whose files don't settle how it is used."""
+    return hashlib.sha256(f"{files_sha256} {pooling} {token_limit}".encode()).hexdigest()
 
 
 def embed_checked(embedder: Embedder, texts: Sequence[str]) -> Embedded:

@@ -9,7 +9,7 @@ from typing import Final
 import orjson
 from tokenizers import BertWordPieceTokenizer
 
-from agentmem_cli.embedding.base import EmbedderSpec
+from agentmem_cli.embedding.base import EmbedderSpec, revision_of
 from agentmem_cli.errors import ModelDamagedError, ModelNotFoundError
 from agentmem_cli.files import sha256_of
 
@@ -34,13 +34,14 @@ def spec_of(folder: Path) -> EmbedderSpec:
     dim = _read_json(folder / "config.json").get("hidden_size")
     if not isinstance(dim, int):
         raise ModelNotFoundError(f"model folder {folder} has no config.json that says hidden_size: add one")
-    revision = sha256_of(folder / weights, tokenizer)
+    pooling, token_limit = _pooling(folder), _token_limit(folder)
+    revision = revision_of(sha256_of(folder / weights, tokenizer), pooling, token_limit)
     return EmbedderSpec(
         name=_NAME_PREFIX + revision[:12],
         revision=revision,
         dim=dim,
-        token_limit=_token_limit(folder),
-        pooling=_pooling(folder),
+        token_limit=token_limit,
+        pooling=pooling,
         precision="as exported",
         folder=str(folder),
     )

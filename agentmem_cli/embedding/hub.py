@@ -15,12 +15,13 @@ from fastembed import TextEmbedding
 from fastembed.common.model_description import DenseModelDescription, ModelSource
 from loguru import logger
 
-from agentmem_cli.embedding.base import EmbedderSpec
+from agentmem_cli.embedding.base import EmbedderSpec, revision_of
 from agentmem_cli.errors import ModelNotFoundError
 from agentmem_cli.files import sha256_of
 
 _PROBE_TIMEOUT_S: Final = 5.0
 _TOKEN_LIMIT: Final = re.compile(r"(\d+) input tokens")
+_POOLING: Final = "as published"
 _UNSTATED_TOKEN_LIMIT: Final = 512
 
 logger.disable("fastembed")  # it logs what we say in one line
@@ -51,12 +52,14 @@ def locate(name: str, own_names: Sequence[str] = ()) -> EmbedderSpec:
             f"no model is named {name}{hint}: 'agentmem models' lists them, --model-path takes a folder"
         )
     folder = cached(description) or _download(description)
+    limit = _limit_in(folder) or token_limit(description) or _UNSTATED_TOKEN_LIMIT
+    files = sha256_of(folder / description.model_file, folder / "tokenizer.json")
     return EmbedderSpec(
         name=description.model,
-        revision=sha256_of(folder / description.model_file, folder / "tokenizer.json"),
+        revision=revision_of(files, _POOLING, limit),
         dim=description.dim or 0,
-        token_limit=_limit_in(folder) or token_limit(description) or _UNSTATED_TOKEN_LIMIT,
-        pooling="as published",
+        token_limit=limit,
+        pooling=_POOLING,
         precision="as published",
         folder=str(folder),
     )

@@ -7,8 +7,8 @@ from agentmem_cli.store.embedded import EmbeddedStore
 
 def nearest_hits(store: EmbeddedStore, embedder: Embedder, query: str, k: int, wanted: SearchFilter) -> list[Hit]:
     """The k matching memories whose vectors are nearest to the query's, best first; fewer where fewer match."""
-    vector = embed_query_checked(embedder, query)
-    return [_hit(memory, score) for memory, score in store.nearest(vector, k, wanted)]
+    vector, fingerprint = embed_query_checked(embedder, query), embedder.spec.fingerprint()
+    return [_hit(memory, score) for memory, score in store.nearest(vector, k, wanted, fingerprint)]
 
 
 def _hit(memory: Memory, score: float) -> Hit:

@@ -95,7 +95,9 @@ class Database(Connection):
     def write_position(self, position: Position) -> None:
         """Notes how far an input has been taken in."""
         self.change(
-            "INSERT OR REPLACE INTO sources VALUES (?, ?, ?)", (position.file, position.line, position.complete)
+            "INSERT INTO sources VALUES (?1, ?2, ?3) ON CONFLICT(file) DO UPDATE SET line = ?2, complete = ?3"
+            " WHERE ?3 OR ?2 > line",  # taking it in again doesn't undo how far it came
+            (position.file, position.line, position.complete),
         )
 
     def position(self, file: str) -> Position | None:

@@ -85,6 +85,12 @@ class EmbeddedStore:
         if (self.folder / "index").is_dir():
             remove_all_but(self.folder / "index", row.file if row else "")
 
+    def check_embedder(self, embedder: Mapping[str, str | int]) -> None:
+        """Raises StoreMismatchError where there is a store, of another embedder."""
+        reader = self.reader()
+        if reader is not None:
+            self._check_embedder(reader, embedder)
+
     def embedder(self) -> dict[str, str | int] | None:
         """The embedder that the store is pinned to, or None where there is no store yet."""
         reader = self.reader()
@@ -110,13 +116,12 @@ class EmbeddedStore:
             self._lock.release()
             raise
         self._writer = writer
-        pinned = writer.embedder()
-        if any(pinned.get(key) != value for key, value in embedder.items() if key != "folder"):
+        try:
+            self._check_embedder(writer, embedder)
+        except StoreMismatchError:
             self.close()
-            raise StoreMismatchError(
-                f"store {self.folder} holds vectors of {pinned['name']}, not of {embedder['name']}: leave out --model, "
-                "or use another --store"
-            )
+            raise
+        self.remove_unpublished()
 
     # Writing
 
@@ -220,8 +225,12 @@ class EmbeddedStore:
         reader = self.reader()
         return [] if reader is None else reader.history(identity)
 
-    def nearest(self, query: NDArray[np.float32], k: int, wanted: SearchFilter) -> list[tuple[Memory, float]]:
+    def nearest(
+        self, query: NDArray[np.float32], k: int, wanted: SearchFilter, embedder: Mapping[str, str | int]
+    ) -> list[tuple[Memory, float]]:
         """The k matching memories nearest to a query (dim,) of unit length, with their cosines, best first.
+
+        Raises StoreMismatchError where the store holds vectors of another embedder than the query's.
 
         The filter applies before the k are taken. Memories of equal score come in the order of their arrival, but
         which of them is cut off at k is decided by the age of their texts.
@@ -230,6 +239,7 @@ class EmbeddedStore:
         if reader is None:
             return []
         with reader.snapshot():
+            self._check_embedder(reader, embedder)  # it may have been re-embedded while the query was embedded
             graph = self._current_graph(reader)
             taken = k
             while True:
@@ -242,6 +252,14 @@ class EmbeddedStore:
                 taken *= 4
         ranked = sorted(((memory, score_of[vector_id]) for vector_id, memory in found), key=lambda pair: -pair[1])
         return ranked[:k]
+
+    def _check_embedder(self, database: Database, embedder: Mapping[str, str | int]) -> None:
+        pinned = database.embedder()
+        if any(pinned.get(key) != value for key, value in embedder.items() if key != "folder"):
+            raise StoreMismatchError(
+                f"store {self.folder} holds vectors of {pinned['name']}, not of {embedder['name']}: open it with its own "
+                "model (leave out --model), or use another store"
+            )
 
     def _find(self, ids: Iterable[str]) -> dict[str, StoredMemory]:
         reader = self.reader()

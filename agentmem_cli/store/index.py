@@ -124,7 +124,7 @@ class Graph:
 def remove_all_but(folder: Path, file: str) -> None:
     """Removes what earlier publications left in the folder."""
     for path in folder.iterdir():
-        if path.name != file and path.is_file():
+        if path.name != file and path.suffix in (".hnsw", ".tmp") and path.is_file():
             with suppress(OSError):  # it is in nobody's way, and the next publication tries again
                 path.unlink()
 

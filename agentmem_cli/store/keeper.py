@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from agentmem_cli.errors import StoreNotFoundError
@@ -99,7 +100,6 @@ class Keeper:
 
     def reembed(
         self,
-        revision: str,
         embedder: Mapping[str, str | int],
         embed: Callable[[Sequence[str]], NDArray[np.float32]],
         on_staged: Callable[[int], None],
@@ -110,8 +110,9 @@ class Keeper:
         transaction puts them in their place. Cut off at any moment, it goes on from the last batch when called again.
         """
         upkeep = Upkeep(self._store.writer())
-        if upkeep.staging_for() != revision:
-            upkeep.start_staging(revision)
+        wanted = orjson.dumps(embedder, option=orjson.OPT_SORT_KEYS).decode()
+        if upkeep.staging_for() != wanted:
+            upkeep.start_staging(wanted)
         after = 0
         while texts := upkeep.unstaged_texts(after, _REEMBED_TEXTS):
             vectors = embed([staged.text for staged in texts])

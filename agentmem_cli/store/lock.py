@@ -2,9 +2,14 @@
 
 import fcntl
 import os
+import time
 from pathlib import Path
+from typing import Final
 
 from agentmem_cli.errors import StoreBusyError, StoreWriteError
+
+_HOLDER_TRIES: Final = 20
+_HOLDER_WAIT_S: Final = 0.005
 
 
 class WriterLock:
@@ -34,7 +39,7 @@ class WriterLock:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+            holder = _holder(descriptor)
             os.close(descriptor)
             raise StoreBusyError(
                 f"store {self._path.parent} is being written by process {holder}: wait for it to end, and try again"
@@ -58,3 +63,23 @@ class WriterLock:
                 os.ftruncate(descriptor, 0)
             finally:
                 os.close(descriptor)
+
+
+def _holder(descriptor: int) -> str:
+    """The pid in a lock's file; a holder that has only just got the lock may not have written it yet."""
+    for _ in range(_HOLDER_TRIES):
+        pid = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+        if pid.isdecimal() and _is_alive(int(pid)):
+            return pid
+        time.sleep(_HOLDER_WAIT_S)
+    return "unknown"
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True

@@ -6,6 +6,7 @@ from typing import Final
 
 import orjson
 
+from agentmem_cli.errors import StoreBusyError
 from agentmem_cli.failpoints import reached
 from agentmem_cli.store.connection import Connection
 from agentmem_cli.store.rows import CheckedMemory, CheckedVector, StagedText, VectorRow
@@ -98,20 +99,27 @@ class Upkeep:
             self._connection.change("DELETE FROM graph")
 
     def vacuum(self) -> None:
-        """Writes the database anew without what was removed, and empties its log."""
+        """Writes the database anew without what was removed, and empties its log.
+
+        Raises StoreBusyError where somebody reads what was there before, which then stays in the file.
+        """
         self._connection.change("VACUUM")
-        self._connection.read("PRAGMA wal_checkpoint(TRUNCATE)")
+        busy, *_ = self._connection.read("PRAGMA wal_checkpoint(TRUNCATE)")[0]
+        if busy:
+            raise StoreBusyError(
+                "the store is being read, and what was removed stays in its files: compact it again later"
+            )
 
     def staging_for(self) -> str | None:
-        """The revision of the embedder that a re-embedding under way is for."""
+        """The embedder that a re-embedding under way is for, as `start_staging` was told."""
         rows = self._connection.read("SELECT value FROM meta WHERE key = 'staging_for'")
         return rows[0][0] if rows else None
 
-    def start_staging(self, revision: str) -> None:
+    def start_staging(self, embedder: str) -> None:
         """Begins a re-embedding; what is staged for another embedder is dropped."""
         with self._connection.transaction():
             self._connection.change("DELETE FROM staged_vectors")
-            self._connection.change("INSERT OR REPLACE INTO meta VALUES ('staging_for', ?)", (revision,))
+            self._connection.change("INSERT OR REPLACE INTO meta VALUES ('staging_for', ?)", (embedder,))
 
     def unstaged_texts(self, after: int, limit: int) -> list[StagedText]:
         """Texts of vectors above an id whose new vectors are still to be made, so many at most."""

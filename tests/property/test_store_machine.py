@@ -1,7 +1,9 @@
-"""Any sequence of changes, searches, reopenings and lost graphs leaves the store equal to a dictionary."""
+"""Any sequence of changes, searches, reopenings, damages and kills leaves the store equal to a dictionary."""
 
 import json
+import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,8 +13,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from agentmem_cli import AgentMem, Memory, Scope
-from agentmem_cli.memory import JsonScalar
+from agentmem_cli import AgentMem, Memory, Scope, failpoints
+from agentmem_cli.memory import JsonScalar, SearchFilter
 from agentmem_cli.store import embedded
 from tests.fakes import FakeEmbedder
 
@@ -22,6 +24,7 @@ _ids = st.sampled_from("abcdefgh")
 _texts = st.lists(st.sampled_from(["red", "apple", "blue", "whale", "tea", "rain"]), min_size=1, max_size=3).map(
     " ".join
 )
+_COMMIT_STEPS = [step for step in failpoints.STEPS if step.startswith("commit.")]
 _users = st.sampled_from([None, *_USERS])
 _values: st.SearchStrategy[JsonScalar] = st.sampled_from([0, 1, "1", True, None])
 _metadata = st.dictionaries(st.sampled_from(["n", "m"]), _values, max_size=2)
@@ -53,7 +56,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.exact_matches = embedded._EXACT_MATCHES
         self.mem = self._open()
         self.memories: dict[str, Memory] = {}
-        self.events: dict[str, list[tuple[str, str | None, str]]] = {}
+        self.events: dict[str, list[tuple[str, str | None, str | None]]] = {}
+        self.damaged = False
 
     def teardown(self) -> None:
         embedded._EXACT_MATCHES = self.exact_matches  # type: ignore[misc]
@@ -65,7 +69,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def _take(self, memory: Memory) -> str:
         before = self.memories.get(memory.id)
-        if before is not None and _content(before) == _content(memory):
+        if before is not None and _content(before) == _content(memory) and before.created_at == memory.created_at:
             return "unchanged"
         event = "add" if before is None else "update"
         self.memories[memory.id] = memory
@@ -92,6 +96,60 @@ class StoreMachine(RuleBasedStateMachine):
     def add_one_that_is_there_again(self, data: st.DataObject) -> None:
         memory = self.memories[data.draw(st.sampled_from(sorted(self.memories)))]
         assert self.mem.add_batch([memory]).unchanged == 1
+
+    @rule(ids=st.lists(_ids, max_size=4))
+    def delete(self, ids: list[str]) -> None:
+        doomed = [identity for identity in dict.fromkeys(ids) if identity in self.memories]
+        assert self.mem.delete(*ids) == len(doomed)
+        for identity in doomed:
+            del self.memories[identity]
+            without_texts = [(event, None, None) for event, _, _ in self.events[identity]]
+            self.events[identity] = [*without_texts, ("delete", None, None)]
+
+    @rule()
+    def compact(self) -> None:
+        self.mem.compact()
+        self.damaged = False
+
+    @rule()
+    def repair(self) -> None:
+        self.mem.repair()
+        self.damaged = False
+
+    @rule(vectors=st.booleans())
+    def export_into_a_fresh_store_and_go_on_there(self, vectors: bool) -> None:
+        self.mem.open()
+        embedder, fresh = FakeEmbedder(), self.folder / "fresh"
+        with AgentMem(fresh, embedder=embedder) as other:
+            other.open()
+            result = other.add_batch(self.mem.export(vectors=vectors))
+            assert result.ids == list(self.memories)
+            exported = list(other.export())
+            assert exported == list(self.mem.export())
+        assert embedder.texts_embedded == (0 if vectors else len({memory.text for memory in self.memories.values()}))
+        self.mem.close()
+        shutil.rmtree(self.folder / "store")
+        fresh.rename(self.folder / "store")
+        self.mem = self._open()
+        self.memories = {memory.id: memory for memory in exported}  # which now say when they came
+        self.events = {identity: [("add", None, memory.text)] for identity, memory in self.memories.items()}
+        self.damaged = False
+
+    @rule(batch=st.lists(_memories, min_size=1, max_size=6), step=st.sampled_from(_COMMIT_STEPS))
+    def another_process_is_killed_in_a_commit(self, batch: list[Memory], step: str) -> None:
+        self.mem.close()
+        child = os.fork()
+        if child == 0:
+            try:
+                failpoints.hook = lambda reached: os.kill(os.getpid(), signal.SIGKILL) if reached == step else None
+                self._open().add_batch(batch)
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+        if step == "commit.done":
+            for memory in batch:
+                self._take(memory)
+        self.mem = self._open()
 
     @rule(query=_texts, k=st.integers(1, 10), user=_users, where=st.dictionaries(st.just("n"), _values, max_size=1))
     def search(self, query: str, k: int, user: str | None, where: dict[str, JsonScalar]) -> None:
@@ -120,12 +178,21 @@ class StoreMachine(RuleBasedStateMachine):
         if stored is not None and expected is not None:
             assert _content(stored) == _content(expected)
 
-    @precondition(lambda self: self.memories)
-    @rule(data=st.data())
-    def history(self, data: st.DataObject) -> None:
-        identity = data.draw(st.sampled_from(sorted(self.memories)))
+    @rule(identity=_ids)
+    def history(self, identity: str) -> None:
         events = [(event.event, event.previous_text, event.text) for event in self.mem.history(identity)]
-        assert events == self.events[identity]
+        assert events == self.events.get(identity, [])
+
+    @rule(limit=st.integers(1, 4), user=_users)
+    def list_in_pages(self, limit: int, user: str | None) -> None:
+        if not self.mem._store.exists:
+            return
+        listed: list[Memory] = []
+        while page := self.mem.list_memories(limit, len(listed), user_id=user):
+            listed += page
+        matching = [memory.id for memory in self.memories.values() if _matches(memory, user, {})]
+        assert sorted(memory.id for memory in listed) == sorted(matching)
+        assert self.mem.ids_matching(SearchFilter(Scope(user_id=user))) == matching
 
     @rule()
     def close_and_reopen(self) -> None:
@@ -137,9 +204,20 @@ class StoreMachine(RuleBasedStateMachine):
         self.mem.open()
         self.mem._store.refresh_graph(min_tail=1)
 
-    @rule()
-    def lose_the_graph(self) -> None:
-        shutil.rmtree(self.folder / "store" / "index", ignore_errors=True)
+    @rule(damage=st.sampled_from(["delete", "truncate", "flip"]), data=st.data())
+    def damage_the_graph(self, damage: str, data: st.DataObject) -> None:
+        graphs = list((self.folder / "store" / "index").glob("*.hnsw"))
+        for graph in graphs:
+            content = bytearray(graph.read_bytes())
+            place = data.draw(st.integers(0, max(len(content) - 1, 0)))
+            if damage == "delete" or not content:
+                graph.unlink()
+            elif damage == "truncate":
+                graph.write_bytes(content[:place])
+            else:
+                content[place] ^= 1
+                graph.write_bytes(content)
+        self.damaged = self.damaged or bool(graphs)
 
     @rule(exact_matches=st.sampled_from([0, 20_000]))
     def prefer_the_graph_or_a_scan_under_filters(self, exact_matches: int) -> None:
@@ -150,6 +228,13 @@ class StoreMachine(RuleBasedStateMachine):
         assert len(self.mem) == len(self.memories)
 
     @invariant()
+    def nothing_is_wrong_but_what_was_damaged(self) -> None:
+        if self.mem._store.exists:
+            findings = self.mem.verify()
+            assert all(finding.repairable for finding in findings)
+            assert findings == [] or self.damaged
+
+    @invariant()
     def one_vector_a_text(self) -> None:
         reader = self.mem._store.reader()
         if reader is not None:
@@ -157,4 +242,4 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 TestStoreMachine = StoreMachine.TestCase
-TestStoreMachine.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestStoreMachine.settings = settings(max_examples=50, stateful_step_count=20, deadline=None)
