@@ -121,7 +121,8 @@ class AgentMem(StoreUpkeep):
     ) -> str:
         """Adds one memory, or replaces the one of the same id, and returns its id; when it returns, it is durable.
 
-        Raises InvalidMemoryError, StoreError, ModelError; nothing is stored then.
+        Raises InvalidMemoryError, StoreError, ModelError; nothing is stored then, unless an fsync failed (see
+        `Pipeline.write`).
         """
         fields = {
             "text": text,
@@ -162,7 +163,7 @@ class AgentMem(StoreUpkeep):
         with self._turn:
             if options.dry_run:
                 with dry_run_store(self._store, self._spec) as (scratch, embedder):
-                    pipeline = Pipeline(scratch, self._spec, lambda: embedder)
+                    pipeline = Pipeline(scratch, self._spec, lambda: embedder, kept_dims=1)
                     ingest_files(pipeline, scratch, paths, options, observer)
             else:
                 pipeline = self._writing_pipeline()

@@ -15,6 +15,15 @@ def fsync_folder(path: Path) -> None:
     _fsync(path, os.O_RDONLY | os.O_DIRECTORY)
 
 
+def make_durable_folder(path: Path) -> None:
+    """Makes a folder, and those above it, for its owner alone, with its name on the disk, unless it is there."""
+    if not path.is_dir():
+        parent = path.absolute().parent
+        make_durable_folder(parent)
+        path.mkdir(mode=0o700, exist_ok=True)
+        fsync_folder(parent)
+
+
 def _fsync(path: Path, flags: int) -> None:
     descriptor = os.open(path, flags)
     try:

@@ -4,7 +4,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -66,21 +66,33 @@ class Observer:
 class Pipeline:
     """Takes memories into one store, batch by batch, and keeps the report; loads the embedder when a text needs it."""
 
-    def __init__(self, store: EmbeddedStore, spec: EmbedderSpec, load_embedder: Callable[[], Embedder]) -> None:
+    def __init__(
+        self,
+        store: EmbeddedStore,
+        spec: EmbedderSpec,
+        load_embedder: Callable[[], Embedder],
+        kept_dims: int | None = None,
+    ) -> None:
+        """A dry run keeps one of a vector's dims, since nobody will search for it."""
         self.report = IngestReport()
+        self._kept_dims = kept_dims
         self._store = store
         self._spec = spec
         self._load_embedder = load_embedder
 
     def write(self, memories: Sequence[Memory], position: Position | None = None) -> None:
-        """Makes a batch durable: when this returns, it is. Raises StoreError, ModelError; nothing is stored then."""
+        """Makes a batch durable: when this returns, it is. Raises StoreError, ModelError.
+
+        Where it raises, nothing of the batch is stored, but for one case: after a failed fsync nobody can tell, and the
+        batch may be found later, whole.
+        """
         with self.stage("plan"):
             plan = self._store.plan(memories)
         given = self._given_vectors(memories)
         embedded = self._embed([text for text in plan.new_texts if text not in given])
         vectors = _in_order(plan.new_texts, given, embedded)
         with self.stage("commit"):
-            self._store.commit(plan, vectors, position)
+            self._store.commit(plan, vectors[:, : self._kept_dims], position)
         self.report.added += plan.added
         self.report.updated += plan.updated
         self.report.unchanged += plan.unchanged
@@ -220,13 +232,13 @@ class _SourceRun:
 
 
 class _NoEmbedder:
-    """Gives every text the same vector of one dim; an Embedder."""
+    """Gives every text the same vector; an Embedder."""
 
     def __init__(self, spec: EmbedderSpec) -> None:
-        self.spec = replace(spec, dim=1)
+        self.spec = spec
 
     def embed(self, texts: Sequence[str]) -> Embedded:
-        return Embedded(np.ones((len(texts), 1), dtype=np.float32), 0, 0, 0, 0)
+        return Embedded(np.ones((len(texts), self.spec.dim), dtype=np.float32), 0, 0, 0, 0)
 
     def embed_query(self, query: str) -> Vectors:
-        return np.ones(1, dtype=np.float32)
+        return np.ones(self.spec.dim, dtype=np.float32)

@@ -77,7 +77,7 @@ class Memory:
     def __post_init__(self) -> None:
         _check_text(self.text)
         importance = check_number("importance", self.importance)
-        object.__setattr__(self, "importance", None if importance is None else float(importance))
+        object.__setattr__(self, "importance", None if importance is None else float(importance) + 0.0)  # no -0.0
         if self.created_at is not None:
             object.__setattr__(self, "created_at", as_utc(self.created_at))
         object.__setattr__(self, "metadata", plain_metadata(self.metadata))

@@ -2,15 +2,17 @@
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from typing import Final
 
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder, EmbedderSpec, embed_checked
-from agentmem_cli.errors import StoreMismatchError, UsageError
-from agentmem_cli.memory import JsonScalar, Memory, Scope, SearchFilter, StoredVector
+from agentmem_cli.errors import StoreMismatchError, StoreNotFoundError, UsageError
+from agentmem_cli.memory import JsonScalar, Memory, SearchFilter, is_encodable
 from agentmem_cli.store.embedded import EmbeddedStore
 from agentmem_cli.store.keeper import Keeper, StoreStats
 from agentmem_cli.store.verify import Finding
+
+_MOST_ROWS: Final = 2**63 - 1  # SQLite counts no further
 
 
 class StoreUpkeep:
@@ -24,6 +26,11 @@ class StoreUpkeep:
     def open(self) -> None:
         """Takes the writer's lock."""
         raise NotImplementedError
+
+    def _open_existing(self) -> None:
+        if not self._store.exists:
+            raise StoreNotFoundError(f"no store at {self._store.folder}: make one with 'agentmem ingest'")
+        self.open()
 
     def stats(self) -> StoreStats:
         """What the store holds: counts by scope and type, bytes by file, the model, the state of the graph."""
@@ -44,9 +51,9 @@ class StoreUpkeep:
         """The memories that match, newest first: `limit` of them, after `offset`."""
         if limit < 1 or offset < 0:
             raise UsageError("limit must be at least 1, and offset at least 0")
-        wanted = SearchFilter(Scope(agent_id, user_id, run_id, memory_type), dict(where or {}))
+        wanted = SearchFilter.of(agent_id, user_id, run_id, memory_type, where)
         with self._turn:
-            return Keeper(self._store).page(wanted, limit, offset)
+            return Keeper(self._store).page(wanted, min(limit, _MOST_ROWS), min(offset, _MOST_ROWS))
 
     def ids_matching(self, wanted: SearchFilter) -> list[str]:
         """The ids of all memories that match, in the order of their arrival."""
@@ -60,8 +67,8 @@ class StoreUpkeep:
         the files too.
         """
         with self._turn:
-            self.open()
-            return Keeper(self._store).delete(ids)
+            self._open_existing()
+            return Keeper(self._store).delete([identity for identity in ids if is_encodable(identity)])
 
     def verify(self) -> list[Finding]:
         """All that is wrong with the store: empty where every row, vector and file is what was stored."""
@@ -71,20 +78,20 @@ class StoreUpkeep:
     def repair(self) -> None:
         """Builds anew what is derived from memories and their vectors. Damage to these themselves stays as it is."""
         with self._turn:
-            self.open()
+            self._open_existing()
             Keeper(self._store).repair()
 
     def compact(self) -> None:
         """Writes the store's files anew, without what was removed or replaced. Needs as much free disk again."""
         with self._turn:
-            self.open()
+            self._open_existing()
             Keeper(self._store).compact()
 
     def export(self, *, vectors: bool = False) -> Iterator[Memory]:
         """Every memory, in the order of its arrival; with `vectors`, taking them in elsewhere needs no embedding."""
         with self._turn:
-            for memory, raw in Keeper(self._store).memories(vectors=vectors):
-                yield replace(memory, vector=StoredVector(self._spec.revision, raw)) if vectors else memory
+            memories = Keeper(self._store).memories(vectors=vectors)
+        yield from memories
 
     def reembed(
         self,
@@ -100,7 +107,7 @@ class StoreUpkeep:
         1,000 when called again. `on_progress` is told how many texts became durable. Raises ModelError, StoreError.
         """
         with self._turn:
-            self.open()
+            self._open_existing()
             spec = embedder.spec if embedder is not None else catalog.resolve(model, model_path)
             if spec.fingerprint() == self._spec.fingerprint():
                 raise StoreMismatchError(f"store {self._store.folder} holds vectors of {spec.name} already")

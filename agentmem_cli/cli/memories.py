@@ -12,6 +12,7 @@ from agentmem_cli.cli import options
 from agentmem_cli.cli.conditions import parse_conditions
 from agentmem_cli.cli.output import print_json, print_rich, say
 from agentmem_cli.errors import AgentMemError, UsageError
+from agentmem_cli.printable import inert_json
 
 IdArgument = Annotated[str, typer.Argument(help="A memory's id.", metavar="ID")]
 
@@ -101,9 +102,9 @@ def delete(
     After 'agentmem compact' the texts are gone from the files too.
     """
     from agentmem_cli.api import AgentMem
-    from agentmem_cli.memory import Scope, SearchFilter
+    from agentmem_cli.memory import SearchFilter
 
-    wanted = SearchFilter(Scope(agent_id, user_id, run_id, memory_type), parse_conditions(where))
+    wanted = SearchFilter.of(agent_id, user_id, run_id, memory_type, parse_conditions(where))
     if bool(ids) == bool(wanted):
         raise UsageError("delete takes either ids or filters (--user-id, --where, ...), and one of them it needs")
     with AgentMem(store, create=False) as mem:
@@ -141,7 +142,7 @@ def export(
             raise UsageError(f"--output {output}: can't be written: {error.strerror}") from error
         memories = 0
         for memory in mem.export(vectors=vectors):
-            stream.write(orjson.dumps(dump_memory(memory), option=orjson.OPT_APPEND_NEWLINE))
+            stream.write(f"{inert_json(orjson.dumps(dump_memory(memory)).decode())}\n".encode())
             memories += 1
     if json:
         print(orjson.dumps({"exported": memories}).decode(), file=sys.stderr)

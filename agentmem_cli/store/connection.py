@@ -2,8 +2,9 @@
 
 import os
 import sqlite3
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, TypeAlias
 from urllib.parse import quote
@@ -13,12 +14,14 @@ import orjson
 from agentmem_cli.errors import StoreDamagedError, StoreNotFoundError
 from agentmem_cli.failpoints import reached
 from agentmem_cli.files import fsync_folder
+from agentmem_cli.store.lock import is_held
 from agentmem_cli.store.schema import APPLICATION_ID, PAGE_BYTES, SCHEMA, SCHEMA_VERSION
 from agentmem_cli.store.sqlite_errors import check_header, translated
 
 Parameter: TypeAlias = "str | int | float | bytes | None"
 CHUNK_ROWS: Final = 2048
 _VARIABLES: Final = 1000  # bound in one statement
+_AS_IT_IS: Final = "ro&immutable=1"  # without any log, and without a look at who writes
 _BUSY_TIMEOUT_S: Final = 10.0
 
 
@@ -32,6 +35,7 @@ class Connection:
             raise StoreNotFoundError(f"no store at {path.parent}: make one with 'agentmem ingest', or check --store")
         check_header(path)
         with translated(path):
+            _check_log(path)
             self._connection = _connect(path, "rw") if writable else _connect_for_reading(path)
             self._check_version()
             if writable:
@@ -51,6 +55,7 @@ class Connection:
                     f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};{SCHEMA}"
                 )
                 connection.execute("INSERT INTO meta VALUES ('embedder', ?)", (orjson.dumps(embedder).decode(),))
+                connection.execute("INSERT INTO meta VALUES ('store_id', ?), ('commits', '0')", (uuid.uuid4().hex,))
                 connection.execute("COMMIT")
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             finally:
@@ -70,6 +75,8 @@ class Connection:
         with translated(self._path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
+                # It stands beside the store's id, which so is in every log: see `_check_log`.
+                self._connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'commits'")
                 yield
                 self._connection.execute("COMMIT")
             except BaseException:
@@ -138,13 +145,36 @@ def _connect_for_reading(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA schema_version")
     except sqlite3.OperationalError:
         connection.close()
-        # Reading a write-ahead log needs a file beside it, which a read-only medium can't have. Where nothing can be
-        # written and there is no log, the database alone is the whole store.
-        log = path.with_name(f"{path.name}-wal")
-        if os.access(path.parent, os.W_OK) or (log.exists() and log.stat().st_size):
+        # Reading beside a write-ahead log needs a file that a read-only or full disk can't have. Where there is no log,
+        # and nobody who could write one, the database alone is the whole store.
+        if _has_log(path) or is_held(path.with_name("LOCK")):
             raise
-        return _connect(path, "ro&immutable=1")
+        return _connect(path, _AS_IT_IS)
     return connection
+
+
+def _has_log(path: Path) -> bool:
+    log = path.with_name(f"{path.name}-wal")
+    return log.exists() and log.stat().st_size > 0
+
+
+def _check_log(path: Path) -> None:
+    """SQLite takes whatever log lies beside a database for its own, and would write its pages into it."""
+    if _has_log(path):
+        without, through = _store_id(path, _AS_IT_IS), _store_id(path, "ro")
+        if without is not None and through is not None and without != through:
+            raise StoreDamagedError(
+                f"{path}-wal is the log of another store: nothing was changed; put its own back, or move it away"
+            )
+
+
+def _store_id(path: Path, mode: str) -> str | None:
+    with closing(_connect(path, mode)) as connection:
+        try:
+            rows = connection.execute("SELECT value FROM meta WHERE key = 'store_id'").fetchall()
+        except sqlite3.Error:
+            return None  # what is wrong will be said when the database is used
+    return str(rows[0][0]) if rows else None
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:

@@ -9,11 +9,21 @@ import orjson
 from agentmem_cli.errors import AgentMemError, StoreDamagedError
 from agentmem_cli.jsonl import dump_metadata, load_metadata
 from agentmem_cli.memory import HistoryEvent, Memory, Position, Scope, SearchFilter, from_microseconds
+from agentmem_cli.printable import printable
 from agentmem_cli.store.connection import Connection, Parameter
 from agentmem_cli.store.filters import conditions
-from agentmem_cli.store.rows import GraphRow, HistoryRow, MemoryRow, StoredMemory
+from agentmem_cli.store.rows import GraphRow, HistoryRow, MemoryRow, StoredMemory, event_checksum
 
-UNREADABLE: Final = (AgentMemError, TypeError, ValueError, OverflowError)  # what a damaged row raises
+_VERIFY_HINT: Final = "'agentmem verify' lists what is damaged"
+_EMBEDDER_FIELDS: Final = {
+    "name": str,
+    "revision": str,
+    "dim": int,
+    "token_limit": int,
+    "pooling": str,
+    "precision": str,
+}
+UNREADABLE: Final = (AgentMemError, AttributeError, TypeError, ValueError, OverflowError)  # what a damaged row raises
 MEMORY_COLUMNS: Final = (
     "m.id, m.text, m.agent_id, m.user_id, m.run_id, m.memory_type, m.importance, m.created_at_us, m.metadata"
 )
@@ -29,8 +39,11 @@ class Database(Connection):
             raise StoreDamagedError(f"{self._path} does not say which embedder made it: restore it from a copy")
         try:
             value: dict[str, str | int] = orjson.loads(rows[0][0])
-        except orjson.JSONDecodeError as error:
-            raise StoreDamagedError(f"{self._path}: the name of its embedder is damaged: restore a copy") from error
+            whole = all(isinstance(value[name], kind) for name, kind in _EMBEDDER_FIELDS.items())
+        except (orjson.JSONDecodeError, TypeError, KeyError, IndexError):
+            whole = False
+        if not whole:
+            raise StoreDamagedError(f"{self._path}: which embedder made it is damaged: restore it from a copy")
         return value
 
     def count(self, wanted: SearchFilter | None = None) -> int:
@@ -81,8 +94,8 @@ class Database(Connection):
     def write_history(self, rows: Iterable[HistoryRow]) -> None:
         """Notes events."""
         self.change_many(
-            "INSERT INTO history(id, event, previous_text, at_us) VALUES (?, ?, ?, ?)",
-            [(row.id, row.event, row.previous_text, row.at_us) for row in rows],
+            "INSERT INTO history(id, event, previous_text, at_us, checksum) VALUES (?1, ?2, ?3, ?4, ?5)",
+            [(*event, event_checksum(*event)) for event in map(_event, rows)],
         )
 
     def drop_unused_vectors(self, vector_ids: Iterable[int]) -> None:
@@ -113,7 +126,11 @@ class Database(Connection):
             where, bound = conditions(wanted)
             sql += f" AND vector_id IN (SELECT m.vector_id FROM memories m WHERE {where})"
             parameters += bound
+        size_bytes = 4 * int(self.embedder()["dim"])
         for rows in self.chunks(sql + " ORDER BY vector_id", parameters):
+            for vector_id, vector in rows:
+                if not isinstance(vector, bytes) or len(vector) != size_bytes:
+                    raise StoreDamagedError(f"vector {vector_id} in {self._path} is damaged: {_VERIFY_HINT}")
             yield [row[0] for row in rows], b"".join(row[1] for row in rows)
 
     def vector_ids_matching(self, wanted: SearchFilter) -> list[int]:
@@ -139,18 +156,21 @@ class Database(Connection):
             vector_ids,
             parameters,
         )
+        asked_for = set(vector_ids)
+        if any(row[0] not in asked_for for row in rows):  # an index of SQLite's that says otherwise than its table
+            raise StoreDamagedError(f"{self._path} is damaged: {_VERIFY_HINT}")
         rows.sort(key=lambda row: int(row[-1]))
         return [(row[0], self._checked_memory(row[1:-1])) for row in rows]
 
     def newest(self, wanted: SearchFilter, limit: int, offset: int) -> list[Memory]:
-        """A page of the matching memories, newest first."""
+        """A page of the matching memories, newest first. Raises StoreDamagedError where one is not what was stored."""
         where, parameters = conditions(wanted)
         rows = self.read(
-            f"SELECT {MEMORY_COLUMNS} FROM memories m WHERE {where}"
+            f"SELECT {MEMORY_COLUMNS}, m.content FROM memories m WHERE {where}"
             " ORDER BY m.created_at_us DESC, m.seq DESC LIMIT ? OFFSET ?",
             [*parameters, limit, offset],
         )
-        return [memory_of(row) for row in rows]
+        return [self._checked_memory(row) for row in rows]
 
     def ids(self, wanted: SearchFilter) -> list[str]:
         """The ids of all matching memories, in the order of their arrival."""
@@ -161,9 +181,9 @@ class Database(Connection):
         """Every memory in the order of its arrival, with its vector's float32 bytes, or none where not asked for."""
         vector = "v.vector" if vectors else "x''"
         join = "JOIN vectors v USING (vector_id)" if vectors else ""
-        for rows in self.chunks(f"SELECT {MEMORY_COLUMNS}, {vector} FROM memories m {join} ORDER BY m.seq"):
+        for rows in self.chunks(f"SELECT {MEMORY_COLUMNS}, m.content, {vector} FROM memories m {join} ORDER BY m.seq"):
             for row in rows:
-                yield memory_of(row[:-1]), row[-1]
+                yield self._checked_memory(row[:-1]), row[-1]
 
     def get(self, identity: str) -> Memory | None:
         """The memory of this id."""
@@ -178,21 +198,26 @@ class Database(Connection):
             whole = False
         if not whole:
             raise StoreDamagedError(
-                f"memory {row[0]} in {self._path} is not what was stored: 'agentmem verify' lists what is damaged"
+                f"memory {printable(str(row[0]))} in {self._path} is not what was stored: {_VERIFY_HINT}"
             )
         return memory
 
     def history(self, identity: str) -> list[HistoryEvent]:
         """What happened to the memory of this id, oldest first."""
         with self.snapshot():
-            rows = self.read("SELECT event, previous_text, at_us FROM history WHERE id = ? ORDER BY seq", (identity,))
+            rows = self.read(
+                "SELECT event, previous_text, at_us, checksum FROM history WHERE id = ? ORDER BY seq", (identity,)
+            )
             current = self.get(identity)
+        if any(event_checksum(identity, *row[:3]) != row[3] for row in rows):
+            shown = printable(identity)
+            raise StoreDamagedError(f"the history of memory {shown} in {self._path} is damaged: {_VERIFY_HINT}")
         if not rows:
             return []
         texts = [row[1] for row in rows[1:]] + [None if current is None else current.text]
         return [
             HistoryEvent(identity, event, previous_text, text, from_microseconds(at_us))
-            for (event, previous_text, at_us), text in zip(rows, texts, strict=True)
+            for (event, previous_text, at_us, _), text in zip(rows, texts, strict=True)
         ]
 
     def graph(self) -> GraphRow | None:
@@ -215,6 +240,10 @@ class Database(Connection):
                 "INSERT INTO graph VALUES (?, ?, ?, ?, ?, ?)",
                 (row.generation, row.file, row.size_bytes, row.sha256, row.vectors, row.last_vector_id),
             )
+
+
+def _event(row: HistoryRow) -> tuple[str, str, str | None, int]:
+    return row.id, row.event, row.previous_text, row.at_us
 
 
 def _memory_parameters(row: MemoryRow) -> tuple[Parameter, ...]:

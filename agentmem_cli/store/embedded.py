@@ -7,7 +7,6 @@ Graph: derived from committed vectors, published as a whole, and disposable. A s
 the graph doesn't have, and all of them where there is no graph that can be trusted.
 """
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -17,19 +16,15 @@ from numpy.typing import NDArray
 
 from agentmem_cli.errors import StoreError, StoreMismatchError, StoreNotFoundError, StoreWriteError
 from agentmem_cli.failpoints import reached
+from agentmem_cli.files import make_durable_folder
 from agentmem_cli.memory import HistoryEvent, Memory, Position, SearchFilter
-from agentmem_cli.printable import printable
 from agentmem_cli.store.database import Database
-from agentmem_cli.store.index import Graph, Labels, Scores, best_of, exact_nearest, remove_all_but
+from agentmem_cli.store.index import Graph, Labels, Scores, best_of, exact_nearest
 from agentmem_cli.store.lock import WriterLock
 from agentmem_cli.store.plan import BatchPlan, Planner
-from agentmem_cli.store.rows import GraphRow, StoredMemory, text_hash
+from agentmem_cli.store.published import MIN_TAIL, PublishedGraph
+from agentmem_cli.store.rows import StoredMemory, text_hash
 
-_log: Final = logging.getLogger("agentmem")
-
-GRAPH_MIN_TAIL: Final = 1000  # so many vectors are scanned in the time that loading a graph takes
-GRAPH_GROWTH: Final = 0.1  # a larger graph is published again when it lacks this share of the vectors
-_DEAD_SHARE: Final = 0.2  # a graph with more vectors of removed texts than this is built anew
 _EXACT_MATCHES: Final = 20_000  # so many matching vectors are scanned in about 20 ms
 
 
@@ -43,12 +38,11 @@ class EmbeddedStore:
         """
         self.folder = folder
         self._beneath = beneath
-        self._path = folder / "memories.db"
+        self.path = folder / "memories.db"
         self._lock = WriterLock(folder / "LOCK")
         self._writer: Database | None = None
         self._reader: Database | None = None
-        self._graph: Graph | None = None
-        self._graph_generation = 0
+        self.graph = PublishedGraph(folder)
         try:
             self.reader()
         except (OSError, ValueError) as error:  # a name too long for the file system, or with a NUL in it
@@ -69,8 +63,8 @@ class EmbeddedStore:
         for database in (self._reader, self._writer):
             if database is not None:
                 database.close()
-        self._reader = self._writer = self._graph = None
-        self._graph_generation = 0
+        self._reader = self._writer = None
+        self.graph.forget()
         self._lock.release()
 
     def close_reader(self) -> None:
@@ -78,12 +72,6 @@ class EmbeddedStore:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
-
-    def remove_unpublished(self) -> None:
-        """Removes files in `index/` that are not the published graph."""
-        row = self.writer().graph()
-        if (self.folder / "index").is_dir():
-            remove_all_but(self.folder / "index", row.file if row else "")
 
     def check_embedder(self, embedder: Mapping[str, str | int]) -> None:
         """Raises StoreMismatchError where there is a store, of another embedder."""
@@ -104,14 +92,14 @@ class EmbeddedStore:
         if self._writer is not None:
             return
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_durable_folder(self.folder)
         except (OSError, ValueError) as error:
             raise StoreWriteError(f"store {self.folder} can't be made: {error}: give another folder") from error
         self._lock.acquire()
         try:
-            if not self._path.exists():
-                Database.create(self._path, embedder)
-            writer = Database(self._path, writable=True)
+            if not self.path.exists():
+                Database.create(self.path, embedder)
+            writer = Database(self.path, writable=True)
         except BaseException:
             self._lock.release()
             raise
@@ -121,7 +109,7 @@ class EmbeddedStore:
         except StoreMismatchError:
             self.close()
             raise
-        self.remove_unpublished()
+        self.graph.remove_unpublished(writer)
 
     # Writing
 
@@ -165,43 +153,9 @@ class EmbeddedStore:
         here = None if reader is None else reader.position(file)
         return self._beneath.position(file) if here is None and self._beneath is not None else here
 
-    def refresh_graph(self, min_tail: int = GRAPH_MIN_TAIL, *, check: bool = True) -> bool:
-        """Publishes a graph of all vectors if the published one lacks enough of them; says whether it did.
-
-        With `check`, the published file is read and compared with what was published, and replaced where it differs.
-        """
-        writer = self.writer()
-        published = writer.graph()
-        if check:
-            self._current_graph(writer)
-        newest = writer.next_vector_id() - 1
-        lacking = newest - (published.last_vector_id if published else 0)
-        if lacking < min_tail and (published is None or self.looks_whole(published)):
-            return False  # asked after every add: counting comes after what can be told without
-        graph = self._current_graph(writer)
-        if graph is not None and len(graph) - writer.count_vectors(up_to=graph.last_label) > _DEAD_SHARE * len(graph):
-            graph = None
-        built = 0 if graph is None else len(graph)
-        tail = writer.count_vectors() - (0 if graph is None else writer.count_vectors(up_to=graph.last_label))
-        if tail < max(min_tail, GRAPH_GROWTH * built):
-            return False
-        if graph is None:
-            graph = Graph(int(writer.embedder()["dim"]), tail)
-        for labels, raw in writer.vectors(after=graph.last_label):
-            graph.add(labels, np.frombuffer(raw, dtype=np.float32).reshape(len(labels), -1))
-        try:
-            row = graph.publish(self.folder / "index", writer.next_generation())
-            writer.publish_graph(row)
-            reached("publish.recorded")
-            remove_all_but(self.folder / "index", row.file)
-            reached("publish.cleaned")
-        except OSError as error:
-            self._graph, self._graph_generation = None, 0
-            raise StoreWriteError(
-                f"the graph in {self.folder}/index can't be written ({error}); the memories are safe, searches slower"
-            ) from error
-        self._graph, self._graph_generation = graph, row.generation
-        return True
+    def refresh_graph(self, min_tail: int = MIN_TAIL, *, check: bool = True) -> bool:
+        """Publishes a graph of all vectors if the published one lacks enough of them; says whether it did."""
+        return self.graph.refresh(self.writer(), min_tail, check=check)
 
     # Reading
 
@@ -240,7 +194,7 @@ class EmbeddedStore:
             return []
         with reader.snapshot():
             self._check_embedder(reader, embedder)  # it may have been re-embedded while the query was embedded
-            graph = self._current_graph(reader)
+            graph = self.graph.current(reader)
             taken = k
             while True:
                 labels, scores = self._nearest_vectors(reader, graph, query, taken, wanted)
@@ -257,8 +211,8 @@ class EmbeddedStore:
         pinned = database.embedder()
         if any(pinned.get(key) != value for key, value in embedder.items() if key != "folder"):
             raise StoreMismatchError(
-                f"store {self.folder} holds vectors of {pinned['name']}, not of {embedder['name']}: open it with its own "
-                "model (leave out --model), or use another store"
+                f"store {self.folder} holds vectors of {pinned['name']}, not of {embedder['name']}: open it with its "
+                "own model (leave out --model), or use another store"
             )
 
     def _find(self, ids: Iterable[str]) -> dict[str, StoredMemory]:
@@ -286,34 +240,10 @@ class EmbeddedStore:
         labels = np.concatenate([from_graph[0], from_tail[0]])
         return best_of(labels, np.concatenate([from_graph[1], from_tail[1]]), k)
 
-    def _current_graph(self, database: Database) -> Graph | None:
-        row = database.graph()
-        if row is None:
-            return None
-        if row.generation != self._graph_generation:
-            self._graph = Graph.load(self.folder / "index", row, int(database.embedder()["dim"]))
-            self._graph_generation = row.generation
-            if self._graph is None:
-                _log.warning(
-                    "agentmem: warning: %s is missing or not what was published: searches scan every vector until the "
-                    "next write rebuilds it",
-                    printable(str(self.folder / "index" / row.file)),
-                )
-        return self._graph
-
-    def looks_whole(self, row: GraphRow) -> bool:
-        """Whether the published graph's file is there, in its size, and was not found to be another."""
-        if row.generation == self._graph_generation and self._graph is None:
-            return False  # it was read, and was not what had been published
-        try:
-            return (self.folder / "index" / row.file).stat().st_size == row.size_bytes
-        except OSError:
-            return False
-
     def reader(self) -> Database | None:
         """The database for reading, or None where there is no store yet."""
-        if self._reader is None and self._path.exists():
-            self._reader = Database(self._path, writable=False)
+        if self._reader is None and self.path.exists():
+            self._reader = Database(self.path, writable=False)
         return self._reader
 
     def writer(self) -> Database:

@@ -41,7 +41,7 @@ class Graph:
         try:
             if path.stat().st_size != row.size_bytes or sha256_of(path) != row.sha256:
                 return None
-        except OSError:
+        except (OSError, ValueError):
             return None
         graph = cls.__new__(cls)
         graph._dim = dim
@@ -94,7 +94,9 @@ class Graph:
         Raises OSError: hnswlib itself reports success on a full disk, so the size is checked against what it means
         to write.
         """
-        folder.mkdir(mode=0o700, exist_ok=True)
+        if not folder.is_dir():
+            folder.unlink(missing_ok=True)  # what isn't a folder there is none of ours
+            folder.mkdir(mode=0o700)
         temporary = folder / f"{generation}.tmp"
         try:
             self._index.save_index(str(temporary))

@@ -2,7 +2,8 @@
 
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from agentmem_cli.errors import StoreNotFoundError
 from agentmem_cli.failpoints import reached
-from agentmem_cli.memory import Memory, SearchFilter
+from agentmem_cli.memory import Memory, SearchFilter, StoredVector
 from agentmem_cli.store.database import Database
 from agentmem_cli.store.embedded import EmbeddedStore
 from agentmem_cli.store.rows import VectorRow
@@ -68,9 +69,14 @@ class Keeper:
         """The ids of all matching memories, in the order of their arrival."""
         return self._reader().ids(wanted)
 
-    def memories(self, *, vectors: bool) -> Iterator[tuple[Memory, bytes]]:
-        """Every memory in the order of its arrival, with its vector's float32 bytes where asked for."""
-        return self._reader().all_memories(vectors=vectors)
+    def memories(self, *, vectors: bool) -> Iterator[Memory]:
+        """Every memory as of one moment, in the order of its arrival, with its vector where asked for."""
+        self._reader()
+        # A connection of its own: whoever iterates may do other things with the store meanwhile.
+        with closing(Database(self._store.path, writable=False)) as database, database.snapshot():
+            revision = str(database.embedder()["revision"])
+            for memory, raw in database.all_memories(vectors=vectors):
+                yield replace(memory, vector=StoredVector(revision, raw)) if vectors else memory
 
     def delete(self, ids: Sequence[str]) -> int:
         """Removes memories durably, texts and vectors with them, and says how many were there."""
@@ -78,7 +84,9 @@ class Keeper:
 
     def verify(self) -> list[Finding]:
         """All that is wrong with the store; empty where it is whole."""
-        return list(verify(self._reader(), self._store.folder))
+        database = self._reader()
+        with database.snapshot():
+            return list(verify(database, self._store.folder))
 
     def repair(self) -> None:
         """Builds anew what is derived, from what is stored."""
@@ -96,7 +104,7 @@ class Keeper:
         upkeep.vacuum()
         reached("compact.vacuumed")
         self._store.refresh_graph()
-        self._store.remove_unpublished()
+        self._store.graph.remove_unpublished(self._store.writer())
 
     def reembed(
         self,
@@ -133,14 +141,18 @@ class Keeper:
 
     def _bytes_by_file(self) -> dict[str, int]:
         folder = self._store.folder
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        return {str(path.relative_to(folder)): path.stat().st_size for path in files}
+        sizes = {}
+        for path in sorted(folder.rglob("*")):
+            with suppress(FileNotFoundError):  # a graph may be replaced meanwhile
+                if path.is_file():
+                    sizes[str(path.relative_to(folder))] = path.stat().st_size
+        return sizes
 
     def _graph_state(self, database: Database, vectors: int) -> dict[str, int | str]:
         row = database.graph()
         if row is None:
             return {"state": "none: every vector is scanned", "vectors": 0, "scanned": vectors}
         covered = database.count_vectors(up_to=row.last_vector_id)
-        state = "published" if self._store.looks_whole(row) else "damaged or missing: every vector is scanned"
+        state = "published" if self._store.graph.looks_whole(row) else "damaged or missing: every vector is scanned"
         scanned = vectors - covered if state == "published" else vectors
         return {"state": state, "file": row.file, "vectors": row.vectors, "scanned": scanned}

@@ -65,6 +65,21 @@ class WriterLock:
                 os.close(descriptor)
 
 
+def is_held(path: Path) -> bool:
+    """Whether anybody holds the lock in this file; a file that isn't there is held by nobody."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _holder(descriptor: int) -> str:
     """The pid in a lock's file; a holder that has only just got the lock may not have written it yet."""
     for _ in range(_HOLDER_TRIES):

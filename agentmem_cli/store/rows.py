@@ -1,6 +1,8 @@
 """Rows that pass between the database and the store."""
 
 import hashlib
+import json
+import zlib
 from dataclasses import dataclass
 
 from agentmem_cli.memory import Memory
@@ -34,6 +36,11 @@ class HistoryRow:
     event: str
     previous_text: str | None
     at_us: int
+
+
+def event_checksum(identity: str, event: str, previous_text: str | None, at_us: int) -> int:
+    """The CRC-32 of an event of the history."""
+    return zlib.crc32(json.dumps([identity, event, previous_text, at_us]).encode())
 
 
 @dataclass(frozen=True, slots=True)

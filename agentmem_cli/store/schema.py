@@ -43,12 +43,16 @@ CREATE TABLE history(
     id TEXT NOT NULL,
     event TEXT NOT NULL,
     previous_text TEXT,
-    at_us INTEGER NOT NULL
+    at_us INTEGER NOT NULL,
+    checksum INTEGER NOT NULL -- CRC-32 of the rest of the row
 );
 CREATE INDEX history_id ON history(id);
 
 -- A re-embedding under way: what the vectors will be, and which are made.
 CREATE TABLE staged_vectors(vector_id INTEGER PRIMARY KEY, vector BLOB NOT NULL, checksum INTEGER NOT NULL);
+
+CREATE TRIGGER staged_vectors_follow AFTER DELETE ON vectors
+BEGIN DELETE FROM staged_vectors WHERE vector_id = OLD.vector_id; END;
 
 CREATE TABLE sources(file TEXT PRIMARY KEY, line INTEGER NOT NULL, complete INTEGER NOT NULL) WITHOUT ROWID;
 

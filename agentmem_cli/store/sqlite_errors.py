@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from agentmem_cli.errors import StoreBusyError, StoreDamagedError, StoreError, StoreWriteError
+from agentmem_cli.printable import printable
 
 _MAGIC: Final = b"SQLite format 3\x00"
 _DAMAGE: Final = ("malformed", "not a database", "corrupt", "no such table", "no such column", "could not decode")
@@ -32,16 +33,19 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise _translate(path, error) from error
+    except UnicodeDecodeError as error:  # SQLite quotes what it met in its message
+        raise StoreDamagedError(f"{path} is damaged: it was left as it is; restore it from a copy") from error
     except OSError as error:
         raise StoreWriteError(f"{path} can't be written: {error.strerror or error}") from error
 
 
 def _translate(path: Path, error: sqlite3.Error) -> StoreError:
-    message = str(error).lower()
+    quoted = printable(" ".join(str(error).split()))
+    message = quoted.lower()
     if any(word in message for word in _DAMAGE):
-        return StoreDamagedError(f"{path} is damaged ({error}): it was left as it is; restore it from a copy")
+        return StoreDamagedError(f"{path} is damaged ({quoted}): it was left as it is; restore it from a copy")
     if "locked" in message:
         return StoreBusyError(f"{path} is locked by another program: close it, and try again")
     if any(word in message for word in _UNWRITABLE):
-        return StoreWriteError(f"{path} can't be written or opened ({error}): check the disk's space and permissions")
-    return StoreError(f"{path}: {error}")
+        return StoreWriteError(f"{path} can't be written or opened ({quoted}): check the disk's space and permissions")
+    return StoreError(f"{path}: {quoted}")

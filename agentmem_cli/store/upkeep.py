@@ -9,7 +9,7 @@ import orjson
 from agentmem_cli.errors import StoreBusyError
 from agentmem_cli.failpoints import reached
 from agentmem_cli.store.connection import Connection
-from agentmem_cli.store.rows import CheckedMemory, CheckedVector, StagedText, VectorRow
+from agentmem_cli.store.rows import CheckedMemory, CheckedVector, StagedText, VectorRow, event_checksum
 
 _SCOPES: Final = ("user_id", "agent_id", "run_id", "memory_type")
 _SHOWN_PER_SCOPE: Final = 20
@@ -50,10 +50,10 @@ class Upkeep:
         with connection.transaction():
             connection.change_many("DELETE FROM memories WHERE id = ?", rows)
             reached("delete.rows")
-            connection.change_many("UPDATE history SET previous_text = NULL WHERE id = ?", rows)
+            self._erase_history([identity for identity, _ in stored])
             connection.change_many(
-                "INSERT INTO history(id, event, previous_text, at_us) VALUES (?, 'delete', NULL, ?)",
-                [(identity, now_us) for identity, _ in stored],
+                "INSERT INTO history(id, event, previous_text, at_us, checksum) VALUES (?, 'delete', NULL, ?, ?)",
+                [(identity, now_us, event_checksum(identity, "delete", None, now_us)) for identity, _ in stored],
             )
             connection.change_many(
                 "DELETE FROM vectors WHERE vector_id = ?1 AND NOT EXISTS (SELECT 1 FROM memories WHERE vector_id = ?1)",
@@ -61,6 +61,15 @@ class Upkeep:
             )
             reached("delete.vectors")
         return len(stored)
+
+    def wrong_events(self) -> Iterator[str]:
+        """The ids of the memories whose history is not what was stored."""
+        for rows in self._connection.chunks(
+            "SELECT id, event, previous_text, at_us, checksum FROM history ORDER BY seq"
+        ):
+            for row in rows:
+                if event_checksum(*row[:4]) != row[4]:
+                    yield str(row[0])
 
     def integrity_errors(self) -> list[str]:
         """What SQLite itself finds wrong with its file."""
@@ -85,6 +94,13 @@ class Upkeep:
         ):
             for row in rows:
                 yield CheckedMemory(tuple(row[:9]), row[9], row[10], bool(row[11]))
+
+    def _erase_history(self, ids: Sequence[str]) -> None:
+        events = self._connection.read_in("SELECT seq, id, event, at_us FROM history WHERE id IN ({})", ids)
+        self._connection.change_many(
+            "UPDATE history SET previous_text = NULL, checksum = ? WHERE seq = ?",
+            [(event_checksum(identity, event, None, at_us), seq) for seq, identity, event, at_us in events],
+        )
 
     def drop_orphan_vectors(self) -> int:
         """Removes vectors that no memory has, and says how many."""

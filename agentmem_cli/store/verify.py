@@ -34,6 +34,8 @@ def verify(database: Database, folder: Path) -> Iterator[Finding]:
             yield Finding("memories.db", f"SQLite: {error}", repairable=False)
         yield from _wrong_vectors(upkeep, int(database.embedder()["dim"]))
         yield from _wrong_memories(upkeep)
+        for identity in upkeep.wrong_events():
+            yield Finding(f"history of memory {identity}", "an event is not what was stored", repairable=False)
         yield from _wrong_graph(database, folder)
     except StoreError as error:
         yield Finding("memories.db", str(error), repairable=False)
@@ -44,7 +46,9 @@ def _wrong_vectors(upkeep: Upkeep, dim: int) -> Iterator[Finding]:
         where = f"vector {row.vector_id}"
         if not row.used:
             yield Finding(where, "no memory has it", repairable=True)
-        if zlib.crc32(row.vector) != row.checksum:
+        if not isinstance(row.vector, bytes):
+            yield Finding(where, "it is no vector", repairable=False)
+        elif zlib.crc32(row.vector) != row.checksum:
             yield Finding(where, "its checksum differs: it is not what was stored", repairable=False)
         elif len(row.vector) != 4 * dim:
             yield Finding(where, f"it has {len(row.vector) // 4} dims, not {dim}", repairable=False)

@@ -203,7 +203,6 @@ class _SlowEmbedder(FakeEmbedder):
         return super().embed_query(query)
 
 
-@pytest.mark.xfail(reason="a search compares the store's embedder with its own before it embeds the query, not after")
 def test_a_store_that_is_re_embedded_in_the_middle_of_a_search_gives_no_wrong_hits(
     forks: Forks, tmp_path: Path
 ) -> None:

@@ -203,7 +203,6 @@ def test_a_killed_reembedding_that_is_given_up_for_a_third_embedder_leaves_none_
     _holds(store, ids_up_to(_MEMORIES), third)
 
 
-@pytest.mark.xfail(reason="what is staged is told apart by its revision only, not by its whole fingerprint")
 def test_a_killed_reembedding_lends_no_vectors_to_an_embedder_of_the_same_revision_and_another_dim(
     forks: Forks, store: Path
 ) -> None:

@@ -56,7 +56,6 @@ def test_a_new_store_is_on_the_disk_before_its_first_batch_is_acknowledged(shim:
     assert log.index("write store/memories.db-wal") < _last(log, "sync store", first), "the log's name is not durable"
 
 
-@pytest.mark.xfail(strict=True, reason="the folder that the store's folder is in is not synced after mkdir")
 def test_the_name_of_a_new_store_is_on_the_disk_before_its_first_batch_is_acknowledged(
     shim: Path, folder: Path
 ) -> None:

@@ -10,12 +10,7 @@ from tests.faults.stores import fill, open_store, text_of
 
 _ASKED = (3, 500, 1099)
 _WHAT_WRITES = ["add", "delete", "compact", "repair"]
-_CLOSED = pytest.param(
-    "closed",
-    marks=pytest.mark.xfail(
-        strict=True, reason="SQLite can't make the -shm file that it wants beside a closed database"
-    ),
-)
+_CLOSED = "closed"
 _KILLED = pytest.param(
     "killed",
     marks=pytest.mark.xfail(strict=True, reason="SQLite can't make the -shm file anew that a killed writer left"),

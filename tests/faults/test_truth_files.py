@@ -182,9 +182,7 @@ def _put_a_log_of(database: Path, store: Path) -> None:
     "count",
     [
         30,
-        pytest.param(
-            _COUNT, marks=pytest.mark.xfail(strict=True, reason="SQLite takes any log beside a database for its own")
-        ),
+        _COUNT,
     ],
 )
 def test_the_log_of_another_store_does_not_become_part_of_this_one(store: Path, tmp_path: Path, count: int) -> None:

@@ -154,18 +154,12 @@ def test_the_flips_fall_into_all_that_is_stored(outcomes: list[_Outcome]) -> Non
     assert any(not outcome.told for outcome in outcomes)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="damaged embedders, vectors, vector ids, times and SQLite messages raise Python's own errors"
-)
 def test_no_flip_raises_anything_but_an_error_of_ours_of_one_printable_line(outcomes: list[_Outcome]) -> None:
     errors = [error for outcome in outcomes for error in outcome.wrong_errors]
     assert not errors, "\n".join(errors)
 
 
-_NO_CHECKSUM = pytest.mark.xfail(strict=True, reason="the events of the history have no checksum")
-
-
-@pytest.mark.parametrize("table", ["memories", "vectors", pytest.param("history", marks=_NO_CHECKSUM)])
+@pytest.mark.parametrize("table", ["memories", "vectors", "history"])
 def test_verify_tells_of_every_flip_that_changed_a_row(outcomes: list[_Outcome], table: str) -> None:
     assert [outcome.place for outcome in outcomes if table in outcome.changed and not outcome.told] == []
 

@@ -116,19 +116,12 @@ def check(count: int, seed: int) -> None:
     assert count / 10 < memories < count * 9 / 10  # both kinds were tried
 
 
-@pytest.fixture
-def soaking(request: pytest.FixtureRequest) -> None:
-    """Skips where no long run was asked for."""
-    if "soak" not in str(request.config.getoption("keyword")):
-        pytest.skip("a long run: ask for it with -k soak")
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_every_damaged_line_is_a_memory_or_has_a_reason(seed: int) -> None:
     check(25_000, seed)
 
 
-@pytest.mark.usefixtures("soaking")
+@pytest.mark.soak
 def test_soak_a_million_damaged_lines_are_memories_or_have_reasons() -> None:
     check(1_000_000, 1_000_000)
 

@@ -99,6 +99,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(ids=st.lists(_ids, max_size=4))
     def delete(self, ids: list[str]) -> None:
+        self.mem.open()
         doomed = [identity for identity in dict.fromkeys(ids) if identity in self.memories]
         assert self.mem.delete(*ids) == len(doomed)
         for identity in doomed:
@@ -108,11 +109,13 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule()
     def compact(self) -> None:
+        self.mem.open()
         self.mem.compact()
         self.damaged = False
 
     @rule()
     def repair(self) -> None:
+        self.mem.open()
         self.mem.repair()
         self.damaged = False
 

@@ -15,8 +15,9 @@ from agentmem_cli.store import connection as connection_module
 from agentmem_cli.store.database import Database
 from agentmem_cli.store.rows import GraphRow, HistoryRow, MemoryRow, text_hash
 from agentmem_cli.store.schema import SCHEMA_VERSION
+from tests.fakes import FakeEmbedder
 
-_PIN: dict[str, str | int] = {"name": "fake", "dim": 2}
+_PIN: dict[str, str | int] = FakeEmbedder(dim=2).spec.fingerprint()
 _NOTHING = SearchFilter()
 
 
@@ -124,7 +125,7 @@ def test_overwritten_pages_are_reported_as_damage(path: Path, database: Database
     ("sql", "reason"),
     [
         ("DELETE FROM meta", "does not say which embedder made it"),
-        ("UPDATE meta SET value = 'fake'", "the name of its embedder is damaged"),
+        ("UPDATE meta SET value = 'fake'", "which embedder made it is damaged"),
         ("DROP TABLE meta", "is damaged .no such table: meta."),
     ],
 )
