@@ -8,23 +8,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+from agentmem_cli.checks import JsonScalar, JsonValue, is_encodable, kind_of
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder, EmbedderSpec
 from agentmem_cli.errors import InvalidMemoryError, StoreNotFoundError, UsageError
 from agentmem_cli.ingest import IngestOptions, Observer, Pipeline, dry_run_store, ingest_files
 from agentmem_cli.jsonl import memory_from_fields
-from agentmem_cli.memory import (
-    BatchResult,
-    HistoryEvent,
-    Hit,
-    IngestReport,
-    JsonScalar,
-    JsonValue,
-    Memory,
-    SearchFilter,
-    is_encodable,
-    kind_of,
-)
+from agentmem_cli.memory import BatchResult, HistoryEvent, Hit, IngestReport, Memory, SearchFilter
 from agentmem_cli.search.retrieve import nearest_hits
 from agentmem_cli.store.embedded import EmbeddedStore
 from agentmem_cli.upkeep import StoreUpkeep

@@ -10,24 +10,9 @@ from typing import Final, cast
 
 import orjson
 
+from agentmem_cli.checks import MAX_INTEGER, MIN_INTEGER, JsonValue, check_number, check_string, kind_of, shown
 from agentmem_cli.errors import InvalidMemoryError
-from agentmem_cli.memory import (
-    MAX_INTEGER,
-    MIN_INTEGER,
-    HistoryEvent,
-    Hit,
-    IngestReport,
-    JsonValue,
-    Memory,
-    Scope,
-    StoredVector,
-    as_utc,
-    check_number,
-    check_string,
-    from_microseconds,
-    kind_of,
-    shown,
-)
+from agentmem_cli.memory import HistoryEvent, Hit, IngestReport, Memory, Scope, StoredVector, as_utc, from_microseconds
 
 # orjson reads an integer beyond 64 bits as a float, silently: only so many digits can be one.
 _LONG_INTEGER: Final = re.compile(rb"[0-9]{19}")

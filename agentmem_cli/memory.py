@@ -2,16 +2,23 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
-from typing import Final, TypeAlias
+from typing import Final
 
+from agentmem_cli.checks import (
+    JsonScalar,
+    JsonValue,
+    check_name,
+    check_number,
+    check_text,
+    checked_where,
+    kind_of,
+    plain_metadata,
+    shown,
+)
 from agentmem_cli.errors import InvalidMemoryError, UsageError
-
-JsonScalar: TypeAlias = str | int | float | bool | None
-JsonValue: TypeAlias = JsonScalar | list["JsonValue"] | dict[str, "JsonValue"]
 
 MEMORY_TYPES: Final = (
     "episodic",
@@ -23,11 +30,8 @@ MEMORY_TYPES: Final = (
     "knowledge",
     "contextual",
 )
-MAX_METADATA_DEPTH: Final = 64
 UNKNOWN_WARNING_RATIO: Final = 0.2  # a model that knows less of a text than this can't be said to read it
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
-MIN_INTEGER: Final = -(2**63)  # the integers that JSON libraries agree on
-MAX_INTEGER: Final = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,7 @@ class Scope:
 
     def __post_init__(self) -> None:
         for name in ("agent_id", "user_id", "run_id"):
-            _check_name(name, getattr(self, name))
+            check_name(name, getattr(self, name))
         if self.memory_type is not None and self.memory_type not in MEMORY_TYPES:
             raise InvalidMemoryError(
                 f"memory_type {shown(self.memory_type)} is unknown: it is one of {', '.join(MEMORY_TYPES)}"
@@ -75,7 +79,7 @@ class Memory:
     vector: StoredVector | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        _check_text(self.text)
+        check_text(self.text)
         importance = check_number("importance", self.importance)
         object.__setattr__(self, "importance", None if importance is None else float(importance) + 0.0)  # no -0.0
         if self.created_at is not None:
@@ -83,7 +87,7 @@ class Memory:
         object.__setattr__(self, "metadata", plain_metadata(self.metadata))
         if not self.id:
             object.__setattr__(self, "id", self.content_digest().hex())
-        _check_name("id", self.id)
+        check_name("id", self.id)
 
     def without_time(self) -> "Memory":
         """The same memory with no `created_at`, as one is whose time the store filled in."""
@@ -150,7 +154,7 @@ class SearchFilter:
     ) -> "SearchFilter":
         """The filter that a caller asks for. Raises UsageError for what no memory can have."""
         try:
-            return cls(Scope(agent_id, user_id, run_id, memory_type), _checked_where(where or {}))
+            return cls(Scope(agent_id, user_id, run_id, memory_type), checked_where(where or {}))
         except InvalidMemoryError as error:
             raise UsageError(f"no memory can match: {error}") from error
 
@@ -222,60 +226,6 @@ class IngestReport:
         return self.stored / self.elapsed_s if self.elapsed_s else 0.0
 
 
-def plain_metadata(metadata: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """A copy of a JSON object that survives a round trip, or InvalidMemoryError."""
-    if not isinstance(metadata, Mapping):
-        raise InvalidMemoryError(f"metadata must be an object, not {kind_of(metadata)}")
-    return _plain_object(metadata, 1)
-
-
-def _checked_where(where: Mapping[str, JsonScalar]) -> dict[str, JsonScalar]:
-    checked: dict[str, JsonScalar] = {}
-    for key, value in plain_metadata(where).items():
-        if isinstance(value, (list, dict)):
-            raise InvalidMemoryError(f"{shown(key)} is compared with {kind_of(value)}")
-        checked[key] = value
-    return checked
-
-
-def _plain_object(value: Mapping[str, object], depth: int) -> dict[str, JsonValue]:
-    return {_plain_string("a metadata key", key): _plain(inner, depth) for key, inner in value.items()}
-
-
-def _plain(value: object, depth: int) -> JsonValue:
-    if isinstance(value, (Mapping, list)):
-        if depth == MAX_METADATA_DEPTH:
-            raise InvalidMemoryError(f"metadata is nested deeper than {MAX_METADATA_DEPTH}")
-        if isinstance(value, list):
-            return [_plain(inner, depth + 1) for inner in value]
-        return _plain_object(value, depth + 1)
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        return _plain_string("metadata", value)
-    return _plain_number(value)
-
-
-def _plain_number(value: object) -> int | float:
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise InvalidMemoryError(f"metadata has {value}, which JSON can't hold")
-        return float(value)
-    if isinstance(value, int):
-        if not MIN_INTEGER <= value <= MAX_INTEGER:
-            raise InvalidMemoryError("metadata has an integer beyond 64 bits: write it as a string")
-        return int(value)
-    raise InvalidMemoryError(f"metadata has a {type(value).__name__}, which JSON can't hold")
-
-
-def _plain_string(name: str, value: object) -> str:
-    text = str(check_string(name, value))
-    _check_encodable(name, text)
-    if "\0" in text:  # SQLite's JSON functions end a string there, and a filter would match the wrong memories
-        raise InvalidMemoryError(f"{name} has a NUL character, which can't be searched for: remove it")
-    return text
-
-
 def to_microseconds(time: datetime) -> int:
     """Microseconds since 1970, UTC, exactly (a float of seconds would lose some)."""
     return (time - _EPOCH) // timedelta(microseconds=1)
@@ -294,68 +244,3 @@ def as_utc(time: datetime) -> datetime:
         return time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)
     except (OverflowError, ValueError) as error:
         raise InvalidMemoryError(f"created_at {time} is out of range") from error
-
-
-def check_string(name: str, value: object) -> str:
-    """The value, if it is a string; raises InvalidMemoryError otherwise."""
-    if not isinstance(value, str):
-        raise InvalidMemoryError(f"{name} must be a string, not {kind_of(value)}")
-    return value
-
-
-def check_number(name: str, value: object) -> float | None:
-    """The value, if it is a finite number or None; raises InvalidMemoryError otherwise."""
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise InvalidMemoryError(f"{name} must be a number, not {kind_of(value)}")
-    if not abs(value) <= MAX_INTEGER:  # nor NaN, which is not <= anything
-        raise InvalidMemoryError(f"{name} must be a finite number")
-    return value
-
-
-def _check_text(text: str) -> None:
-    if not check_string("text", text).strip():
-        raise InvalidMemoryError("text is empty")
-    _check_encodable("text", text)
-
-
-def _check_name(name: str, value: str | None) -> None:
-    if value is None:
-        return
-    if not check_string(name, value):
-        raise InvalidMemoryError(f"{name} is empty")
-    _check_encodable(name, value)
-
-
-def is_encodable(value: str) -> bool:
-    """Whether UTF-8 can hold this text; it can't hold half of a surrogate pair."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _check_encodable(name: str, value: str) -> None:
-    if not is_encodable(value):
-        raise InvalidMemoryError(f"{name} has half of a surrogate pair, which UTF-8 can't hold")
-
-
-def shown(value: str) -> str:
-    """A value for a message: quoted, and cut where it is long."""
-    return json.dumps(value if len(value) <= 40 else value[:40] + "…", ensure_ascii=False)
-
-
-def kind_of(value: object) -> str:
-    """What JSON calls a value of this type."""
-    kinds = {
-        type(None): "null",
-        bool: "a boolean",
-        int: "a number",
-        float: "a number",
-        str: "a string",
-        list: "a list",
-        dict: "an object",
-    }
-    return kinds.get(type(value), f"a {type(value).__name__}")

@@ -4,10 +4,11 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
+from agentmem_cli.checks import JsonScalar, is_encodable
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder, EmbedderSpec, embed_checked
 from agentmem_cli.errors import StoreMismatchError, StoreNotFoundError, UsageError
-from agentmem_cli.memory import JsonScalar, Memory, SearchFilter, is_encodable
+from agentmem_cli.memory import Memory, SearchFilter
 from agentmem_cli.store.embedded import EmbeddedStore
 from agentmem_cli.store.keeper import Keeper, StoreStats
 from agentmem_cli.store.verify import Finding

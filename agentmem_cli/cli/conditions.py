@@ -7,7 +7,7 @@ import orjson
 from agentmem_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from agentmem_cli.memory import JsonScalar
+    from agentmem_cli.checks import JsonScalar
 
 
 def parse_conditions(arguments: list[str] | None) -> "dict[str, JsonScalar]":

@@ -1,6 +1,7 @@
 """Which memories a search or a listing wants, as SQL over `memories m`: every value is bound, none is spliced."""
 
-from agentmem_cli.memory import JsonScalar, SearchFilter
+from agentmem_cli.checks import JsonScalar
+from agentmem_cli.memory import SearchFilter
 from agentmem_cli.store.connection import Parameter
 
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from agentmem_cli import AgentMem, Memory, Scope, failpoints
-from agentmem_cli.memory import JsonScalar, SearchFilter
+from agentmem_cli.checks import JsonScalar
+from agentmem_cli.memory import SearchFilter
 from agentmem_cli.store import embedded
 from tests.fakes import FakeEmbedder
 

@@ -9,9 +9,10 @@ import orjson
 import pytest
 
 from agentmem_cli import AgentMem, Memory, Scope
+from agentmem_cli.checks import JsonValue
 from agentmem_cli.ingest import Observer
 from agentmem_cli.jsonl import VECTOR_KEY, dump_memory
-from agentmem_cli.memory import JsonValue, Rejection, StoredVector
+from agentmem_cli.memory import Rejection, StoredVector
 from tests.fakes import FAKE_DIM, FakeEmbedder
 
 METADATA: dict[str, JsonValue] = {

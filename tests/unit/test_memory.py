@@ -7,21 +7,16 @@ from typing import Any
 
 import pytest
 
+from agentmem_cli.checks import MAX_INTEGER, MAX_METADATA_DEPTH, MIN_INTEGER, JsonValue, kind_of, shown
 from agentmem_cli.errors import InvalidMemoryError
 from agentmem_cli.memory import (
-    MAX_INTEGER,
-    MAX_METADATA_DEPTH,
     MEMORY_TYPES,
-    MIN_INTEGER,
     IngestReport,
-    JsonValue,
     Memory,
     Scope,
     SearchFilter,
     as_utc,
     from_microseconds,
-    kind_of,
-    shown,
     to_microseconds,
 )
 

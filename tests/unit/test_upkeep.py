@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from agentmem_cli import AgentMem, Memory, Scope
+from agentmem_cli.checks import JsonScalar
 from agentmem_cli.errors import StoreNotFoundError, UsageError
-from agentmem_cli.memory import JsonScalar, SearchFilter
+from agentmem_cli.memory import SearchFilter
 from tests.fakes import FakeEmbedder
 
 RARE = "xylophone quagmire"

@@ -1,0 +1,137 @@
+"""What a value must be to become part of a memory: JSON, finite, text that UTF-8 can hold. Standard library only."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Final, TypeAlias
+
+from agentmem_cli.errors import InvalidMemoryError
+
+JsonScalar: TypeAlias = str | int | float | bool | None
+JsonValue: TypeAlias = JsonScalar | list["JsonValue"] | dict[str, "JsonValue"]
+MAX_METADATA_DEPTH: Final = 64
+MIN_INTEGER: Final = -(2**63)  # the integers that JSON libraries agree on
+MAX_INTEGER: Final = 2**64 - 1
+
+
+def check_number(name: str, value: object) -> float | None:
+    """The value, if it is a finite number or None; raises InvalidMemoryError otherwise."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InvalidMemoryError(f"{name} must be a number, not {kind_of(value)}")
+    if not abs(value) <= MAX_INTEGER:  # nor NaN, which is not <= anything
+        raise InvalidMemoryError(f"{name} must be a finite number")
+    return value
+
+
+def plain_metadata(metadata: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """A copy of a JSON object that survives a round trip, or InvalidMemoryError."""
+    if not isinstance(metadata, Mapping):
+        raise InvalidMemoryError(f"metadata must be an object, not {kind_of(metadata)}")
+    return _plain_object(metadata, 1)
+
+
+def checked_where(where: Mapping[str, JsonScalar]) -> dict[str, JsonScalar]:
+    """The conditions of a filter, as a plain copy; raises InvalidMemoryError."""
+    checked: dict[str, JsonScalar] = {}
+    for key, value in plain_metadata(where).items():
+        if isinstance(value, (list, dict)):
+            raise InvalidMemoryError(f"{shown(key)} is compared with {kind_of(value)}")
+        checked[key] = value
+    return checked
+
+
+def _plain_object(value: Mapping[str, object], depth: int) -> dict[str, JsonValue]:
+    return {_plain_string("a metadata key", key): _plain(inner, depth) for key, inner in value.items()}
+
+
+def _plain(value: object, depth: int) -> JsonValue:
+    if isinstance(value, (Mapping, list)):
+        if depth == MAX_METADATA_DEPTH:
+            raise InvalidMemoryError(f"metadata is nested deeper than {MAX_METADATA_DEPTH}")
+        if isinstance(value, list):
+            return [_plain(inner, depth + 1) for inner in value]
+        return _plain_object(value, depth + 1)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return _plain_string("metadata", value)
+    return _plain_number(value)
+
+
+def _plain_number(value: object) -> int | float:
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise InvalidMemoryError(f"metadata has {value}, which JSON can't hold")
+        return float(value)
+    if isinstance(value, int):
+        if not MIN_INTEGER <= value <= MAX_INTEGER:
+            raise InvalidMemoryError("metadata has an integer beyond 64 bits: write it as a string")
+        return int(value)
+    raise InvalidMemoryError(f"metadata has a {type(value).__name__}, which JSON can't hold")
+
+
+def _plain_string(name: str, value: object) -> str:
+    text = str(check_string(name, value))
+    check_encodable(name, text)
+    if "\0" in text:  # SQLite's JSON functions end a string there, and a filter would match the wrong memories
+        raise InvalidMemoryError(f"{name} has a NUL character, which can't be searched for: remove it")
+    return text
+
+
+def check_string(name: str, value: object) -> str:
+    """The value, if it is a string; raises InvalidMemoryError otherwise."""
+    if not isinstance(value, str):
+        raise InvalidMemoryError(f"{name} must be a string, not {kind_of(value)}")
+    return value
+
+
+def check_text(text: str) -> None:
+    """Raises InvalidMemoryError unless this is text that says something."""
+    if not check_string("text", text).strip():
+        raise InvalidMemoryError("text is empty")
+    check_encodable("text", text)
+
+
+def check_name(name: str, value: str | None) -> None:
+    """Raises InvalidMemoryError unless this is None or a name that isn't empty."""
+    if value is None:
+        return
+    if not check_string(name, value):
+        raise InvalidMemoryError(f"{name} is empty")
+    check_encodable(name, value)
+
+
+def is_encodable(value: str) -> bool:
+    """Whether UTF-8 can hold this text; it can't hold half of a surrogate pair."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def check_encodable(name: str, value: str) -> None:
+    """Raises InvalidMemoryError unless UTF-8 can hold this."""
+    if not is_encodable(value):
+        raise InvalidMemoryError(f"{name} has half of a surrogate pair, which UTF-8 can't hold")
+
+
+def shown(value: str) -> str:
+    """A value for a message: quoted, and cut where it is long."""
+    return json.dumps(value if len(value) <= 40 else value[:40] + "…", ensure_ascii=False)
+
+
+def kind_of(value: object) -> str:
+    """What JSON calls a value of this type."""
+    kinds = {
+        type(None): "null",
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+        str: "a string",
+        list: "a list",
+        dict: "an object",
+    }
+    return kinds.get(type(value), f"a {type(value).__name__}")
