@@ -76,7 +76,7 @@ def _run(command: str, folder: Path) -> str:
         text=True,
         timeout=300,
     )
-    return "\n".join(line.rstrip() for line in done.stdout.splitlines() if line.strip()) + "\n"
+    return "".join(f"{line.rstrip()}\n" for line in done.stdout.splitlines() if line.strip())
 
 
 def _without_figures(text: str) -> list[str]:
