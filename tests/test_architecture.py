@@ -31,6 +31,7 @@ LAYER: Final = {
     "memory": 0,
     "failpoints": 0,
     "files": 0,
+    "machine": 0,
     "printable": 0,
     "checks": -1,
     "errors": -2,

@@ -1,6 +1,5 @@
 """The machine and the versions that a figure belongs to."""
 
-import os
 import platform
 import sqlite3
 from importlib.metadata import PackageNotFoundError, version
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from agentmem_cli.bench.result import Environment
+from agentmem_cli.machine import usable_cores
 
 _PACKAGES: Final = ("fastembed", "onnxruntime", "tokenizers", "numpy", "hnswlib", "orjson")
 
@@ -21,7 +21,7 @@ def this_environment() -> Environment:
         python=platform.python_version(),
         platform=platform.platform(terse=True),
         cpu=_cpu(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=usable_cores(),
         versions={**{name: _version(name) for name in _PACKAGES}, "sqlite": sqlite3.sqlite_version},
     )
 

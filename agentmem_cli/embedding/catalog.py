@@ -1,5 +1,6 @@
 """The models by name and alias: where their files come from, what they are, and whether they are here."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -62,15 +63,16 @@ def load(spec: EmbedderSpec, threads: int | None = None) -> Embedder:
 
     if spec.name == DEFAULT_MODEL:
         _check_revision(spec, _MINILM)
-        with folder.from_vocabulary(minilm_weights(), MINILM_VOCABULARY, spec.token_limit) as assembled:
-            return onnx.OnnxEmbedder(spec, assembled, threads)
+        weights = minilm_weights()
+        return onnx.OnnxEmbedder(
+            spec, lambda: folder.from_vocabulary(weights, MINILM_VOCABULARY, spec.token_limit), threads
+        )
     if folder.is_folder_model(spec.name):
         _check_revision(spec, folder.spec_of(Path(spec.folder)))
-        with folder.from_folder(spec) as assembled:
-            return onnx.OnnxEmbedder(spec, assembled, threads)
+        return onnx.OnnxEmbedder(spec, lambda: folder.from_folder(spec), threads)
     here = hub.locate(spec.name)
     _check_revision(spec, here)
-    return onnx.OnnxEmbedder(here, Path(here.folder), threads)
+    return onnx.OnnxEmbedder(here, lambda: nullcontext(Path(here.folder)), threads)
 
 
 def entries() -> list[CatalogEntry]:

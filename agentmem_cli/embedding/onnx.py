@@ -4,7 +4,11 @@ A batch is as slow as its longest text: fastembed pads every text of a batch to 
 sorted by their number of tokens and cut into sub-batches, so that little is padding; vectors come back in input order.
 """
 
-from collections.abc import Iterator, Sequence
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -16,28 +20,36 @@ from tokenizers import Tokenizer
 from agentmem_cli.embedding import folder
 from agentmem_cli.embedding.base import Embedded, EmbedderSpec, Vectors, unit_rows
 from agentmem_cli.errors import EmbeddingError, ModelDamagedError
+from agentmem_cli.machine import usable_cores
 
-_SUB_BATCH_TEXTS: Final = 32
+_SUB_BATCH_TEXTS: Final = 16
+_MAX_SHARED_BYTES: Final = 200_000_000  # weights that may be held once a core
 _TOKENIZE_CHARS: Final = 1_000_000  # the tokenizer holds about 100 bytes a token: this bounds its memory
 _POOLING: Final = {"mean": PoolingType.MEAN, "cls": PoolingType.CLS, "last_token": PoolingType.LAST_TOKEN}
 _UNKNOWN_TOKENS: Final = ("[UNK]", "<unk>")
 
 
 class OnnxEmbedder:
-    """One fastembed model; an Embedder. Loads when it is made, and raises ModelDamagedError where it can't."""
+    """One fastembed model; an Embedder. Loads when it is made, and raises ModelDamagedError where it can't.
 
-    def __init__(self, spec: EmbedderSpec, model_folder: Path, threads: int | None = None) -> None:
+    Sub-batches are shared out to sessions of one thread each, as many as there are cores: that beats one session of all
+    threads, which spends a part of its time in waiting for itself. A model too large to be held so often has one
+    session of all threads. Sessions beyond the first are opened when there is work for them: a search doesn't wait.
+    """
+
+    def __init__(
+        self, spec: EmbedderSpec, open_folder: Callable[[], AbstractContextManager[Path]], threads: int | None = None
+    ) -> None:
         self._spec = spec
-        try:
-            self._model = TextEmbedding(
-                registered_name(spec, model_folder),
-                threads=threads,
-                providers=["CPUExecutionProvider"],
-                specific_model_path=str(model_folder),
-            )
+        self._open_folder = open_folder
+        self._threads = threads or usable_cores()
+        with self._named_failure(), open_folder() as model_folder:
+            if (model_folder / registered_file(spec, model_folder)).stat().st_size > _MAX_SHARED_BYTES:
+                self._session_threads = self._threads
+            else:
+                self._session_threads = 1
+            self._sessions = [self._session(model_folder)]
             self._tokenizer: Tokenizer = Tokenizer.from_file(str(model_folder / "tokenizer.json"))
-        except Exception as error:  # onnxruntime and tokenizers raise bare Exceptions of their own
-            raise ModelDamagedError(f"model {spec.name} can't be loaded: {_first_line(error)}") from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._special_tokens = self._tokenizer.num_special_tokens_to_add(is_pair=False)
@@ -55,8 +67,7 @@ class OnnxEmbedder:
         """Embeds n texts into (n, dim) float32 rows of unit length, in their order. Raises EmbeddingError."""
         lengths, unknown_tokens = self._token_counts(texts)
         vectors = np.empty((len(texts), self._spec.dim), dtype=np.float32)
-        for rows in sub_batches(texts, lengths):
-            vectors[rows] = self._run([texts[row] for row in rows])
+        self._embed_parts(list(sub_batches(texts, lengths)), texts, vectors)
         limit = self._spec.token_limit
         return Embedded(
             vectors=vectors,
@@ -68,13 +79,60 @@ class OnnxEmbedder:
 
     def embed_query(self, query: str) -> Vectors:
         """Embeds a search query into (dim,) float32 of unit length. Raises EmbeddingError."""
-        rows = np.asarray(list(self._model.query_embed([query])), dtype=np.float32)
+        rows = np.asarray(list(self._sessions[0].query_embed([query])), dtype=np.float32)
         vector: Vectors = unit_rows(rows, 1, self._spec.dim, self._spec.name)[0]
         return vector
 
-    def _run(self, texts: list[str]) -> Vectors:
+    def _embed_parts(self, parts: list[list[int]], texts: Sequence[str], vectors: Vectors) -> None:
+        """Fills in the rows of `vectors` part by part, the longest texts first, so that no session ends much later."""
+        waiting = deque(reversed(parts))
+
+        def work(session: TextEmbedding) -> None:
+            while True:
+                try:
+                    rows = waiting.popleft()
+                except IndexError:
+                    return
+                vectors[rows] = self._run(session, [texts[row] for row in rows])
+
+        sessions = self._sessions_for(len(parts))
+        if len(sessions) == 1:
+            return work(sessions[0])
+        with ThreadPoolExecutor(len(sessions)) as pool:
+            try:
+                for done in [pool.submit(work, session) for session in sessions]:
+                    done.result()
+            finally:
+                waiting.clear()  # where one has failed, or Ctrl-C came, the others stop at their next part
+        return None
+
+    def _sessions_for(self, parts: int) -> list[TextEmbedding]:
+        wanted = min(parts, self._threads // self._session_threads)
+        if wanted > len(self._sessions):
+            with self._named_failure(), self._open_folder() as model_folder:
+                self._sessions += [self._session(model_folder) for _ in range(wanted - len(self._sessions))]
+        return self._sessions[: max(wanted, 1)]
+
+    def _session(self, model_folder: Path) -> TextEmbedding:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # static models have no threads, and say so
+            return TextEmbedding(
+                registered_name(self._spec, model_folder),
+                threads=self._session_threads,
+                providers=["CPUExecutionProvider"],
+                specific_model_path=str(model_folder),
+            )
+
+    @contextmanager
+    def _named_failure(self) -> Iterator[None]:
         try:
-            rows = np.asarray(list(self._model.embed(texts, batch_size=len(texts))), dtype=np.float32)
+            yield
+        except Exception as error:  # onnxruntime and tokenizers raise bare Exceptions of their own
+            raise ModelDamagedError(f"model {self._spec.name} can't be loaded: {_first_line(error)}") from error
+
+    def _run(self, session: TextEmbedding, texts: list[str]) -> Vectors:
+        try:
+            rows = np.asarray(list(session.embed(texts, batch_size=len(texts))), dtype=np.float32)
         except Exception as error:
             raise EmbeddingError(f"model {self._spec.name} failed: {_first_line(error)}") from error
         return unit_rows(rows, len(texts), self._spec.dim, self._spec.name)
@@ -135,6 +193,12 @@ def registered_name(spec: EmbedderSpec, model_folder: Path) -> str:
             model_file=file,
         )
     return name
+
+
+def registered_file(spec: EmbedderSpec, model_folder: Path) -> str:
+    """The weights' path inside the model's folder."""
+    own = {entry["model"]: entry["model_file"] for entry in TextEmbedding.list_supported_models()}
+    return str(own.get(spec.name) or folder.model_file(model_folder))
 
 
 def _first_line(error: Exception) -> str:

@@ -12,7 +12,7 @@ from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder
 from agentmem_cli.embedding.onnx import sub_batches
 
-MAX_TEXTS: Final = 32
+MAX_TEXTS: Final = 16
 MAX_CHARACTERS: Final = 1_000_000
 
 
