@@ -23,6 +23,7 @@ from agentmem_cli.errors import EmbeddingError, ModelDamagedError
 from agentmem_cli.machine import usable_cores
 
 _SUB_BATCH_TEXTS: Final = 16
+_PARTS_WORTH_WORKERS: Final = 8  # opening their sessions takes about as long as embedding so many
 _MAX_SHARED_BYTES: Final = 200_000_000  # weights that may be held once a core
 _TOKENIZE_CHARS: Final = 1_000_000  # the tokenizer holds about 100 bytes a token: this bounds its memory
 _POOLING: Final = {"mean": PoolingType.MEAN, "cls": PoolingType.CLS, "last_token": PoolingType.LAST_TOKEN}
@@ -32,9 +33,9 @@ _UNKNOWN_TOKENS: Final = ("[UNK]", "<unk>")
 class OnnxEmbedder:
     """One fastembed model; an Embedder. Loads when it is made, and raises ModelDamagedError where it can't.
 
-    Sub-batches are shared out to sessions of one thread each, as many as there are cores: that beats one session of all
-    threads, which spends a part of its time in waiting for itself. A model too large to be held so often has one
-    session of all threads. Sessions beyond the first are opened when there is work for them: a search doesn't wait.
+    A query or a small batch runs in a session of all threads. Many sub-batches are shared out to sessions of one thread
+    each, as many as there are cores, which beats it: no thread waits for another. These are opened when there is work
+    for them, and never for a model that is too large to be held so often.
     """
 
     def __init__(
@@ -44,11 +45,10 @@ class OnnxEmbedder:
         self._open_folder = open_folder
         self._threads = threads or usable_cores()
         with self._named_failure(), open_folder() as model_folder:
-            if (model_folder / registered_file(spec, model_folder)).stat().st_size > _MAX_SHARED_BYTES:
-                self._session_threads = self._threads
-            else:
-                self._session_threads = 1
-            self._sessions = [self._session(model_folder)]
+            self._session = self._open_session(model_folder, self._threads)
+            self._workers: list[TextEmbedding] = []
+            size_bytes = (model_folder / weights_file(spec, model_folder)).stat().st_size
+            self._may_have_workers = self._threads > 1 and size_bytes <= _MAX_SHARED_BYTES
             self._tokenizer: Tokenizer = Tokenizer.from_file(str(model_folder / "tokenizer.json"))
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
@@ -79,7 +79,7 @@ class OnnxEmbedder:
 
     def embed_query(self, query: str) -> Vectors:
         """Embeds a search query into (dim,) float32 of unit length. Raises EmbeddingError."""
-        rows = np.asarray(list(self._sessions[0].query_embed([query])), dtype=np.float32)
+        rows = np.asarray(list(self._session.query_embed([query])), dtype=np.float32)
         vector: Vectors = unit_rows(rows, 1, self._spec.dim, self._spec.name)[0]
         return vector
 
@@ -107,18 +107,17 @@ class OnnxEmbedder:
         return None
 
     def _sessions_for(self, parts: int) -> list[TextEmbedding]:
-        wanted = min(parts, self._threads // self._session_threads)
-        if wanted > len(self._sessions):
+        if not self._workers and self._may_have_workers and parts >= _PARTS_WORTH_WORKERS:
             with self._named_failure(), self._open_folder() as model_folder:
-                self._sessions += [self._session(model_folder) for _ in range(wanted - len(self._sessions))]
-        return self._sessions[: max(wanted, 1)]
+                self._workers = [self._open_session(model_folder, 1) for _ in range(self._threads)]
+        return self._workers if self._workers and parts > 1 else [self._session]
 
-    def _session(self, model_folder: Path) -> TextEmbedding:
+    def _open_session(self, model_folder: Path, threads: int) -> TextEmbedding:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # static models have no threads, and say so
             return TextEmbedding(
                 registered_name(self._spec, model_folder),
-                threads=self._session_threads,
+                threads=threads,
                 providers=["CPUExecutionProvider"],
                 specific_model_path=str(model_folder),
             )
@@ -195,7 +194,7 @@ def registered_name(spec: EmbedderSpec, model_folder: Path) -> str:
     return name
 
 
-def registered_file(spec: EmbedderSpec, model_folder: Path) -> str:
+def weights_file(spec: EmbedderSpec, model_folder: Path) -> str:
     """The weights' path inside the model's folder."""
     own = {entry["model"]: entry["model_file"] for entry in TextEmbedding.list_supported_models()}
     return str(own.get(spec.name) or folder.model_file(model_folder))
