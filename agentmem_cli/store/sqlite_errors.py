@@ -42,8 +42,11 @@ def translated(path: Path) -> Iterator[None]:
 def _translate(path: Path, error: sqlite3.Error) -> StoreError:
     quoted = printable(" ".join(str(error).split()))
     message = quoted.lower()
-    if any(word in message for word in _DAMAGE):
-        return StoreDamagedError(f"{path} is damaged ({quoted}): it was left as it is; restore it from a copy")
+    # sqlite3 raises this very class, and none below it, for a corrupt file; Python 3.10 may then have no message.
+    if type(error) is sqlite3.DatabaseError or any(word in message for word in _DAMAGE):
+        return StoreDamagedError(
+            f"{path} is damaged ({quoted or 'SQLite gives no reason'}): it was left as it is; restore it from a copy"
+        )
     if "locked" in message:
         return StoreBusyError(f"{path} is locked by another program: close it, and try again")
     if any(word in message for word in _UNWRITABLE):
