@@ -67,14 +67,14 @@ class Import:
     name: str | None = None
 
     @property
-    def library(self) -> str:
+    def distribution(self) -> str:
         """The distribution's top name."""
         return self.module.partition(".")[0]
 
     @property
     def part(self) -> str | None:
         """The part of our package that it is of, None for others', empty for the package itself."""
-        if self.library != PACKAGE:
+        if self.distribution != PACKAGE:
             return None
         full = f"{self.module}.{self.name}" if self.module == PACKAGE and self.name in LAYER else self.module
         return full.split(".")[1] if "." in full else ""
@@ -144,7 +144,7 @@ def test_imports_go_one_way(module: Module) -> None:
 @every_module
 def test_each_library_is_imported_in_its_place(module: Module) -> None:
     for imported in module.imports:
-        homes = HOMES.get(imported.library)
+        homes = HOMES.get(imported.distribution)
         if homes is not None:
             assert {module.path, f"{module.part}/*"} & homes, imported
 
@@ -181,7 +181,7 @@ def test_a_module_begins_with_what_it_is_for(module: Module) -> None:
 
 @pytest.mark.parametrize("path", ["errors.py", "checks.py", "memory.py", "printable.py", "files.py", "lines.py"])
 def test_the_lowest_modules_need_the_standard_library_alone(path: str) -> None:
-    libraries = {imported.library for imported in Module(path).imports} - {PACKAGE, "_typeshed"}
+    libraries = {imported.distribution for imported in Module(path).imports} - {PACKAGE, "_typeshed"}
     assert libraries <= sys.stdlib_module_names
 
 
