@@ -6,22 +6,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from agentmem_cli.checks import JsonScalar, JsonValue, is_encodable, kind_of
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder, EmbedderSpec
 from agentmem_cli.errors import InvalidMemoryError, StoreNotFoundError, UsageError
-from agentmem_cli.ingest import IngestOptions, Observer, Pipeline, dry_run_store, ingest_files
+from agentmem_cli.ingest import IngestOptions, Observer, dry_run_store, ingest_files
 from agentmem_cli.jsonl import memory_from_fields
 from agentmem_cli.memory import BatchResult, HistoryEvent, Hit, IngestReport, Memory, SearchFilter
+from agentmem_cli.pipeline import Pipeline
 from agentmem_cli.search.retrieve import nearest_hits
+from agentmem_cli.store.building import MIN_TAIL
 from agentmem_cli.store.embedded import EmbeddedStore
 from agentmem_cli.upkeep import StoreUpkeep
 
 DEFAULT_STORE: Final = ".agentmem"
-# Between single adds the graph is left alone for longer than after an ingest: the caller waits for it.
-_ADD_MIN_TAIL: Final = 10_000
+_WRITING_MIN_TAIL: Final = 10_000  # while memories keep coming, the graph is left alone for longer than at the end
+Indexing: TypeAlias = Literal["background", "wait", "off"]
 
 
 class AgentMem(StoreUpkeep):
@@ -30,6 +32,10 @@ class AgentMem(StoreUpkeep):
     `model` is a name or alias of `agentmem models`; `model_path` a local model folder; `embedder` an object of your
     own (see `agentmem_cli.embedding.base.Embedder`). With none of them it is the model that the store was made with,
     or all-MiniLM-L6-v2. The store is made at the first write; with `create=False` it must be there already.
+
+    `index` says who builds the graph that makes searches of a large store quick: a process of its own (`background`),
+    the caller (`wait`: writing, ingesting and closing take longer), or nobody (`off`, until `build_index`). A search
+    finds every memory all the same: what isn't in the graph is scanned.
 
     Reading takes no lock. The first write takes the writer's lock, and keeps it until `close`. One object may be used
     from several threads: its calls take turns. Every method raises AgentMemError and its kinds, and nothing else of
@@ -45,11 +51,13 @@ class AgentMem(StoreUpkeep):
         embedder: Embedder | None = None,
         create: bool = True,
         threads: int | None = None,
+        index: Indexing = "background",
     ) -> None:
         """Opens a store. Raises StoreNotFoundError, StoreDamagedError, StoreMismatchError, ModelNotFoundError."""
         self.path = Path(path)
         self._turn = threading.RLock()
         self._threads = threads
+        self._index = index
         self._embedder = embedder
         self._store = EmbeddedStore(self.path)
         if not create and not self._store.exists:
@@ -82,14 +90,20 @@ class AgentMem(StoreUpkeep):
             self._store.open_for_writing({**self._spec.fingerprint(), "folder": self._spec.folder})
 
     def close(self) -> None:
-        """Brings the graph up to date if this object has written, and gives the lock back. What was added is durable
-        without it."""
+        """Gives the lock back; what was added is durable without it. The graph is left to who `index` says."""
         with self._turn:
             try:
-                if self._store.writing:
-                    self._store.refresh_graph()
+                self._refresh_graph()
             finally:
                 self._store.close()
+
+    def build_index(self) -> int:
+        """Builds the graph now, and returns how many vectors are still not in it: few, unless others keep writing.
+
+        Needs no lock. Raises StoreError.
+        """
+        with self._turn:
+            return self._store.build_graph()
 
     def __len__(self) -> int:
         """How many memories the store holds."""
@@ -135,8 +149,7 @@ class AgentMem(StoreUpkeep):
         batch = [_as_memory(memory) for memory in memories]
         with self._turn:
             pipeline = self._writing_pipeline()
-            pipeline.write(batch)
-            self._store.refresh_graph(_ADD_MIN_TAIL, check=False)
+            pipeline.commit(batch, {})
         report = pipeline.report
         return BatchResult([memory.id for memory in batch], report.added, report.updated, report.unchanged)
 
@@ -158,6 +171,9 @@ class AgentMem(StoreUpkeep):
             else:
                 pipeline = self._writing_pipeline()
                 ingest_files(pipeline, self._store, paths, options, observer)
+                with pipeline.stage("index"):
+                    self._refresh_graph(wait=options.wait_index)
+                pipeline.report.unindexed, pipeline.report.indexing = self._store.unindexed(), self._store.indexing
         pipeline.report.elapsed_s = time.perf_counter() - start
         return pipeline.report
 
@@ -203,13 +219,25 @@ class AgentMem(StoreUpkeep):
     def load(self) -> Embedder:
         """The embedder; loads the model the first time, which takes about a second. Raises ModelError."""
         with self._turn:
-            if self._embedder is None:
-                self._embedder = catalog.load(self._spec, self._threads)
-            return self._embedder
+            return self._loaded()
+
+    def _loaded(self) -> Embedder:
+        """The embedder, for those who have the turn, or whose caller has it and waits for them."""
+        if self._embedder is None:
+            self._embedder = catalog.load(self._spec, self._threads)
+        return self._embedder
 
     def _writing_pipeline(self) -> Pipeline:
         self.open()
-        return Pipeline(self._store, self._spec, self.load)
+        return Pipeline(self._store, self._spec, self._loaded, lambda: self._refresh_graph(_WRITING_MIN_TAIL))
+
+    def _refresh_graph(self, min_tail: int = MIN_TAIL, *, wait: bool = False) -> None:
+        if not self._store.writing:
+            return
+        if wait or self._index == "wait":
+            self._store.refresh_graph(min_tail)
+        elif self._index == "background":
+            self._store.refresh_graph_soon(min_tail)
 
     def _choose_spec(self, model: str | None, model_path: str | None) -> EmbedderSpec:
         if self._embedder is not None:

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeGuard
 
 from agentmem_cli.errors import InvalidMemoryError
 
@@ -27,9 +27,14 @@ def check_number(name: str, value: object) -> float | None:
 
 def plain_metadata(metadata: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """A copy of a JSON object that survives a round trip, or InvalidMemoryError."""
-    if not isinstance(metadata, Mapping):
+    if not is_object(metadata):
         raise InvalidMemoryError(f"metadata must be an object, not {kind_of(metadata)}")
     return _plain_object(metadata, 1)
+
+
+def is_object(value: object) -> TypeGuard[Mapping[str, object]]:
+    """Whether this is what JSON calls an object."""
+    return type(value) is dict or isinstance(value, Mapping)  # asking an abstract class takes ten times as long
 
 
 def checked_where(where: Mapping[str, JsonScalar]) -> dict[str, JsonScalar]:
@@ -47,29 +52,29 @@ def _plain_object(value: Mapping[str, object], depth: int) -> dict[str, JsonValu
 
 
 def _plain(value: object, depth: int) -> JsonValue:
-    if isinstance(value, (Mapping, list)):
-        if depth == MAX_METADATA_DEPTH:
-            raise InvalidMemoryError(f"metadata is nested deeper than {MAX_METADATA_DEPTH}")
-        if isinstance(value, list):
-            return [_plain(inner, depth + 1) for inner in value]
-        return _plain_object(value, depth + 1)
-    if value is None or isinstance(value, bool):
-        return value
     if isinstance(value, str):
         return _plain_string("metadata", value)
-    return _plain_number(value)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, (int, float)):
+        return _plain_number(value)
+    if not isinstance(value, (list, Mapping)):
+        raise InvalidMemoryError(f"metadata has a {type(value).__name__}, which JSON can't hold")
+    if depth == MAX_METADATA_DEPTH:
+        raise InvalidMemoryError(f"metadata is nested deeper than {MAX_METADATA_DEPTH}")
+    if isinstance(value, list):
+        return [_plain(inner, depth + 1) for inner in value]
+    return _plain_object(value, depth + 1)
 
 
-def _plain_number(value: object) -> int | float:
+def _plain_number(value: int | float) -> int | float:
     if isinstance(value, float):
         if not math.isfinite(value):
             raise InvalidMemoryError(f"metadata has {value}, which JSON can't hold")
         return float(value)
-    if isinstance(value, int):
-        if not MIN_INTEGER <= value <= MAX_INTEGER:
-            raise InvalidMemoryError("metadata has an integer beyond 64 bits: write it as a string")
-        return int(value)
-    raise InvalidMemoryError(f"metadata has a {type(value).__name__}, which JSON can't hold")
+    if not MIN_INTEGER <= value <= MAX_INTEGER:
+        raise InvalidMemoryError("metadata has an integer beyond 64 bits: write it as a string")
+    return int(value)
 
 
 def _plain_string(name: str, value: object) -> str:

@@ -1,25 +1,29 @@
-"""The pipeline: lines -> memories -> batches -> vectors -> durable commits, with a report of what became of each."""
+"""Taking files in: lines -> memories -> batches, read ahead, embedded, and committed behind, each in its own thread."""
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
-from agentmem_cli.embedding.base import Embedded, Embedder, EmbedderSpec, Vectors, embed_checked, is_unit
+from agentmem_cli.embedding.base import Embedded, Embedder, EmbedderSpec, Vectors
 from agentmem_cli.errors import InvalidMemoryError, RejectedLineError, UsageError
 from agentmem_cli.jsonl import parse_memory
 from agentmem_cli.lines import MAX_EXPANSION, MAX_LINE_BYTES, STDIN, Line, LineSource, open_source
 from agentmem_cli.memory import IngestReport, Memory, Position, Rejection, Scope
+from agentmem_cli.pipeline import Pipeline, Ready
 from agentmem_cli.store.embedded import EmbeddedStore
 
 MIN_BATCH_SIZE: Final = 10
 MAX_BATCH_SIZE: Final = 1000
-_BATCH_BYTES: Final = 32_000_000  # a batch of very long memories is committed before it is full
+_BATCH_BYTES: Final = 16_000_000  # a batch of very long memories is committed before it is full
+_AHEAD: Final = 2  # batches that are read before they are needed, and that wait to be committed
 _SHOWN_RAW_BYTES: Final = 10_000
 
 
@@ -32,6 +36,7 @@ class IngestOptions:
     defaults: Scope = field(default_factory=Scope)
     stop_at_rejection: bool = False
     dry_run: bool = False
+    wait_index: bool = False
     max_line_bytes: int = MAX_LINE_BYTES
     max_expansion: int = MAX_EXPANSION
 
@@ -42,9 +47,10 @@ class IngestOptions:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where an ingest is, right after a commit; `position` is durable."""
+    """Where an ingest is, after a commit: `position` is durable, and `stored` memories are, of this ingest."""
 
     position: Position
+    stored: int
     report: IngestReport
     source_bytes: int
     source_size_bytes: int | None
@@ -63,100 +69,27 @@ class Observer:
         """A batch is durable."""
 
 
-class Pipeline:
-    """Takes memories into one store, batch by batch, and keeps the report; loads the embedder when a text needs it."""
-
-    def __init__(
-        self,
-        store: EmbeddedStore,
-        spec: EmbedderSpec,
-        load_embedder: Callable[[], Embedder],
-        kept_dims: int | None = None,
-    ) -> None:
-        """A dry run keeps one of a vector's dims, since nobody will search for it."""
-        self.report = IngestReport()
-        self._kept_dims = kept_dims
-        self._store = store
-        self._spec = spec
-        self._load_embedder = load_embedder
-
-    def write(self, memories: Sequence[Memory], position: Position | None = None) -> None:
-        """Makes a batch durable: when this returns, it is. Raises StoreError, ModelError.
-
-        Where it raises, nothing of the batch is stored, but for one case: after a failed fsync nobody can tell, and the
-        batch may be found later, whole.
-        """
-        with self.stage("plan"):
-            plan = self._store.plan(memories)
-        given = self._given_vectors(memories)
-        embedded = self._embed([text for text in plan.new_texts if text not in given])
-        vectors = _in_order(plan.new_texts, given, embedded)
-        with self.stage("commit"):
-            self._store.commit(plan, vectors[:, : self._kept_dims], position)
-        self.report.added += plan.added
-        self.report.updated += plan.updated
-        self.report.unchanged += plan.unchanged
-        self.report.embedded += len(embedded)
-        self.report.reused += plan.added + plan.updated - len(embedded)
-
-    def _embed(self, texts: list[str]) -> Vectors:
-        if not texts:
-            return np.empty((0, self._spec.dim), dtype=np.float32)
-        with self.stage("load"):
-            embedder = self._load_embedder()
-        with self.stage("embed"):
-            embedded = embed_checked(embedder, texts)
-        self.report.tokens += embedded.tokens
-        self.report.special_tokens += embedded.special_tokens
-        self.report.unknown_tokens += embedded.unknown_tokens
-        self.report.truncated += embedded.truncated
-        return embedded.vectors
-
-    def _given_vectors(self, memories: Sequence[Memory]) -> dict[str, Vectors]:
-        """The vectors that came with memories and are of this embedder, by text; damaged ones are made anew."""
-        spec, given = self._spec, {}
-        for memory in memories:
-            vector = memory.vector
-            if vector is not None and vector.revision == spec.revision and len(vector.float32) == 4 * spec.dim:
-                row = np.frombuffer(vector.float32, dtype=np.float32)
-                if is_unit(row):
-                    given[memory.text] = row
-        return given
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Adds the time spent inside to a stage of the report."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.add_to_stage(name, time.perf_counter() - start)
-
-    def add_to_stage(self, name: str, spent_s: float) -> None:
-        """Adds time to a stage of the report."""
-        self.report.stages_s[name] = self.report.stages_s.get(name, 0.0) + spent_s
-
-
-def _in_order(texts: Sequence[str], given: Mapping[str, Vectors], embedded: Vectors) -> Vectors:
-    """The vectors (n, dim) of texts, from those that were given and, in order, those that were embedded."""
-    if not given:
-        return embedded
-    rest = iter(embedded)
-    return np.stack([given[text] if text in given else next(rest) for text in texts]) if texts else embedded
-
-
 def ingest_files(
     pipeline: Pipeline, store: EmbeddedStore, paths: Sequence[str], options: IngestOptions, observer: Observer
 ) -> None:
-    """Takes files in, one after the other, and refreshes the graph once at the end. Raises AgentMemError."""
-    for path in paths:
-        with open_source(path, options.max_expansion) as source:
-            earlier = None if path == STDIN else store.position(source.name)
-            observer.started(source.name, earlier, source.size_bytes)
-            _SourceRun(pipeline, source, options, observer).run()
-    if not options.dry_run:
-        with pipeline.stage("index"):
-            store.refresh_graph()
+    """Takes files in, one after the other. Raises AgentMemError; what was committed before stays.
+
+    The caller's thread embeds, and is the one that the observer is called in: Ctrl-C reaches it at once.
+    """
+    with ThreadPoolExecutor(1, "agentmem-read") as reading, ThreadPoolExecutor(1, "agentmem-commit") as committing:
+        for path in paths:
+            with open_source(path, options.max_expansion) as source:
+                earlier = None if path == STDIN else store.position(source.name)
+                observer.started(source.name, earlier, source.size_bytes)
+                reader = _BatchReader(source, options, pipeline)
+                committer = _Committer(committing, pipeline, options, observer, source.size_bytes)
+                with closing(_drawn_ahead(reader.batches(), reading)) as items:
+                    try:
+                        for item in items:
+                            committer.take(item)
+                    finally:
+                        source.stop()
+                        committer.finish()
 
 
 @contextmanager
@@ -174,61 +107,162 @@ def dry_run_store(beneath: EmbeddedStore, spec: EmbedderSpec) -> Iterator[tuple[
             store.close()
 
 
-class _SourceRun:
-    """One input on its way through the pipeline."""
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Memories that become durable together, and where in their input that is."""
 
-    def __init__(self, pipeline: Pipeline, source: LineSource, options: IngestOptions, observer: Observer) -> None:
-        self._pipeline = pipeline
+    memories: list[Memory]
+    position: Position
+    source_bytes: int
+
+
+_Item: TypeAlias = "_Batch | Rejection"
+
+
+class _BatchReader:
+    """Reads one input, and makes batches of its lines."""
+
+    def __init__(self, source: LineSource, options: IngestOptions, pipeline: Pipeline) -> None:
         self._source = source
         self._options = options
-        self._observer = observer
-        self._batch: list[Memory] = []
-        self._batch_bytes = 0
-        self._batch_start = time.perf_counter()
+        self._pipeline = pipeline
+        self._memories: list[Memory] = []
+        self._bytes = 0
 
-    def run(self) -> None:
-        report, options, last_line = self._pipeline.report, self._options, 0
+    def batches(self) -> Iterator[_Item]:
+        """The input's batches, and between them the lines that are no memories. Raises InputError."""
+        start = time.perf_counter()
+        for item in self._items():
+            self._pipeline.add_to_stage("parse", time.perf_counter() - start)
+            yield item
+            start = time.perf_counter()
+
+    def _items(self) -> Iterator[_Item]:
+        options, last_line = self._options, 0
         for line in self._source.lines(options.max_line_bytes):
-            report.read += 1
+            self._pipeline.report.read += 1
             last_line = line.number
             try:
-                memory = self._parse(line)
+                self._memories.append(self._parse(line))
             except InvalidMemoryError as error:
-                self._reject(line, str(error))
+                if options.stop_at_rejection:
+                    yield self._batch(line.number - 1)
+                yield Rejection(self._source.name, line.number, str(error), line.content[:_SHOWN_RAW_BYTES])
                 continue
-            self._batch.append(memory)
-            self._batch_bytes += len(line.content)
-            if len(self._batch) == options.batch_size or self._batch_bytes > _BATCH_BYTES:
-                self._commit(Position(self._source.name, line.number))
-        self._commit(Position(self._source.name, last_line, complete=True))
+            self._bytes += len(line.content)
+            if len(self._memories) == options.batch_size or self._bytes > _BATCH_BYTES:
+                yield self._batch(line.number)
+        yield self._batch(last_line, complete=True)
 
     def _parse(self, line: Line) -> Memory:
         if line.too_long:
             raise InvalidMemoryError(f"line is longer than {self._options.max_line_bytes} bytes")
         return parse_memory(line.content, self._options.text_field, self._options.defaults)
 
-    def _reject(self, line: Line, reason: str) -> None:
-        rejection = Rejection(self._source.name, line.number, reason, line.content[:_SHOWN_RAW_BYTES])
-        self._pipeline.report.rejected += 1
+    def _batch(self, last_line: int, *, complete: bool = False) -> _Batch:
+        memories, self._memories, self._bytes = self._memories, [], 0
+        return _Batch(memories, Position(self._source.name, last_line, complete), self._source.position_bytes)
+
+
+def _drawn_ahead(items: Iterator[_Item], thread: ThreadPoolExecutor) -> Generator[_Item, None, None]:
+    """The items, which a thread draws a few ahead of whoever takes them."""
+    drawn: deque[Future[_Item | None]] = deque()
+    try:
+        while True:
+            while len(drawn) < _AHEAD:
+                drawn.append(thread.submit(next, items, None))
+            item = drawn.popleft().result()
+            if item is None:
+                return
+            yield item
+    finally:
+        for future in drawn:
+            future.cancel()
+        wait(drawn)
+
+
+@dataclass(frozen=True, slots=True)
+class _Commit:
+    """A batch on its way to the disk; `done` will say how many memories are stored then, or None if it wasn't tried."""
+
+    batch: _Batch
+    done: "Future[int | None]"
+
+
+class _Committer:
+    """Embeds batches in the caller's thread, has another commit them, and tells the observer, in the input's order."""
+
+    def __init__(
+        self,
+        thread: ThreadPoolExecutor,
+        pipeline: Pipeline,
+        options: IngestOptions,
+        observer: Observer,
+        source_size_bytes: int | None,
+    ) -> None:
+        self._thread = thread
+        self._pipeline = pipeline
+        self._options = options
+        self._observer = observer
+        self._source_size_bytes = source_size_bytes
+        self._waiting: deque[_Commit | Rejection] = deque()
+        self._failed = False
+
+    def take(self, item: _Item) -> None:
+        """Embeds a batch and hands it on, and tells of what is durable by now. Raises AgentMemError."""
+        if isinstance(item, Rejection):
+            self._waiting.append(item)
+            self._tell(0 if self._options.stop_at_rejection else _AHEAD)
+            return
+        batches = [waiting.batch for waiting in self._waiting if isinstance(waiting, _Commit)]
+        under_way = {memory.text for batch in batches for memory in batch.memories}
+        ready = self._pipeline.embed_ahead(item.memories, under_way)
+        self._waiting.append(_Commit(item, self._thread.submit(self._commit, item, ready)))
+        self._tell(_AHEAD)
+
+    def finish(self) -> None:
+        """Waits for all that was handed on, and tells of it."""
+        self._tell(0)
+
+    def _commit(self, batch: _Batch, ready: Ready) -> int | None:
+        if self._failed:
+            return None  # nothing may follow a batch that is missing
+        try:
+            self._pipeline.commit(batch.memories, ready, batch.position)
+        except BaseException:
+            self._failed = True
+            raise
+        return self._pipeline.report.stored
+
+    def _tell(self, most_waiting: int) -> None:
+        while self._waiting:
+            first = self._waiting[0]
+            if isinstance(first, _Commit) and len(self._waiting) <= most_waiting and not first.done.done():
+                return
+            self._waiting.popleft()
+            if isinstance(first, Rejection):
+                self._tell_rejection(first)
+            else:
+                self._tell_commit(first)
+
+    def _tell_commit(self, commit: _Commit) -> None:
+        stored, batch = commit.done.result(), commit.batch
+        if stored is not None:
+            report = self._pipeline.report
+            self._observer.committed(
+                Progress(batch.position, stored, report, batch.source_bytes, self._source_size_bytes)
+            )
+
+    def _tell_rejection(self, rejection: Rejection) -> None:
+        report = self._pipeline.report
+        report.rejected += 1
+        self._observer.rejected(rejection)
         if self._options.stop_at_rejection:
-            self._commit(Position(self._source.name, line.number - 1))
-            self._observer.rejected(rejection)
             stored = "would be" if self._options.dry_run else "are"
             raise RejectedLineError(
-                f"{rejection.file}:{rejection.line}: {reason}: stopped there; the {self._pipeline.report.stored} "
+                f"{rejection.file}:{rejection.line}: {rejection.reason}: stopped there; the {report.stored} "
                 f"memories before it {stored} stored"
             )
-        self._observer.rejected(rejection)
-
-    def _commit(self, position: Position) -> None:
-        pipeline = self._pipeline
-        pipeline.add_to_stage("parse", time.perf_counter() - self._batch_start)
-        pipeline.write(self._batch, position)
-        self._batch, self._batch_bytes = [], 0
-        self._observer.committed(
-            Progress(position, pipeline.report, self._source.position_bytes, self._source.size_bytes)
-        )
-        self._batch_start = time.perf_counter()
 
 
 class _NoEmbedder:

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import select
 import sys
 import zlib
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from io import BufferedReader, RawIOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -21,6 +22,7 @@ MAX_LINE_BYTES: Final = 1_000_000
 MAX_EXPANSION: Final = 200  # text rarely shrinks below a twentieth; a gzip bomb's zeros do to a thousandth
 _FREE_EXPANSION_BYTES: Final = 64_000_000  # a small file may expand to this much, whatever the ratio
 _CHUNK_BYTES: Final = 1 << 18
+_LOOK_EVERY_S: Final = 0.1
 _BOM: Final = b"\xef\xbb\xbf"
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 
@@ -34,10 +36,40 @@ class Line:
     too_long: bool = False
 
 
+class ByteStream(Protocol):
+    """What an input is read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """So many bytes, or fewer where it ends."""
+
+    def read1(self, size: int, /) -> bytes:
+        """Up to so many bytes, as soon as there are any; none at the end."""
+
+
+class _Pipe:
+    """A ByteStream on a descriptor that a thread may be waiting at, and another may stop."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.stopped = False
+
+    def read(self, size: int) -> bytes:
+        found = b""
+        while len(found) < size and (piece := self.read1(size - len(found))):
+            found += piece
+        return found
+
+    def read1(self, size: int) -> bytes:
+        while not self.stopped:
+            if select.select([self._descriptor], [], [], _LOOK_EVERY_S)[0]:
+                return os.read(self._descriptor, size)
+        return b""
+
+
 class _CountedReader(RawIOBase):
     """Passes reads through, and counts the bytes: a pipe can't say where it is."""
 
-    def __init__(self, stream: BufferedReader) -> None:
+    def __init__(self, stream: ByteStream) -> None:
         super().__init__()
         self._stream = stream
         self.bytes_read = 0
@@ -59,11 +91,12 @@ class _CountedReader(RawIOBase):
 class LineSource:
     """One open input: iterate its `lines` once; `position_bytes` of `size_bytes` says how far it is."""
 
-    def __init__(self, name: str, stream: BufferedReader, size_bytes: int | None, max_expansion: int) -> None:
+    def __init__(self, name: str, stream: ByteStream, size_bytes: int | None, max_expansion: int) -> None:
         # A path may hold bytes that aren't UTF-8; its name is shown and stored as text.
         self.name = os.fsencode(name).decode(errors="backslashreplace")
         self.size_bytes = size_bytes
         self._max_expansion = max_expansion
+        self._origin = stream
         self._raw = _CountedReader(stream)
         self._is_gzip = self._raw.magic == _GZIP_MAGIC
         counted = BufferedReader(self._raw, _CHUNK_BYTES)
@@ -75,6 +108,11 @@ class LineSource:
     def position_bytes(self) -> int:
         """How much of the input has been taken from it, as it is on disk: compressed bytes of a gzip file."""
         return self._raw.bytes_read if self._is_gzip else self._yielded_bytes
+
+    def stop(self) -> None:
+        """Ends the input for a thread that may be waiting for more of it."""
+        if isinstance(self._origin, _Pipe):
+            self._origin.stopped = True
 
     def lines(self, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Line]:
         """The lines that aren't blank, without BOM, CR and LF; a line over the limit is cut, never held whole.
@@ -124,7 +162,7 @@ def open_source(path: str, max_expansion: int = MAX_EXPANSION) -> Iterator[LineS
     if path == STDIN:
         if sys.stdin is None:
             raise InputError("standard input is closed: give a file")
-        yield LineSource("<stdin>", cast(BufferedReader, sys.stdin.buffer), None, max_expansion)
+        yield LineSource("<stdin>", _stdin_stream(), None, max_expansion)
         return
     with ExitStack() as stack:
         try:
@@ -135,6 +173,13 @@ def open_source(path: str, max_expansion: int = MAX_EXPANSION) -> Iterator[LineS
             why = getattr(error, "strerror", None) or error
             raise InputError(f"{path or '(empty path)'}: can't be read: {why}: check the path") from error
         yield source
+
+
+def _stdin_stream() -> ByteStream:
+    try:
+        return _Pipe(sys.stdin.buffer.fileno())
+    except OSError:  # something in its place that is no file
+        return cast(BufferedReader, sys.stdin.buffer)
 
 
 def _line(number: int, raw: bytes, max_line_bytes: int) -> Line | None:

@@ -32,6 +32,7 @@ MEMORY_TYPES: Final = (
 )
 UNKNOWN_WARNING_RATIO: Final = 0.2  # a model that knows less of a text than this can't be said to read it
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_SORTED_JSON: Final = json.JSONEncoder(sort_keys=True)  # made once: `json.dumps` makes one a call
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class Memory:
             None if self.created_at is None else to_microseconds(self.created_at),
             self.metadata or None,
         )
-        return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).digest()
+        return hashlib.blake2b(_SORTED_JSON.encode(content).encode(), digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +194,12 @@ class BatchResult:
 
 @dataclass(slots=True)
 class IngestReport:
-    """What an ingest did. `embedded` counts texts that the model saw; `reused` memories whose vector was there."""
+    """What an ingest did. `embedded` counts texts that the model saw; `reused` memories whose vector was there.
+
+    `unindexed` vectors were not in the published graph when it ended, so that searches scan them; `indexing` says
+    whether it is being built. Stages overlap, so that their
+    times together may exceed `elapsed_s`.
+    """
 
     read: int = 0
     added: int = 0
@@ -206,6 +212,8 @@ class IngestReport:
     tokens: int = 0
     special_tokens: int = 0
     unknown_tokens: int = 0
+    unindexed: int = 0
+    indexing: bool = False
     elapsed_s: float = 0.0
     stages_s: dict[str, float] = field(default_factory=dict)
 

@@ -16,13 +16,14 @@ PACKAGE: Final = "agentmem_cli"
 ROOT: Final = Path(__file__).parents[1] / PACKAGE
 # A module imports its own part, and parts that stand lower.
 LAYER: Final = {
-    "__main__": 8,
-    "cli": 7,
-    "report": 6,
-    "bench": 5,
-    "api": 4,
+    "__main__": 9,
+    "cli": 8,
+    "report": 7,
+    "bench": 6,
+    "api": 5,
+    "ingest": 4,
+    "pipeline": 3,
     "upkeep": 3,
-    "ingest": 3,
     "search": 3,
     "embedding": 2,
     "store": 2,

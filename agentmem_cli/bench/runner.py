@@ -117,7 +117,7 @@ def _add_one_by_one(embedder: Embedder, lines: Sequence[bytes]) -> tuple[float, 
 def _fresh_store(embedder: Embedder) -> Iterator[tuple[AgentMem, Path]]:
     with (
         tempfile.TemporaryDirectory(prefix="agentmem-bench-") as folder,
-        AgentMem(Path(folder) / "store", embedder=embedder) as mem,
+        AgentMem(Path(folder) / "store", embedder=embedder, index="off") as mem,
     ):
         mem.open()
         yield mem, Path(folder)

@@ -37,6 +37,9 @@ def ingest(
         int, typer.Option("--max-expansion", min=1, help="A gzip file may expand to so many times its size.")
     ] = 200,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Report what would be done, and store nothing.")] = False,
+    wait_index: Annotated[
+        bool, typer.Option("--wait-index", help="End when the graph is built too, not only when all is durable.")
+    ] = False,
     progress: Annotated[
         Literal["auto", "jsonl", "none"],
         typer.Option("--progress", help="auto: a bar, or a line now and then; jsonl: one object a durable commit."),
@@ -62,6 +65,7 @@ def ingest(
         defaults=options.scope(agent_id, user_id, run_id, memory_type),
         stop_at_rejection=on_error == "fail",
         dry_run=dry_run,
+        wait_index=wait_index,
         max_line_bytes=max_line_bytes,
         max_expansion=max_expansion,
     )
@@ -80,6 +84,11 @@ def ingest(
         say(
             f"warning: {model_name} does not know {report.unknown_token_ratio:.0%} of these texts' tokens, and can't "
             "find them by meaning: choose a model of their language ('agentmem models')"
+        )
+    if report.indexing and not quiet:
+        say(
+            f"{report.unindexed} vectors are durable and scanned by searches; the graph that makes these quicker is "
+            f"being built in the background ('agentmem index --store {store}' waits for it)"
         )
     if json:
         print_json(dump_report(report))

@@ -87,7 +87,7 @@ class IngestObserver(Observer, AbstractContextManager["IngestObserver"]):
                 raise AgentMemError(f"--rejects {self._rejects.name}: can't be written: {error.strerror}") from error
 
     def committed(self, progress: Progress) -> None:
-        self.stored = progress.report.stored
+        self.stored = progress.stored
         self._view.committed(progress)
 
 
@@ -106,7 +106,7 @@ class JsonView(View):
             "event": "committed",
             "file": progress.position.file,
             "line": progress.position.line,
-            "memories": progress.report.stored,
+            "memories": progress.stored,
         }
         print(inert_json(orjson.dumps(row).decode()), file=sys.stderr, flush=True)
 
@@ -126,7 +126,7 @@ class LinesView(View):
         now = time.monotonic()
         if now - self._shown_at >= _LINE_EVERY_S:
             self._shown_at = now
-            stored, line = progress.report.stored, progress.position.line
+            stored, line = progress.stored, progress.position.line
             say(f"{progress.position.file}: line {line}, {stored} memories, {stored / (now - self._start):.0f}/s")
 
 
@@ -169,7 +169,7 @@ class BarView(View):
             return
         spent_s = max(time.monotonic() - self._start, 1e-9)
         report = progress.report
-        rates = f"{report.stored} memories, {report.stored / spent_s:.0f}/s, {report.tokens / spent_s:.0f} tokens/s"
+        rates = f"{progress.stored} memories, {progress.stored / spent_s:.0f}/s, {report.tokens / spent_s:.0f} tokens/s"
         self._bar.update(self._task, completed=progress.source_bytes, rates=rates)
 
     def line(self, text: str) -> None:

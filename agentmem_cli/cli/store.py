@@ -50,6 +50,19 @@ def verify(
         raise typer.Exit(1)
 
 
+def index(store: options.StoreOption = ".agentmem", json: options.JsonOption = False) -> None:
+    """Build the graph that makes searches of a large store quick, and wait for it. Needs no lock."""
+    from agentmem_cli.api import AgentMem
+
+    with AgentMem(store, create=False) as mem:
+        unindexed = mem.build_index()
+        found = mem.stats().graph
+    if json:
+        print_json({"graph": found, "unindexed": unindexed})
+    else:
+        say(f"store {store}: {found['vectors']} vectors in the graph, {unindexed} newer ones are scanned")
+
+
 def compact(store: options.StoreOption = ".agentmem", json: options.JsonOption = False) -> None:
     """Write a store's files anew, without what was deleted or replaced. Needs as much free disk again."""
     from agentmem_cli.api import AgentMem

@@ -5,6 +5,7 @@ import sqlite3
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Final, TypeAlias
 from urllib.parse import quote
@@ -20,7 +21,11 @@ from agentmem_cli.store.sqlite_errors import check_header, translated
 
 Parameter: TypeAlias = "str | int | float | bytes | None"
 CHUNK_ROWS: Final = 2048
-_VARIABLES: Final = 1000  # bound in one statement
+VARIABLES: Final = 1000  # bound in one statement
+_INSERTED_ROWS: Final = 250  # by one statement
+# Batches change the same pages of the indexes over and over: a log of 64 MB is copied into the database rarely.
+_LOG_PAGES: Final = 8192
+_CACHE_KIB: Final = 65_536
 _AS_IT_IS: Final = "ro&immutable=1"  # without any log, and without a look at who writes
 _BUSY_TIMEOUT_S: Final = 10.0
 
@@ -40,6 +45,8 @@ class Connection:
             self._check_version()
             if writable:
                 self._connection.execute("PRAGMA synchronous = FULL")
+                self._connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
+                self._connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
 
     @staticmethod
     def create(path: Path, embedder: Mapping[str, str | int]) -> None:
@@ -108,8 +115,8 @@ class Connection:
     ) -> list[tuple]:  # type: ignore[type-arg]
         """The same for a question with `IN ({})`, asked in parts where the values are many."""
         rows = []
-        for start in range(0, len(values), _VARIABLES):
-            part = values[start : start + _VARIABLES]
+        for start in range(0, len(values), VARIABLES):
+            part = values[start : start + VARIABLES]
             rows += self.read(sql.format(",".join("?" * len(part))), [*part, *parameters])
         return rows
 
@@ -122,6 +129,15 @@ class Connection:
         """The same change for each row of parameters."""
         with translated(self._path):
             self._connection.executemany(sql, rows)
+
+    def insert_many(self, insert: str, rows: Sequence[Sequence[Parameter]], conflict: str = "") -> None:
+        """Inserts rows, many a statement: while it runs, Python's other threads do too, and they are woken rarely."""
+        with translated(self._path):
+            for start in range(0, len(rows), _INSERTED_ROWS):
+                part = rows[start : start + _INSERTED_ROWS]
+                row = f"({','.join('?' * len(part[0]))})"
+                sql = f"{insert} VALUES {','.join([row] * len(part))} {conflict}"
+                self._connection.execute(sql, list(chain.from_iterable(part)))
 
     def chunks(self, sql: str, parameters: Sequence[Parameter] = (), rows: int = CHUNK_ROWS) -> Iterator[list[tuple]]:  # type: ignore[type-arg]
         """The rows of an answer that may be long, so many at a time."""

@@ -10,7 +10,7 @@ from agentmem_cli.errors import AgentMemError, StoreDamagedError
 from agentmem_cli.jsonl import dump_metadata, load_metadata
 from agentmem_cli.memory import HistoryEvent, Memory, Position, Scope, SearchFilter, from_microseconds
 from agentmem_cli.printable import printable
-from agentmem_cli.store.connection import Connection, Parameter
+from agentmem_cli.store.connection import VARIABLES, Connection, Parameter
 from agentmem_cli.store.filters import conditions
 from agentmem_cli.store.rows import GraphRow, HistoryRow, MemoryRow, StoredMemory, event_checksum
 
@@ -46,6 +46,18 @@ class Database(Connection):
             raise StoreDamagedError(f"{self._path}: which embedder made it is damaged: restore it from a copy")
         return value
 
+    def store_id(self) -> str:
+        """What tells this store from all others."""
+        return str(self._meta("store_id"))
+
+    def commits(self) -> int:
+        """How many transactions the store has seen."""
+        return int(self._meta("commits"))
+
+    def _meta(self, key: str) -> str:
+        rows = self.read("SELECT value FROM meta WHERE key = ?", (key,))
+        return str(rows[0][0]) if rows else "0"
+
     def count(self, wanted: SearchFilter | None = None) -> int:
         """How many memories there are, or match."""
         where, parameters = conditions(wanted)
@@ -68,33 +80,45 @@ class Database(Connection):
         rows = self.read_in("SELECT text_hash, vector_id FROM vectors WHERE text_hash IN ({})", list(text_hashes))
         return {row[0]: row[1] for row in rows}
 
+    def unknown_hashes(self, text_hashes: Sequence[bytes]) -> list[bytes]:
+        """Those of these hashes, in order, that no vector has."""
+        unknown = []
+        for start in range(0, len(text_hashes), VARIABLES):
+            part = text_hashes[start : start + VARIABLES]
+            unknown += self.read(
+                f"WITH given(text_hash) AS (VALUES {','.join(['(?)'] * len(part))}) SELECT text_hash FROM given"
+                " WHERE NOT EXISTS (SELECT 1 FROM vectors v WHERE v.text_hash = given.text_hash)",
+                part,
+            )
+        return [row[0] for row in unknown]
+
     def next_vector_id(self) -> int:
         """The id of the next vector: above all that were ever given."""
         return 1 + self.one("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'vectors'")
 
     def insert_vectors(self, rows: Iterable[tuple[int, bytes, bytes]]) -> None:
         """Adds (vector_id, text_hash, vector) rows, each with a checksum."""
-        self.change_many(
-            "INSERT INTO vectors(vector_id, text_hash, vector, checksum) VALUES (?, ?, ?, ?)",
-            ((vector_id, digest, vector, zlib.crc32(vector)) for vector_id, digest, vector in rows),
+        self.insert_many(
+            "INSERT INTO vectors(vector_id, text_hash, vector, checksum)",
+            [(vector_id, digest, vector, zlib.crc32(vector)) for vector_id, digest, vector in rows],
         )
 
     def write_memories(self, rows: Iterable[MemoryRow]) -> None:
         """Adds memories, or replaces those of the same id."""
-        self.change_many(
+        self.insert_many(
             "INSERT INTO memories(id, vector_id, text, agent_id, user_id, run_id, memory_type, importance,"
-            " created_at_us, metadata, content) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT(id) DO UPDATE SET vector_id = excluded.vector_id, text = excluded.text,"
+            " created_at_us, metadata, content)",
+            [_memory_parameters(row) for row in rows],
+            "ON CONFLICT(id) DO UPDATE SET vector_id = excluded.vector_id, text = excluded.text,"
             " agent_id = excluded.agent_id, user_id = excluded.user_id, run_id = excluded.run_id,"
             " memory_type = excluded.memory_type, importance = excluded.importance,"
             " created_at_us = excluded.created_at_us, metadata = excluded.metadata, content = excluded.content",
-            map(_memory_parameters, rows),
         )
 
     def write_history(self, rows: Iterable[HistoryRow]) -> None:
         """Notes events."""
-        self.change_many(
-            "INSERT INTO history(id, event, previous_text, at_us, checksum) VALUES (?1, ?2, ?3, ?4, ?5)",
+        self.insert_many(
+            "INSERT INTO history(id, event, previous_text, at_us, checksum)",
             [(*event, event_checksum(*event)) for event in map(_event, rows)],
         )
 
@@ -118,6 +142,14 @@ class Database(Connection):
         rows = self.read("SELECT file, line, complete FROM sources WHERE file = ?", (file,))
         return Position(rows[0][0], rows[0][1], bool(rows[0][2])) if rows else None
 
+    def some_vectors(self, after: int, limit: int) -> tuple[list[int], bytes]:
+        """The ids, ascending, of so many vectors at most above an id, and their joined float32 rows."""
+        return self._joined(
+            self.read(
+                "SELECT vector_id, vector FROM vectors WHERE vector_id > ? ORDER BY vector_id LIMIT ?", (after, limit)
+            )
+        )
+
     def vectors(self, wanted: SearchFilter | None = None, after: int = 0) -> Iterator[tuple[list[int], bytes]]:
         """Vector ids, ascending, and the joined float32 rows, in chunks: of all, or of those of matching memories."""
         sql = "SELECT vector_id, vector FROM vectors WHERE vector_id > ?"
@@ -126,12 +158,15 @@ class Database(Connection):
             where, bound = conditions(wanted)
             sql += f" AND vector_id IN (SELECT m.vector_id FROM memories m WHERE {where})"
             parameters += bound
-        size_bytes = 4 * int(self.embedder()["dim"])
         for rows in self.chunks(sql + " ORDER BY vector_id", parameters):
-            for vector_id, vector in rows:
-                if not isinstance(vector, bytes) or len(vector) != size_bytes:
-                    raise StoreDamagedError(f"vector {vector_id} in {self._path} is damaged: {_VERIFY_HINT}")
-            yield [row[0] for row in rows], b"".join(row[1] for row in rows)
+            yield self._joined(rows)
+
+    def _joined(self, rows: Sequence[tuple[int, bytes]]) -> tuple[list[int], bytes]:
+        size_bytes = 4 * int(self.embedder()["dim"])
+        for vector_id, vector in rows:
+            if not isinstance(vector, bytes) or len(vector) != size_bytes:
+                raise StoreDamagedError(f"vector {vector_id} in {self._path} is damaged: {_VERIFY_HINT}")
+        return [row[0] for row in rows], b"".join(row[1] for row in rows)
 
     def vector_ids_matching(self, wanted: SearchFilter) -> list[int]:
         """The vector ids of all memories that match."""

@@ -7,7 +7,10 @@ Graph: derived from committed vectors, published as a whole, and disposable. A s
 the graph doesn't have, and all of them where there is no graph that can be trusted.
 """
 
+import subprocess
+import threading
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -18,11 +21,12 @@ from agentmem_cli.errors import StoreError, StoreMismatchError, StoreNotFoundErr
 from agentmem_cli.failpoints import reached
 from agentmem_cli.files import make_durable_folder
 from agentmem_cli.memory import HistoryEvent, Memory, Position, SearchFilter
+from agentmem_cli.store.building import MIN_TAIL, build, start_builder
 from agentmem_cli.store.database import Database
 from agentmem_cli.store.index import Graph, Labels, Scores, best_of, exact_nearest
 from agentmem_cli.store.lock import WriterLock
 from agentmem_cli.store.plan import BatchPlan, Planner
-from agentmem_cli.store.published import MIN_TAIL, PublishedGraph
+from agentmem_cli.store.published import PublishedGraph
 from agentmem_cli.store.rows import StoredMemory, text_hash
 
 _EXACT_MATCHES: Final = 20_000  # so many matching vectors are scanned in about 20 ms
@@ -40,8 +44,11 @@ class EmbeddedStore:
         self._beneath = beneath
         self.path = folder / "memories.db"
         self._lock = WriterLock(folder / "LOCK")
+        self.turn = threading.RLock()  # whoever plans and commits holds it over both
         self._writer: Database | None = None
         self._reader: Database | None = None
+        self._builder: subprocess.Popen[bytes] | None = None
+        self._asked_for = 0  # the next vector's id when a builder was last asked for
         self.graph = PublishedGraph(folder)
         try:
             self.reader()
@@ -60,6 +67,9 @@ class EmbeddedStore:
 
     def close(self) -> None:
         """Closes the database and gives the writer's lock back."""
+        if self._writer is not None:
+            with suppress(StoreError):  # a graph that isn't published now is at the next writing
+                self.graph.take_offer(self._writer)
         for database in (self._reader, self._writer):
             if database is not None:
                 database.close()
@@ -109,6 +119,7 @@ class EmbeddedStore:
         except StoreMismatchError:
             self.close()
             raise
+        self.graph.take_offer(writer)
         self.graph.remove_unpublished(writer)
 
     # Writing
@@ -116,12 +127,22 @@ class EmbeddedStore:
     def plan(self, memories: Iterable[Memory]) -> BatchPlan:
         """What these memories, taken in order, would change; reads only."""
         memories = list(memories)
-        planner = Planner(self._find({memory.id for memory in memories}))
+        planner = Planner(self._find([memory.id for memory in memories]))
         for memory in memories:
             planner.take(memory)
-        reader = self.reader()
-        next_id = 1 if reader is None else reader.next_vector_id()
+        latest = self._latest()
+        next_id = 1 if latest is None else latest.next_vector_id()
         return planner.plan(self._find_vectors(planner.text_hashes()), next_id)
+
+    def unknown_texts(self, texts: Iterable[str]) -> list[str]:
+        """Those of these texts, each once and in order, that the store has no vector for."""
+        by_hash = {text_hash(text): text for text in texts}
+        for store in (self, self._beneath):
+            reader = None if store is None else store.reader()
+            if reader is not None:
+                unknown = reader.unknown_hashes(list(by_hash))
+                by_hash = {digest: by_hash[digest] for digest in unknown}
+        return list(by_hash.values())
 
     def commit(self, plan: BatchPlan, vectors: NDArray[np.float32], position: Position | None = None) -> None:
         """Makes a plan durable, whole or not at all: `vectors` (n, dim) float32 are those of `plan.new_texts`.
@@ -130,9 +151,10 @@ class EmbeddedStore:
         """
         writer = self.writer()
         rows = (
-            (plan.first_vector_id + i, text_hash(text), vector.tobytes())
-            for i, (text, vector) in enumerate(zip(plan.new_texts, vectors, strict=True))
+            (plan.first_vector_id + i, digest, vector.tobytes())
+            for i, (digest, vector) in enumerate(zip(plan.new_hashes, vectors, strict=True))
         )
+        self.graph.take_offer(writer)
         with writer.transaction():
             reached("commit.begun")
             writer.insert_vectors(rows)
@@ -153,9 +175,45 @@ class EmbeddedStore:
         here = None if reader is None else reader.position(file)
         return self._beneath.position(file) if here is None and self._beneath is not None else here
 
-    def refresh_graph(self, min_tail: int = MIN_TAIL, *, check: bool = True) -> bool:
+    def refresh_graph(self, min_tail: int = MIN_TAIL) -> bool:
         """Publishes a graph of all vectors if the published one lacks enough of them; says whether it did."""
-        return self.graph.refresh(self.writer(), min_tail, check=check)
+        with self.turn:
+            return self.graph.refresh(self.writer(), min_tail)
+
+    def refresh_graph_soon(self, min_tail: int = MIN_TAIL) -> None:
+        """The same in a process of its own, which is started if there is enough to do, and isn't waited for."""
+        with self.turn:
+            next_id = self.writer().next_vector_id()
+            if self.indexing or next_id - self._asked_for < min_tail:
+                return
+            if self.graph.needs_building(self.writer(), min_tail):
+                self._asked_for = next_id
+                with suppress(OSError):  # then searches scan more
+                    self._builder = start_builder(self.folder)
+
+    def build_graph(self) -> int:
+        """Builds and publishes a graph now, with or without the writer's lock, and says how many vectors it lacks.
+
+        Raises StoreError.
+        """
+        try:
+            if self._writer is not None:
+                self.refresh_graph()
+            elif self.exists:
+                build(self.folder)
+        except OSError as error:
+            raise StoreWriteError(f"the graph of store {self.folder} can't be written: {error}") from error
+        return self.unindexed()
+
+    @property
+    def indexing(self) -> bool:
+        """Whether a process that this object started is building the graph."""
+        return self._builder is not None and self._builder.poll() is None
+
+    def unindexed(self) -> int:
+        """How many vectors at most a search scans, beside the graph."""
+        reader = self.reader()
+        return 0 if reader is None else self.graph.lacks(reader)
 
     # Reading
 
@@ -216,14 +274,18 @@ class EmbeddedStore:
             )
 
     def _find(self, ids: Iterable[str]) -> dict[str, StoredMemory]:
-        reader = self.reader()
+        latest = self._latest()
         found = {} if self._beneath is None else self._beneath._find(ids)
-        return found if reader is None else {**found, **reader.find(ids)}
+        return found if latest is None else {**found, **latest.find(ids)}
 
     def _find_vectors(self, text_hashes: Iterable[bytes]) -> dict[bytes, int]:
-        reader = self.reader()
+        latest = self._latest()
         found = {} if self._beneath is None else self._beneath._find_vectors(text_hashes)
-        return found if reader is None else {**found, **reader.find_vectors(text_hashes)}
+        return found if latest is None else {**found, **latest.find_vectors(text_hashes)}
+
+    def _latest(self) -> Database | None:
+        """What plans are made against: the writer's own view, so that readers in other threads are left alone."""
+        return self._writer or self.reader()
 
     def _nearest_vectors(
         self, reader: Database, graph: Graph | None, query: NDArray[np.float32], k: int, wanted: SearchFilter

@@ -104,7 +104,7 @@ class Keeper:
         upkeep.vacuum()
         reached("compact.vacuumed")
         self._store.refresh_graph()
-        self._store.graph.remove_unpublished(self._store.writer())
+        self._store.graph.remove_unpublished(self._store.writer(), wait=True)
 
     def reembed(
         self,

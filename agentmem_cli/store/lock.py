@@ -3,6 +3,8 @@
 import fcntl
 import os
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +12,9 @@ from agentmem_cli.errors import StoreBusyError, StoreWriteError
 
 _HOLDER_TRIES: Final = 20
 _HOLDER_WAIT_S: Final = 0.005
+_FOLDER_WAIT_S: Final = 0.02
+_PUBLISHING_S: Final = 10.0
+PUBLISHING: Final = "publishing a graph"
 
 
 class WriterLock:
@@ -19,8 +24,10 @@ class WriterLock:
     then nobody can be told who holds it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, note: str = "") -> None:
+        """A holder with a `note` of PUBLISHING is soon done: others wait for it rather than be refused."""
         self._path = path
+        self._note = note
         self._descriptor: int | None = None
 
     @property
@@ -37,23 +44,34 @@ class WriterLock:
         except OSError as error:
             raise StoreWriteError(f"store {self._path.parent} can't be written: {error.strerror}") from error
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = _holder(descriptor)
+            self._flock(descriptor)
+        except StoreBusyError:
             os.close(descriptor)
-            raise StoreBusyError(
-                f"store {self._path.parent} is being written by process {holder}: wait for it to end, and try again"
-            ) from error
+            raise
         except OSError as error:
             os.close(descriptor)
             raise StoreWriteError(f"store {self._path.parent} can't be locked: {error.strerror}") from error
         try:
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            os.pwrite(descriptor, f"{os.getpid()} {self._note}".rstrip().encode() + b"\n", 0)
         except OSError as error:
             os.close(descriptor)
             raise StoreWriteError(f"store {self._path.parent} can't be written: {error.strerror}") from error
         self._descriptor = descriptor
+
+    def _flock(self, descriptor: int) -> None:
+        deadline = time.monotonic() + _PUBLISHING_S
+        while True:
+            try:
+                return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                holder = _holder(descriptor)
+                if PUBLISHING not in holder or time.monotonic() > deadline:
+                    raise StoreBusyError(
+                        f"store {self._path.parent} is being written by process {holder}: wait for it to end, and try "
+                        "again"
+                    ) from error
+            time.sleep(_HOLDER_WAIT_S)
 
     def release(self) -> None:
         """Gives the lock up, if it is held."""
@@ -80,12 +98,32 @@ def is_held(path: Path) -> bool:
     return False
 
 
+@contextmanager
+def folder_locked(folder: Path, while_waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Holds a folder, which is made where there is none, against others who do this; waits for them. Raises OSError."""
+    if not folder.is_dir():
+        folder.unlink(missing_ok=True)  # what isn't a folder there is none of ours
+        folder.mkdir(mode=0o700, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                while_waiting()
+                time.sleep(_FOLDER_WAIT_S)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _holder(descriptor: int) -> str:
-    """The pid in a lock's file; a holder that has only just got the lock may not have written it yet."""
+    """The pid in a lock's file, and its note; a holder that has only just got the lock may not have written it yet."""
     for _ in range(_HOLDER_TRIES):
-        pid = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+        pid, _, note = os.pread(descriptor, 64, 0).decode(errors="replace").strip().partition(" ")
         if pid.isdecimal() and _is_alive(int(pid)):
-            return pid
+            return f"{pid} ({note})" if note else pid
         time.sleep(_HOLDER_WAIT_S)
     return "unknown"
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import count
 
 from agentmem_cli.memory import Memory, to_microseconds
 from agentmem_cli.store.rows import HistoryRow, MemoryRow, StoredMemory, text_hash
@@ -10,7 +11,7 @@ from agentmem_cli.store.rows import HistoryRow, MemoryRow, StoredMemory, text_ha
 
 @dataclass(frozen=True, slots=True)
 class BatchPlan:
-    """What a batch would write, and `new_texts`: the distinct texts that need a vector, in order.
+    """What a batch would write, and `new_texts`: the distinct texts that need a vector, in order, and their hashes.
 
     The vector of `new_texts[i]` gets the id `first_vector_id + i`.
     """
@@ -18,6 +19,7 @@ class BatchPlan:
     memories: list[MemoryRow]
     history: list[HistoryRow]
     new_texts: list[str]
+    new_hashes: list[bytes]
     first_vector_id: int
     replaced_vector_ids: list[int]
     added: int
@@ -31,7 +33,7 @@ class Planner:
     def __init__(self, stored: Mapping[str, StoredMemory]) -> None:
         self._stored = stored
         self._latest = dict(stored)
-        self._changed: dict[str, Memory] = {}
+        self._changed: dict[str, tuple[Memory, bytes]] = {}  # with its text's hash
         self._history: list[HistoryRow] = []
         self._unchanged = 0
         self._now_us = time.time_ns() // 1000
@@ -50,34 +52,32 @@ class Planner:
         event, previous_text = ("add", None) if before is None else ("update", before.text)
         self._history.append(HistoryRow(memory.id, event, previous_text, self._now_us))
         self._latest[memory.id] = StoredMemory(content, memory.text, 0, created_at_us)
-        self._changed[memory.id] = memory
+        self._changed[memory.id] = memory, text_hash(memory.text)
 
     def text_hashes(self) -> dict[bytes, str]:
         """The distinct texts that the changed memories end up with, in order, by hash."""
-        return {text_hash(memory.text): memory.text for memory in self._changed.values()}
+        return {digest: memory.text for memory, digest in self._changed.values()}
 
     def plan(self, known_vectors: Mapping[bytes, int], first_vector_id: int) -> BatchPlan:
         """The plan, given the vectors that the store has of `text_hashes` and the id of its next."""
         vector_ids = dict(known_vectors)
-        new_texts: list[str] = []
-        for digest, text in self.text_hashes().items():
-            if digest not in vector_ids:
-                vector_ids[digest] = first_vector_id + len(new_texts)
-                new_texts.append(text)
+        new = {digest: text for digest, text in self.text_hashes().items() if digest not in vector_ids}
+        vector_ids.update(zip(new, count(first_vector_id)))
         rows = [
             MemoryRow(
                 memory=memory,
-                vector_id=vector_ids[text_hash(memory.text)],
+                vector_id=vector_ids[digest],
                 created_at_us=self._latest[identity].created_at_us,
                 content=self._latest[identity].content,
             )
-            for identity, memory in self._changed.items()
+            for identity, (memory, digest) in self._changed.items()
         ]
         added = sum(row.event == "add" for row in self._history)
         return BatchPlan(
             memories=rows,
             history=self._history,
-            new_texts=new_texts,
+            new_texts=list(new.values()),
+            new_hashes=list(new),
             first_vector_id=first_vector_id,
             replaced_vector_ids=[self._stored[i].vector_id for i in self._changed if i in self._stored],
             added=added,

@@ -4,18 +4,14 @@ import logging
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from agentmem_cli.errors import StoreError, StoreWriteError
-from agentmem_cli.failpoints import reached
 from agentmem_cli.printable import printable
+from agentmem_cli.store.building import GROWTH, grown, has_offer, publish, take_offer
 from agentmem_cli.store.database import Database
 from agentmem_cli.store.index import Graph, remove_all_but
+from agentmem_cli.store.lock import folder_locked, is_held
 from agentmem_cli.store.rows import GraphRow
 
-MIN_TAIL: Final = 1000  # so many vectors are scanned in the time that loading a graph takes
-GROWTH: Final = 0.1  # a larger graph is published again when it lacks this share of the vectors
-_DEAD_SHARE: Final = 0.2  # a graph with more vectors of removed texts than this is built anew
 _log: Final = logging.getLogger("agentmem")
 
 
@@ -56,54 +52,61 @@ class PublishedGraph:
         except (OSError, ValueError):
             return False
 
-    def refresh(self, writer: Database, min_tail: int, *, check: bool) -> bool:
+    def lacks(self, database: Database) -> int:
+        """How many vectors at most a search scans, beside the graph."""
+        row = database.graph()
+        return database.next_vector_id() - 1 - (row.last_vector_id if row else 0)
+
+    def needs_building(self, writer: Database, min_tail: int) -> bool:
+        """Whether the published graph lacks enough vectors to be built, as far as can be told without reading it."""
+        row = writer.graph()
+        if row is not None and not self.looks_whole(row):
+            return True
+        return self.lacks(writer) >= max(min_tail, GROWTH * (row.vectors if row else 0))
+
+    def refresh(self, writer: Database, min_tail: int) -> bool:
         """Publishes a graph of all vectors if the published one lacks enough of them; says whether it did.
 
-        With `check`, the published file is read and compared with what was published, and replaced where it differs.
-        Raises StoreWriteError; the memories are safe then, and searches right.
+        The published file is read and compared with what was published, and replaced where it differs. Raises
+        StoreWriteError; the memories are safe then, and searches right.
         """
-        published = writer.graph()
-        if check:
-            self.current(writer)
-        lacking = writer.next_vector_id() - 1 - (published.last_vector_id if published else 0)
-        if lacking < min_tail and (published is None or self.looks_whole(published)):
-            return False  # asked after every add: counting comes after what can be told without
-        graph = self._to_grow(writer, min_tail)
-        if graph is None:
-            return False
+        trusted = self.current(writer)
+        if trusted is None and not self.needs_building(writer, min_tail):
+            return False  # a small store has no folder for graphs
         try:
-            self._grow_and_publish(graph, writer)
+            with folder_locked(self._folder, while_waiting=lambda: take_offer(writer, self._folder)):
+                take_offer(writer, self._folder)
+                return self._build_and_publish(writer, min_tail)
         except (OSError, StoreError) as error:
             raise StoreWriteError(
                 f"the graph in {self._folder} can't be written ({error}); the memories are safe, searches slower"
             ) from error
-        return True
 
-    def remove_unpublished(self, database: Database) -> None:
-        """Removes files of graphs that are not the published one."""
-        row = database.graph()
-        if self._folder.is_dir():
+    def take_offer(self, writer: Database) -> None:
+        """Publishes what a builder has made meanwhile. Raises StoreError."""
+        if has_offer(self._folder):
+            take_offer(writer, self._folder)
+
+    def remove_unpublished(self, database: Database, *, wait: bool = False) -> None:
+        """Removes files of graphs that are not the published one, unless a builder is at work there."""
+        if not self._folder.is_dir() or (is_held(self._folder) and not wait):
+            return
+        with folder_locked(self._folder, while_waiting=lambda: take_offer(database, self._folder)):
+            take_offer(database, self._folder)
+            row = database.graph()
             remove_all_but(self._folder, row.file if row else "")
 
-    def _to_grow(self, writer: Database, min_tail: int) -> Graph | None:
-        """The graph to add the missing vectors to, or None where too few are missing."""
-        graph = self.current(writer)
-        alive = 0 if graph is None else writer.count_vectors(up_to=graph.last_label)
-        if graph is not None and len(graph) - alive > _DEAD_SHARE * len(graph):
-            graph, alive = None, 0
-        tail = writer.count_vectors() - alive
-        if tail < max(min_tail, GROWTH * (0 if graph is None else len(graph))):
-            return None
-        return graph or Graph(int(writer.embedder()["dim"]), tail)
-
-    def _grow_and_publish(self, graph: Graph, writer: Database) -> None:
-        # Until it is published, what grows is no graph that anybody may count on, in this process either.
-        self.forget()
-        for labels, raw in writer.vectors(after=graph.last_label):
-            graph.add(labels, np.frombuffer(raw, dtype=np.float32).reshape(len(labels), -1))
-        row = graph.publish(self._folder, writer.next_generation())
-        writer.publish_graph(row)
-        reached("publish.recorded")
-        remove_all_but(self._folder, row.file)
-        reached("publish.cleaned")
+    def _build_and_publish(self, writer: Database, min_tail: int) -> bool:
+        generation, trusted = writer.next_generation(), self.current(writer)
+        is_damaged = trusted is None and writer.graph() is not None
+        try:
+            graph = grown(writer, trusted, 1 if is_damaged else min_tail, generation)
+            if graph is None:
+                return False
+            row = graph.publish(self._folder, generation)
+            publish(writer, self._folder, row)
+        except BaseException:
+            self.forget()  # what has grown in part is no graph that anybody may count on
+            raise
         self._graph, self._generation = graph, row.generation
+        return True

@@ -4,8 +4,11 @@ import hashlib
 import json
 import zlib
 from dataclasses import dataclass
+from typing import Final
 
 from agentmem_cli.memory import Memory
+
+_JSON: Final = json.JSONEncoder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class HistoryRow:
 
 def event_checksum(identity: str, event: str, previous_text: str | None, at_us: int) -> int:
     """The CRC-32 of an event of the history."""
-    return zlib.crc32(json.dumps([identity, event, previous_text, at_us]).encode())
+    return zlib.crc32(_JSON.encode([identity, event, previous_text, at_us]).encode())
 
 
 @dataclass(frozen=True, slots=True)

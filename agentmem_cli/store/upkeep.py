@@ -112,7 +112,13 @@ class Upkeep:
     def forget_graph(self) -> None:
         """Un-publishes the graph: the next refresh builds it from the vectors."""
         with self._connection.transaction():
-            self._connection.change("DELETE FROM graph")
+            self._forget_graph()
+
+    def _forget_graph(self) -> None:
+        """Within a transaction: un-publishes the graph, and outdates the one that may be in the making."""
+        self._connection.change("DELETE FROM graph")
+        if not self._connection.change("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'graph'"):
+            self._connection.change("INSERT INTO sqlite_sequence VALUES ('graph', 1)")
 
     def vacuum(self) -> None:
         """Writes the database anew without what was removed, and empties its log.
@@ -169,6 +175,6 @@ class Upkeep:
             reached("switch.vectors")
             connection.change("DELETE FROM staged_vectors")
             connection.change("DELETE FROM meta WHERE key = 'staging_for'")
-            connection.change("DELETE FROM graph")
+            self._forget_graph()
             connection.change("UPDATE meta SET value = ? WHERE key = 'embedder'", (orjson.dumps(embedder).decode(),))
             reached("switch.pinned")

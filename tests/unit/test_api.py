@@ -220,6 +220,6 @@ def test_closing_brings_a_large_enough_graph_up_to_date_and_an_error_does_not_wa
         mem.add_batch(batch)
         raise KeyboardInterrupt
     assert not (tmp_path / "store" / "index").exists()
-    with AgentMem(tmp_path / "store", embedder=FakeEmbedder()) as mem:
+    with AgentMem(tmp_path / "store", embedder=FakeEmbedder(), index="wait") as mem:
         mem.open()
     assert [path.name for path in (tmp_path / "store" / "index").iterdir()] == ["1.hnsw"]

@@ -26,6 +26,7 @@ def test_an_id_that_never_was_has_no_history(mem: AgentMem) -> None:
 
 def test_an_object_used_again_after_close_keeps_the_graph(mem: AgentMem) -> None:
     mem.add_batch({"text": f"text number {i}"} for i in range(1200))
+    mem.build_index()
     mem.close()
     mem.search("text")
     mem.close()
@@ -66,6 +67,7 @@ def test_a_lock_that_can_not_say_who_holds_it_is_not_held(tmp_path: Path, monkey
 def test_a_stray_folder_beside_the_graph_is_left_alone(mem: AgentMem) -> None:
     (mem.path / "index" / "stray").mkdir(parents=True)
     mem.add_batch({"text": f"text number {i}"} for i in range(1200))
+    mem.build_index()
     mem.close()
     assert {path.name for path in (mem.path / "index").iterdir()} == {"stray", "1.hnsw"}
 

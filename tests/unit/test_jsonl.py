@@ -279,7 +279,7 @@ def test_a_hit_is_dumped_with_all_its_fields() -> None:
 
 
 def test_a_report_is_dumped_with_its_ratios() -> None:
-    report = IngestReport(4, 2, 1, 0, 1, 2, 1, 1, 22, 2, 5, 2.0, {"embed": 1.5})
+    report = IngestReport(4, 2, 1, 0, 1, 2, 1, 1, 22, 2, 5, 3, True, 2.0, {"embed": 1.5})
     assert dump_report(report) == {
         "read": 4,
         "added": 2,
@@ -291,6 +291,8 @@ def test_a_report_is_dumped_with_its_ratios() -> None:
         "truncated": 1,
         "tokens": 22,
         "unknown_token_ratio": 0.25,
+        "unindexed": 3,
+        "indexing": True,
         "elapsed_s": 2.0,
         "memories_per_s": 1.5,
         "stages_s": {"embed": 1.5},

@@ -1,0 +1,175 @@
+"""Building a store's graph beside whoever writes to it, in this process or in one of its own.
+
+One builder at a time works in `index/`, which it locks. It reads committed vectors and needs no writer's lock. What it
+has built it leaves as an offer, which whoever has the writer's lock takes into the database: the writer in charge with
+its next commit, or the builder itself where nobody writes. An offer that the database has moved on from is dropped.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import closing, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import orjson
+
+from agentmem_cli.errors import AgentMemError, StoreBusyError
+from agentmem_cli.failpoints import reached
+from agentmem_cli.files import fsync_file
+from agentmem_cli.store.database import Database
+from agentmem_cli.store.index import Graph, remove_all_but
+from agentmem_cli.store.lock import PUBLISHING, WriterLock, folder_locked
+from agentmem_cli.store.rows import GraphRow
+
+MIN_TAIL: Final = 1000  # so many vectors are scanned in the time that loading a graph takes
+GROWTH: Final = 0.1  # a larger graph is published again when it lacks this share of the vectors
+_DEAD_SHARE: Final = 0.2  # a graph with more vectors of removed texts than this is built anew
+_PUBLISHED_GROWTH: Final = 1.5  # while vectors keep coming, a graph is published each time that it has grown so much
+_READ_VECTORS: Final = 4096
+_OFFER: Final = "offer.json"
+_TRY_EVERY_S: Final = 0.05
+_PATIENCE_S: Final = 5.0
+_NICENESS: Final = 15
+_started: Final[list["subprocess.Popen[bytes]"]] = []
+
+
+def grown(database: Database, graph: Graph | None, min_tail: int, generation: int) -> Graph | None:
+    """A graph that has all vectors, made from a trusted one or from none; None where it would gain too little.
+
+    None too where the database has moved on from this generation: by a re-embedding, a repair or a compaction.
+    """
+    alive = 0 if graph is None else database.count_vectors(up_to=graph.last_label)
+    if graph is not None and len(graph) - alive > _DEAD_SHARE * len(graph):
+        graph, alive = None, 0
+    tail = database.count_vectors() - alive
+    if tail < max(min_tail, GROWTH * (0 if graph is None else len(graph))):
+        return None
+    graph = graph or Graph(int(database.embedder()["dim"]), tail)
+    enough = _PUBLISHED_GROWTH * (len(graph) + tail)
+    while len(graph) < enough:
+        # Read in parts: a reader that stays would keep SQLite's log from being emptied.
+        labels, raw = database.some_vectors(graph.last_label, _READ_VECTORS)
+        if database.next_generation() != generation:
+            return None
+        if not labels:
+            break
+        graph.add(labels, np.frombuffer(raw, dtype=np.float32).reshape(len(labels), -1))
+    return graph
+
+
+def publish(writer: Database, folder: Path, row: GraphRow) -> None:
+    """Makes a graph whose file is in `index/` the published one, and removes the others."""
+    writer.publish_graph(row)
+    reached("publish.recorded")
+    remove_all_but(folder, row.file)
+    reached("publish.cleaned")
+
+
+def take_offer(writer: Database, folder: Path) -> bool:
+    """Publishes what a builder has left in `index/`; says whether there was something that could be."""
+    path = folder / _OFFER
+    try:
+        offer = orjson.loads(path.read_bytes())
+        row = GraphRow(**offer["graph"])
+        fits = (
+            offer["store_id"] == writer.store_id()
+            and offer["commits"] <= writer.commits()
+            and row.generation == writer.next_generation()
+            and (folder / row.file).stat().st_size == row.size_bytes
+        )
+    except (OSError, ValueError, TypeError, KeyError):  # there is none, or it is damaged
+        fits = False
+    if fits:
+        publish(writer, folder, row)
+    path.unlink(missing_ok=True)
+    return fits
+
+
+def has_offer(folder: Path) -> bool:
+    """Whether a builder has left something in `index/`."""
+    return (folder / _OFFER).exists()
+
+
+def _leave_offer(database: Database, folder: Path, row: GraphRow) -> None:
+    offer = {"store_id": database.store_id(), "commits": database.commits(), "graph": asdict(row)}
+    temporary = folder / f"{_OFFER}.tmp"
+    temporary.write_bytes(orjson.dumps(offer))
+    fsync_file(temporary)
+    temporary.replace(folder / _OFFER)
+
+
+def start_builder(store: Path) -> "subprocess.Popen[bytes]":
+    """Starts a process that builds the graph of a store, and outlives this one. Raises OSError."""
+    package = str(Path(__file__).parents[2])
+    search_path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+    _started[:] = [process for process in _started if process.poll() is None]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "agentmem_cli.store.building", str(store.absolute())],
+        cwd="/",  # it holds no folder that somebody may want to unmount, and imports from none
+        env={**os.environ, "PYTHONPATH": search_path},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    _started.append(process)  # nobody waits for it, but Python wants whoever started a process to keep it
+    return process
+
+
+def build(store: Path) -> None:
+    """Brings a store's published graph up to date without keeping a writer from it. Raises StoreError, OSError.
+
+    Where somebody writes all the while, what was built is left for them to publish.
+    """
+    folder = store / "index"
+    while True:
+        with folder_locked(folder), closing(Database(store / "memories.db", writable=False)) as database:
+            built = has_offer(folder) or _build_offer(database, folder)
+        if not built or not _offer_taken(store, folder):
+            return
+
+
+def _build_offer(database: Database, folder: Path) -> bool:
+    generation = database.next_generation()  # before anything that it may outdate is read
+    row = database.graph()
+    trusted = None if row is None else Graph.load(folder, row, int(database.embedder()["dim"]))
+    is_damaged = row is not None and trusted is None
+    graph = grown(database, trusted, 1 if is_damaged else MIN_TAIL, generation)
+    if graph is None:
+        return False
+    _leave_offer(database, folder, graph.publish(folder, generation))
+    return True
+
+
+def _offer_taken(store: Path, folder: Path) -> bool:
+    """Waits until the writer in charge has taken the offer, or takes it where there is none."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while has_offer(folder):
+        lock = WriterLock(store / "LOCK", PUBLISHING)
+        try:
+            lock.acquire()
+        except StoreBusyError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_TRY_EVERY_S)
+            continue
+        try:
+            with closing(Database(store / "memories.db", writable=True)) as writer:
+                take_offer(writer, folder)
+        finally:
+            lock.release()
+    return True
+
+
+def _main() -> None:
+    os.nice(_NICENESS)
+    with suppress(AgentMemError, OSError):  # the store may be gone by now; what could be done is left for the next one
+        build(Path(sys.argv[1]))
+
+
+if __name__ == "__main__":
+    _main()
