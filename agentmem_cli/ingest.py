@@ -4,11 +4,11 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 import numpy as np
 
@@ -85,7 +85,7 @@ def ingest_files(
                 committer = _Committer(committing, pipeline, options, observer, source.size_bytes)
                 with closing(_drawn_ahead(reader.batches(), reading)) as items:
                     try:
-                        for item in items:
+                        while (item := committer.tell_until(next(items))) is not None:
                             committer.take(item)
                     finally:
                         source.stop()
@@ -116,7 +116,7 @@ class _Batch:
     source_bytes: int
 
 
-_Item: TypeAlias = "_Batch | Rejection"
+_Item: TypeAlias = _Batch | Rejection
 
 
 class _BatchReader:
@@ -164,17 +164,14 @@ class _BatchReader:
         return _Batch(memories, Position(self._source.name, last_line, complete), self._source.position_bytes)
 
 
-def _drawn_ahead(items: Iterator[_Item], thread: ThreadPoolExecutor) -> Generator[_Item, None, None]:
-    """The items, which a thread draws a few ahead of whoever takes them."""
+def _drawn_ahead(items: Iterator[_Item], thread: ThreadPoolExecutor) -> "Generator[Future[_Item | None], None, None]":
+    """The items, and None at their end, which a thread draws a few ahead of whoever takes them."""
     drawn: deque[Future[_Item | None]] = deque()
     try:
         while True:
             while len(drawn) < _AHEAD:
                 drawn.append(thread.submit(next, items, None))
-            item = drawn.popleft().result()
-            if item is None:
-                return
-            yield item
+            yield drawn.popleft()
     finally:
         for future in drawn:
             future.cancel()
@@ -219,6 +216,14 @@ class _Committer:
         ready = self._pipeline.embed_ahead(item.memories, under_way)
         self._waiting.append(_Commit(item, self._thread.submit(self._commit, item, ready)))
         self._tell(_AHEAD)
+
+    def tell_until(self, coming: "Future[_Item | None]") -> _Item | None:
+        """Waits for what is coming, and tells meanwhile of what becomes durable: an input may be slow."""
+        while not coming.done():
+            commits = [waiting.done for waiting in self._waiting if isinstance(waiting, _Commit)]
+            wait(cast("list[Future[object]]", [coming, *commits[:1]]), return_when=FIRST_COMPLETED)
+            self._tell(_AHEAD)
+        return coming.result()
 
     def finish(self) -> None:
         """Waits for all that was handed on, and tells of it."""

@@ -44,7 +44,7 @@ def ingest(note: Note, store: str, file: str, batch: int, graph_every: int, ack_
     """Takes a file in."""
     _note_publications(note)
     note("opening")
-    with AgentMem(store, embedder=embedder()) as mem:
+    with AgentMem(store, embedder=embedder(), index="wait") as mem:
         mem.open()
         mem._store.refresh_graph(min_tail=50)
         note("opened")
@@ -87,19 +87,19 @@ def _stop_at_every_step(note: Note) -> None:
 def create(note: Note, store: str, step: str, occurrence: int) -> None:
     """Makes a store, and is killed at a step of it."""
     _kill_at(note, step, occurrence)
-    AgentMem(store, embedder=embedder()).open()
+    AgentMem(store, embedder=embedder(), index="wait").open()
 
 
 def commit(note: Note, store: str, file: str, batch: int, step: str, occurrence: int) -> None:
     """Takes a file in, and is killed at a step of a batch."""
-    with AgentMem(store, embedder=embedder()) as mem:
+    with AgentMem(store, embedder=embedder(), index="wait") as mem:
         _kill_at(note, step, occurrence)
         mem.ingest([file], IngestOptions(batch_size=batch), _Acknowledging(mem, note, graph_every=1_000_000))
 
 
 def publish(note: Note, store: str, first: int, adds: int, step: str, occurrence: int) -> None:
     """Adds memories and publishes a graph of all, twice, and is killed at a step of a publication."""
-    with AgentMem(store, embedder=embedder()) as mem:
+    with AgentMem(store, embedder=embedder(), index="wait") as mem:
         _kill_at(note, step, occurrence)
         for start in (first, first + adds):
             numbers = range(start, start + adds)
@@ -111,7 +111,7 @@ def publish(note: Note, store: str, first: int, adds: int, step: str, occurrence
 
 def delete(note: Note, store: str, first: Sequence[str], second: Sequence[str], step: str, occurrence: int) -> None:
     """Removes memories, then others, and is killed at a step of it."""
-    with AgentMem(store, embedder=embedder()) as mem:
+    with AgentMem(store, embedder=embedder(), index="wait") as mem:
         _kill_at(note, step, occurrence)
         for ids in (first, second):
             mem.delete(*ids)
@@ -120,14 +120,14 @@ def delete(note: Note, store: str, first: Sequence[str], second: Sequence[str], 
 
 def reembed(note: Note, store: str, step: str, occurrence: int) -> None:
     """Gives all memories vectors of another embedder, and is killed at a step of it."""
-    with AgentMem(store, embedder=embedder()) as mem:
+    with AgentMem(store, embedder=embedder(), index="wait") as mem:
         _kill_at(note, step, occurrence)
         mem.reembed(embedder=other(), on_progress=lambda texts: note(f"staged {texts}"))
 
 
 def compact(note: Note, store: str, step: str, occurrence: int) -> None:
     """Shrinks the store, twice, and is killed at a step of it."""
-    with AgentMem(store, embedder=embedder()) as mem:
+    with AgentMem(store, embedder=embedder(), index="wait") as mem:
         _kill_at(note, step, occurrence)
         mem.compact()
         mem.compact()
@@ -135,7 +135,7 @@ def compact(note: Note, store: str, step: str, occurrence: int) -> None:
 
 def reembed_stopping(note: Note, store: str) -> None:
     """Gives all memories vectors of another embedder, and stops at every step until it is told to go on."""
-    with AgentMem(store, embedder=embedder()) as mem:
+    with AgentMem(store, embedder=embedder(), index="wait") as mem:
         _stop_at_every_step(note)
         mem.reembed(embedder=other())
         failpoints.hook = None
@@ -143,7 +143,7 @@ def reembed_stopping(note: Note, store: str) -> None:
 
 def compact_stopping(note: Note, store: str) -> None:
     """Shrinks the store, and stops at every step until it is told to go on."""
-    with AgentMem(store, embedder=embedder()) as mem:
+    with AgentMem(store, embedder=embedder(), index="wait") as mem:
         _stop_at_every_step(note)
         mem.compact()
         failpoints.hook = None
@@ -151,7 +151,7 @@ def compact_stopping(note: Note, store: str) -> None:
 
 def hold(note: Note, store: str, number: int) -> None:
     """Adds a memory, keeps the lock while it is stopped, then adds another."""
-    with AgentMem(store, embedder=embedder()) as mem:
+    with AgentMem(store, embedder=embedder(), index="wait") as mem:
         mem.add(text_of(number), id=f"m{number}")
         note("stopping")
         os.kill(os.getpid(), signal.SIGSTOP)

@@ -28,7 +28,7 @@ def _search_visits_every_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _filled(store: Path, count: int) -> Path:
-    with AgentMem(store, embedder=embedder()) as mem:
+    with AgentMem(store, embedder=embedder(), index="wait") as mem:
         mem.add_batch([{"id": id_of(n), "text": text_of(n)} for n in range(1, count + 1)])
         mem._store.refresh_graph(min_tail=1)
     return store
@@ -66,7 +66,10 @@ def test_an_ingest_into_a_store_that_is_being_written_is_refused_and_told_by_who
     second = forks.start("ingest", store, file, 50, 1000)
     assert second.wait() == _BUSY
     assert f"process {first.pid}:" in second.notes[-1]
-    with pytest.raises(StoreBusyError, match=f"process {first.pid}:"), AgentMem(store, embedder=embedder()) as mem:
+    with (
+        pytest.raises(StoreBusyError, match=f"process {first.pid}:"),
+        AgentMem(store, embedder=embedder(), index="wait") as mem,
+    ):
         mem.add("anything")
     first.kill()
     assert first.durable < _ENDLESS
@@ -113,7 +116,7 @@ def test_when_the_writer_is_killed_the_next_gets_in_at_once(forks: Forks, tmp_pa
         holder = forks.start("hold", store, number)
         assert holder.stopped_at("stopping")
         holder.kill()
-        with AgentMem(store, embedder=embedder()) as mem:
+        with AgentMem(store, embedder=embedder(), index="wait") as mem:
             mem.open()
             assert len(mem) == number
     _holds_once(store, 10)
@@ -124,14 +127,14 @@ def test_a_stopped_writer_still_holds_the_lock_and_goes_on_when_continued(forks:
     holder = forks.start("hold", store, 1)
     assert holder.stopped_at("stopping")
     for _ in range(3):
-        with AgentMem(store, embedder=embedder()) as mem:
+        with AgentMem(store, embedder=embedder(), index="wait") as mem:
             with pytest.raises(StoreBusyError, match=f"process {holder.pid}:"):
                 mem.add("from another")
             assert len(mem) == 1
             assert mem.search(text_of(1), 1)[0].id == id_of(1)
     holder.send(signal.SIGCONT)
     assert holder.wait() == 0
-    with AgentMem(store, embedder=embedder()) as mem:
+    with AgentMem(store, embedder=embedder(), index="wait") as mem:
         mem.open()
     _holds_once(store, 2)
 
@@ -152,7 +155,7 @@ def _assert_right(hits: list[Hit], number: int) -> None:
 
 def test_a_reader_that_is_open_while_the_store_is_compacted_sees_right_answers(forks: Forks, tmp_path: Path) -> None:
     store, steps = _filled(tmp_path / "store", 2501), []
-    with AgentMem(store, embedder=embedder()) as mem:
+    with AgentMem(store, embedder=embedder(), index="wait") as mem:
         mem.delete(*ids_up_to(98))
     kept = 2501 - 98
     with AgentMem(store, embedder=embedder(), create=False) as early:

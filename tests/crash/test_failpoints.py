@@ -54,7 +54,7 @@ def _search_visits_every_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of many memories with a published graph, closed."""
     folder = tmp_path_factory.mktemp("filled")
-    with AgentMem(folder / "store", embedder=embedder()) as mem:
+    with AgentMem(folder / "store", embedder=embedder(), index="wait") as mem:
         mem.ingest([str(write_input(folder / "memories.jsonl", _MEMORIES))])
     assert published(folder / "store")
     return folder / "store"
@@ -67,7 +67,7 @@ def store(filled: Path, tmp_path: Path) -> Path:
 
 def _killed(child: Child, step: str) -> Child:
     assert child.wait() == -signal.SIGKILL, f"{step} was never reached: {child.notes}"
-    assert child.notes[-1] == f"reached {step}"
+    assert f"reached {step}" in child.notes[-2:]  # another thread may note something meanwhile
     return child
 
 
@@ -83,7 +83,7 @@ def _holds(store: Path, ids: list[str], fake: FakeEmbedder | None = None) -> Non
 
 
 def _write(store: Path, change: Callable[[AgentMem], object]) -> None:
-    with AgentMem(store, embedder=embedder()) as mem:
+    with AgentMem(store, embedder=embedder(), index="wait") as mem:
         change(mem)
 
 
@@ -110,9 +110,9 @@ def test_a_batch_killed_in_its_commit_is_there_whole_or_not_at_all(
     store, file = tmp_path / "store", write_input(tmp_path / "memories.jsonl", 4 * _BATCH)
     child = _killed(forks.start("commit", store, file, _BATCH, step, occurrence), step)
     durable = _BATCH * (occurrence if step == "commit.done" else occurrence - 1)
-    assert child.durable == _BATCH * (occurrence - 1)
+    assert child.durable <= _BATCH * (occurrence - 1)  # it is told of a batch after it is durable
     _holds(store, ids_up_to(durable))
-    with AgentMem(store, embedder=embedder()) as mem:
+    with AgentMem(store, embedder=embedder(), index="wait") as mem:
         position = mem._store.position(str(file))
         assert (position.line if position else 0) == durable
         report = mem.ingest([str(file)], IngestOptions(batch_size=_BATCH))
@@ -133,7 +133,7 @@ def test_a_killed_publication_changes_no_answer_and_is_made_up_for(
         assert (published(store) == before) == (step not in {"publish.recorded", "publish.cleaned"})
     _holds(store, ids_up_to(count))
     new = [{"id": id_of(count + n), "text": text_of(count + n)} for n in range(1, 401)]
-    with AgentMem(store, embedder=embedder()) as mem:
+    with AgentMem(store, embedder=embedder(), index="wait") as mem:
         mem.add_batch(new)
         assert mem._store.refresh_graph(min_tail=1)
     assert index_files(store) == published(store) != before
@@ -166,14 +166,14 @@ def test_a_reembedding_killed_before_its_switch_leaves_the_old_vectors_in_use_an
     assert sum(int(note.split()[1]) for note in child.notes if note.startswith("staged")) == staged
     _holds(store, ids_up_to(_MEMORIES))
     with pytest.raises(StoreMismatchError):
-        AgentMem(store, embedder=other())
+        AgentMem(store, embedder=other(), index="wait")
     again = OtherEmbedder()
-    with AgentMem(store, embedder=embedder()) as mem:
+    with AgentMem(store, embedder=embedder(), index="wait") as mem:
         mem.reembed(embedder=again)
     assert again.texts_embedded == texts - staged
     _holds(store, ids_up_to(_MEMORIES), other())
     with pytest.raises(StoreMismatchError):
-        AgentMem(store, embedder=embedder())
+        AgentMem(store, embedder=embedder(), index="wait")
     assert column(store, "SELECT count(*) FROM staged_vectors") == [0]
     assert index_files(store) == published(store)
 
@@ -182,7 +182,7 @@ def test_a_store_that_changes_between_a_killed_reembedding_and_the_next_has_a_ve
     forks: Forks, store: Path
 ) -> None:
     _killed(forks.start("reembed", store, "stage.rows", 2), "stage.rows")
-    with AgentMem(store, embedder=embedder()) as mem:
+    with AgentMem(store, embedder=embedder(), index="wait") as mem:
         mem.delete(id_of(1), id_of(2), id_of(_MEMORIES - 1))
         mem.add(text_of(_MEMORIES + 1), id=id_of(_MEMORIES + 1))
         mem.add("a text that took the place of a staged one", id=id_of(11))
@@ -197,7 +197,7 @@ def test_a_killed_reembedding_that_is_given_up_for_a_third_embedder_leaves_none_
 ) -> None:
     _killed(forks.start("reembed", store, "stage.rows", 2), "stage.rows")
     third = OtherEmbedder("third")
-    with AgentMem(store, embedder=embedder()) as mem:
+    with AgentMem(store, embedder=embedder(), index="wait") as mem:
         mem.reembed(embedder=third)
     assert third.texts_embedded == len(column(store, "SELECT vector_id FROM vectors"))
     _holds(store, ids_up_to(_MEMORIES), third)
@@ -208,7 +208,7 @@ def test_a_killed_reembedding_lends_no_vectors_to_an_embedder_of_the_same_revisi
 ) -> None:
     _killed(forks.start("reembed", store, "stage.rows", 2), "stage.rows")
     wider = OtherEmbedder("other", 48)
-    with AgentMem(store, embedder=embedder()) as mem:
+    with AgentMem(store, embedder=embedder(), index="wait") as mem:
         mem.reembed(embedder=wider)
     _holds(store, ids_up_to(_MEMORIES), wider)
 
@@ -218,12 +218,12 @@ def test_a_reembedding_killed_after_its_switch_has_the_new_vectors_in_use(forks:
     _killed(forks.start("reembed", store, step, 1), step)
     _holds(store, ids_up_to(_MEMORIES), other())
     with pytest.raises(StoreMismatchError):
-        AgentMem(store, embedder=embedder())
-    with AgentMem(store, embedder=other()) as mem:
+        AgentMem(store, embedder=embedder(), index="wait")
+    with AgentMem(store, embedder=other(), index="wait") as mem:
         mem.open()
     _holds(store, ids_up_to(_MEMORIES), other())
     assert published(store)
-    with AgentMem(store, embedder=other()) as mem:
+    with AgentMem(store, embedder=other(), index="wait") as mem:
         mem.compact()
     assert index_files(store) == published(store)
     _holds(store, ids_up_to(_MEMORIES), other())

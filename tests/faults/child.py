@@ -2,10 +2,12 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-from agentmem_cli import AgentMem
+from agentmem_cli import AgentMem, failpoints
 from agentmem_cli.errors import AgentMemError
 from agentmem_cli.ingest import IngestOptions, Observer, Progress
 from tests.fakes import FakeEmbedder
@@ -15,22 +17,36 @@ DISK = FaultyDisk()
 
 
 class _Acknowledgements(Observer):
-    """Keeps the lines up to which all is said to be durable, in the log too, and breaks the disk at the nth."""
+    """Keeps the lines up to which all is said to be durable, in the log too."""
 
-    def __init__(self, nth: int = 0, break_disk: Callable[[], None] = lambda: None) -> None:
+    def __init__(self) -> None:
         self.lines: list[int] = []
-        self._nth = nth
-        self._break_disk = break_disk
 
     def committed(self, progress: Progress) -> None:
         DISK.note(f"acknowledged {progress.position.line}")
         self.lines.append(progress.position.line)
-        if len(self.lines) == self._nth:
-            self._break_disk()
+
+
+@contextmanager
+def _broken_after(nth: int, break_disk: Callable[[], None]) -> Iterator[None]:
+    """Breaks the disk when the nth batch is durable, before the next is begun, or at once."""
+    commits = 0
+
+    def hook(step: str) -> None:
+        nonlocal commits
+        commits += step == "commit.done"
+        if step == "commit.done" and commits == nth:
+            break_disk()
+
+    if nth == 0:
+        break_disk()
+    failpoints.hook = hook
+    yield
+    failpoints.hook = None
 
 
 def _open(store: Path | str) -> AgentMem:
-    return AgentMem(store, embedder=FakeEmbedder())
+    return AgentMem(store, embedder=FakeEmbedder(), index="wait")
 
 
 def _ingest(store: Path, file: str, batch: int, observer: _Acknowledgements) -> None:
@@ -53,12 +69,10 @@ def _print(store: Path, error: AgentMemError | None, **more: object) -> None:
 
 
 def full(folder: str, file: str, batch: str, nth: str, *budgets: str) -> None:
-    """Ingests into a new store a budget of bytes: after the nth acknowledgement (or from the start) they are left."""
+    """Ingests into a new store a budget of bytes: after the nth durable batch (or from the start) they are left."""
     for budget in map(int, budgets):
-        if nth == "0":
-            DISK.leave_space(budget)
-        fill = _Acknowledgements(int(nth), lambda budget=budget: DISK.leave_space(budget))  # type: ignore[misc]
-        _ingest(Path(folder) / f"space-{budget}", file, int(batch), fill)
+        with _broken_after(int(nth), partial(DISK.leave_space, budget)):
+            _ingest(Path(folder) / f"space-{budget}", file, int(batch), _Acknowledgements())
 
 
 def fsync(folder: str, file: str, batch: str, *failing: str) -> None:

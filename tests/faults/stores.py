@@ -15,7 +15,7 @@ QUERIES = ("item 17 of colour3", "colour2 shape3", "item 299 colour5", "nothing 
 
 
 def open_store(folder: Path) -> AgentMem:
-    return AgentMem(folder, embedder=FakeEmbedder())
+    return AgentMem(folder, embedder=FakeEmbedder(), index="wait")
 
 
 def text_of(number: int) -> str:

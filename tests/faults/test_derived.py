@@ -238,7 +238,7 @@ def test_what_else_lies_in_the_index_folder_changes_nothing(
     _assert_whole(store, vectors, caplog)
     with open_store(store) as mem:
         mem.repair()
-    assert [path.name for path in (store / "index").iterdir()] == ["3.hnsw"]
+    assert [path.name for path in (store / "index").iterdir()] == ["4.hnsw"]
     _assert_whole(store, vectors, caplog)
 
 
