@@ -13,14 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import orjson
-
 from agentmem_cli import AgentMem
-from agentmem_cli.bench.english import mixed_texts
 from agentmem_cli.bench.stats import median
 from tests.fakes import FakeEmbedder
-
-USERS = 7
+from tests.perf.texts import write_texts
 
 
 def main() -> None:
@@ -32,8 +28,8 @@ def main() -> None:
     embedder = FakeEmbedder(dim=arguments.dim)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _write_texts(folder / "memories.jsonl", arguments.memories)
-        with _timed("ingest, graph included"), AgentMem(folder / "store", embedder=embedder) as mem:
+        write_texts(folder / "memories.jsonl", arguments.memories)
+        with _timed("ingest, graph included"), AgentMem(folder / "store", embedder=embedder, index="wait") as mem:
             report = mem.ingest([str(folder / "memories.jsonl")])
         print(f"  stages: {', '.join(f'{stage} {spent_s:.2f} s' for stage, spent_s in report.stages_s.items())}")
         with _timed("ingest again, nothing new"), AgentMem(folder / "store", embedder=embedder) as mem:
@@ -51,13 +47,6 @@ def main() -> None:
             print(f"  within one user: {_median_ms(lambda: mem.search('a walk with Ana', user_id='3'), 20):.1f} ms")
         with _timed("verify"), AgentMem(folder / "store", embedder=embedder) as mem:
             print(f"  findings: {len(mem.verify())}")
-
-
-def _write_texts(path: Path, memories: int) -> None:
-    with path.open("wb") as stream:
-        for i, text in enumerate(mixed_texts(memories)):
-            row = {"id": str(i), "text": text, "user_id": str(i % USERS), "metadata": {"turn": i}}
-            stream.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
 
 
 def _open_and_search(folder: Path, embedder: FakeEmbedder) -> None:

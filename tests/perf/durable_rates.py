@@ -1,0 +1,157 @@
+"""How fast memories become durable, then indexed, and how fast they are found, with a model that costs little.
+
+    python -m tests.perf.durable_rates [--model minilm-static] [--memories 100000] [--repeats 5]
+
+Texts are the benchmark's mixed English. Each repeat ingests them into a fresh store (batches of 1,000; the graph is
+built in the background meanwhile), and ends when the graph is published; then come, in the same store, the same file
+again, single adds, searches against an exact scan, and whole `agentmem search` processes.
+"""
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import orjson
+
+from agentmem_cli import AgentMem
+from agentmem_cli.bench.stats import median
+from agentmem_cli.embedding import catalog
+from agentmem_cli.embedding.base import Embedder
+from agentmem_cli.ingest import Observer, Progress
+
+QUERIES = 500
+ADDS = 1000
+K = 10
+
+
+class _Clock(Observer):
+    """When each batch became durable."""
+
+    def __init__(self) -> None:
+        self.start = time.perf_counter()
+        self.at_s: list[float] = []
+
+    def committed(self, progress: Progress) -> None:
+        self.at_s.append(time.perf_counter() - self.start)
+
+    def last_tenth_against_first(self) -> float:
+        tenth = max(len(self.at_s) // 10, 1)
+        return self.at_s[tenth - 1] / (self.at_s[-1] - self.at_s[-1 - tenth])
+
+
+def main() -> None:
+    """Measures and prints: the median of the repeats, and the least and the most."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="minilm-static")
+    parser.add_argument("--memories", type=int, default=100_000)
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    embedder = catalog.load(catalog.resolve(arguments.model))
+    embedder.embed(["it is loaded, and warm"] * 200)
+    figures: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        file = Path(name) / "memories.jsonl"
+        # In a process of its own: making texts takes memory, and this one's is measured.
+        subprocess.run([sys.executable, "-m", "tests.perf.texts", str(file), str(arguments.memories)], check=True)
+        for repeat in range(arguments.repeats):
+            for what, figure in _measure(embedder, file, Path(name) / f"store-{repeat}", arguments.memories).items():
+                figures.setdefault(what, []).append(figure)
+            print(f"repeat {repeat + 1} done", file=sys.stderr, flush=True)
+    for what, samples in figures.items():
+        print(f"{what:58} {median(samples):10,.2f}   ({min(samples):,.2f} to {max(samples):,.2f})")
+    print(f"{'peak resident memory of this process, MB':58} {_peak_mb():10,.0f}")
+
+
+def _measure(embedder: Embedder, file: Path, store: Path, memories: int) -> dict[str, float]:
+    clock = _Clock()
+    with AgentMem(store, embedder=embedder) as mem:
+        report = mem.ingest([str(file)], observer=clock)
+        durable_s = time.perf_counter() - clock.start
+    published_s = _wait_for_graph(store, embedder, clock.start)
+    with AgentMem(store, embedder=embedder, index="off") as mem:
+        again_s = _seconds(lambda: mem.ingest([str(file)]))
+        add_ms = 1000 * _seconds(lambda: _add_one_by_one(mem)) / ADDS
+        found = _searches(mem, embedder, _texts_of(file, QUERIES))
+    return {
+        "durable, memories/s": report.added / durable_s,
+        "durable, ms a memory": 1000 * durable_s / report.added,
+        "in the published graph, memories/s": report.added / published_s,
+        "the last tenth's rate against the first's": clock.last_tenth_against_first(),
+        "again, lines/s": memories / again_s,
+        "a single durable add, ms": add_ms,
+        "batches of 1,000 against single adds": add_ms / (1000 * durable_s / report.added),
+        **found,
+        "a whole 'agentmem search' process, ms": _cold_search_ms(store),
+    }
+
+
+def _wait_for_graph(store: Path, embedder: Embedder, start: float) -> float:
+    with AgentMem(store, embedder=embedder, create=False) as mem:
+        while mem.stats().graph["scanned"]:
+            time.sleep(0.02)
+    return time.perf_counter() - start
+
+
+def _add_one_by_one(mem: AgentMem) -> None:
+    for i in range(ADDS):
+        mem.add(f"A memory that is added by itself, number {i} of them.", user_id="3")
+
+
+def _searches(mem: AgentMem, embedder: Embedder, texts: Sequence[str]) -> dict[str, float]:
+    """Searches for parts of texts, one at a time, and how many of the nearest are found."""
+    mem.build_index()
+    queries = [" ".join(text.split()[2:9]) or text for text in texts]
+    mem.search("warm up")
+    samples_ms, scores = [], []
+    for query in queries:
+        start = time.perf_counter()
+        hits = mem.search(query, K)
+        samples_ms.append(1000 * (time.perf_counter() - start))
+        scores.append([hit.score for hit in hits])
+    recall = _recall(mem, embedder, queries, scores)
+    p50, p99 = np.quantile(samples_ms, [0.5, 0.99])
+    return {"a search, p50 ms": float(p50), "a search, p99 ms": float(p99), f"recall@{K} against exact": recall}
+
+
+def _recall(mem: AgentMem, embedder: Embedder, queries: Sequence[str], scores: Sequence[Sequence[float]]) -> float:
+    """The share of the k nearest that were found, by their distance: equals count alike (ann-benchmarks' recall)."""
+    vectors = np.stack([embedder.embed_query(query) for query in queries])
+    best = np.full((len(queries), K), -2.0, dtype=np.float32)
+    memories = mem.export(vectors=True)
+    while rows := [m.vector.float32 for m, _ in zip(memories, range(10_000), strict=False) if m.vector is not None]:
+        part = vectors @ np.frombuffer(b"".join(rows), dtype=np.float32).reshape(len(rows), -1).T
+        best = -np.sort(-np.concatenate([best, part], axis=1), axis=1)[:, :K]
+    found = [sum(score >= row[-1] - 1e-5 for score in some) for some, row in zip(scores, best, strict=True)]
+    return float(np.minimum(found, K).mean() / K)
+
+
+def _cold_search_ms(store: Path) -> float:
+    command = [sys.executable, "-m", "agentmem_cli", "search", "a walk with Ana in Lisbon", "--store", str(store)]
+    return 1000 * _seconds(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ))
+
+
+def _texts_of(file: Path, count: int) -> list[str]:
+    lines = file.read_bytes().splitlines()
+    return [orjson.loads(line)["text"] for line in lines[:: max(len(lines) // count, 1)][:count]]
+
+
+def _seconds(action: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def _peak_mb() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak / 1000
+
+
+if __name__ == "__main__":
+    main()
