@@ -65,33 +65,65 @@ class _Samples:
 
 def run_bench(embedder: Embedder, workload: Workload, options: BenchOptions, on_step: OnStep) -> BenchResult:
     """Measures batches of each size, and single against batch. Raises AgentMemError."""
+    return run_benches([embedder], workload, options, on_step)[0]
+
+
+def run_benches(
+    embedders: Sequence[Embedder], workload: Workload, options: BenchOptions, on_step: OnStep
+) -> list[BenchResult]:
+    """The same for several models in turn within each repeat, so that they can be compared. Raises AgentMemError."""
     if len(workload.batch_lines) < max(options.sizes) or len(workload.compare_lines) < options.compare:
         raise UsageError(f"workload {workload.name} has too few memories for the sizes asked for")
-    on_step("warm-up")
-    for _ in range(options.warmup):
-        _ingest_batch(embedder, workload.batch_lines[: min(_WARMUP_MEMORIES, max(options.sizes))])
-        _add_one_by_one(embedder, workload.compare_lines[:MIN_BATCH_SIZE])
-    by_size = {size: _Samples() for size in options.sizes}
-    single, batch = _Samples(), _Samples()
+    runs = [_ModelRun(embedder, workload, options, on_step) for embedder in embedders]
+    for run in runs:
+        run.warm_up()
     for repeat in range(options.repeats):
+        for run in _rotated(runs, repeat):
+            run.measure(repeat)
+    return [run.result() for run in runs]
+
+
+class _ModelRun:
+    """The measurements of one model."""
+
+    def __init__(self, embedder: Embedder, workload: Workload, options: BenchOptions, on_step: OnStep) -> None:
+        self._say = lambda step: on_step(f"{embedder.spec.name}: {step}")
+        self._embedder = embedder
+        self._workload = workload
+        self._options = options
+        self._by_size = {size: _Samples() for size in options.sizes}
+        self._single, self._batch = _Samples(), _Samples()
+
+    def warm_up(self) -> None:
+        self._say("warm-up")
+        lines, most = self._workload.batch_lines, max(self._options.sizes)
+        for _ in range(self._options.warmup):
+            _ingest_batch(self._embedder, lines[: min(_WARMUP_MEMORIES, most)])
+            _add_one_by_one(self._embedder, self._workload.compare_lines[:MIN_BATCH_SIZE])
+
+    def measure(self, repeat: int) -> None:
+        options = self._options
+        of = f"repeat {repeat + 1} of {options.repeats}"
         for size in _rotated(options.sizes, repeat):
-            on_step(f"repeat {repeat + 1} of {options.repeats}: batch of {size}")
-            by_size[size].add(*_ingest_batch(embedder, workload.batch_lines[:size]))
-        on_step(f"repeat {repeat + 1} of {options.repeats}: {options.compare} one by one, and in one batch")
-        lines = workload.compare_lines[: options.compare]
-        for samples, measure in _rotated([(single, _add_one_by_one), (batch, _ingest_batch)], repeat):
-            samples.add(*measure(embedder, lines))
-    batches = [_batch_measurement(size, samples) for size, samples in by_size.items()]
-    comparison = _comparison(options.compare, single.totals_s, batch.totals_s)
-    config = _config(embedder, workload, options)
-    return BenchResult(
-        environment=this_environment(),
-        config=config,
-        batches=batches,
-        comparison=comparison,
-        targets=gate.judge(batches, comparison),
-        warnings=_warnings(config, batches),
-    )
+            self._say(f"{of}: batch of {size}")
+            self._by_size[size].add(*_ingest_batch(self._embedder, self._workload.batch_lines[:size]))
+        self._say(f"{of}: {options.compare} one by one, and in one batch")
+        lines = self._workload.compare_lines[: options.compare]
+        for samples, measure in _rotated([(self._single, _add_one_by_one), (self._batch, _ingest_batch)], repeat):
+            samples.add(*measure(self._embedder, lines))
+
+    def result(self) -> BenchResult:
+        batches = [_batch_measurement(size, samples) for size, samples in self._by_size.items()]
+        comparison = _comparison(self._options.compare, self._single.totals_s, self._batch.totals_s)
+        config = _config(self._embedder, self._workload, self._options)
+        return BenchResult(
+            environment=this_environment(),
+            config=config,
+            batches=batches,
+            comparison=comparison,
+            targets=gate.judge(batches, comparison),
+            warnings=_warnings(config, batches),
+        )
 
 
 def _ingest_batch(embedder: Embedder, lines: Sequence[bytes]) -> tuple[float, dict[str, float]]:

@@ -26,6 +26,10 @@ def bench(
     ] = "10,50,100,500,1000",
     model: options.ModelOption = None,
     model_path: options.ModelPathOption = None,
+    models: Annotated[
+        str | None,
+        typer.Option("--models", help="Several models, separated by commas: measured in turn, side by side."),
+    ] = None,
     compare: Annotated[
         int, typer.Option("--compare", help="How many memories to add one by one and in one batch, 10 to 1000.")
     ] = 100,
@@ -45,10 +49,12 @@ def bench(
 
     Every repeat runs in a fresh store after a warm-up; the figures are medians.
     """
-    from agentmem_cli.bench.runner import BenchOptions, run_bench
+    from agentmem_cli.bench.runner import BenchOptions, run_benches
     from agentmem_cli.bench.workload import make_workload
     from agentmem_cli.embedding import catalog
 
+    if models is not None and (model is not None or model_path is not None):
+        raise UsageError("--models says which models are measured: leave out --model and --model-path")
     bench_options = BenchOptions(_sizes(sizes), compare, repeats, warmup)
     if output is not None and not Path(output).absolute().parent.is_dir():
         raise UsageError(f"--output {output}: there is no such folder")
@@ -57,16 +63,18 @@ def bench(
     texts = make_workload(workload, max(bench_options.sizes), compare)
     with _steps(quiet) as on_step:
         on_step("loading the model")
-        embedder = catalog.load(catalog.resolve(model, model_path))
-        result = run_bench(embedder, texts, bench_options, on_step)
+        names = [model] if models is None else _models(models)
+        embedders = [catalog.load(catalog.resolve(name, model_path)) for name in names]
+        results = run_benches(embedders, texts, bench_options, on_step)
+    result = results[0] if models is None else {"models": results}
     if output is not None:
         _write(result, output)
     if json:
         print_json(result)
     else:
-        from agentmem_cli.report import bench_report
+        from agentmem_cli.report import bench_report, models_report
 
-        print_rich(*bench_report(result))
+        print_rich(*(bench_report(results[0]) if models is None else models_report(results)))
 
 
 def _sizes(argument: str) -> list[int]:
@@ -76,7 +84,14 @@ def _sizes(argument: str) -> list[int]:
         raise UsageError(f"--sizes {argument}: give whole numbers separated by commas, such as 10,100,1000") from error
 
 
-def _write(result: "BenchResult", output: str) -> None:
+def _models(argument: str) -> list[str]:
+    names = [name.strip() for name in argument.split(",")]
+    if not all(names) or len(set(names)) < len(names):
+        raise UsageError(f"--models {argument}: give different names separated by commas, such as minilm,minilm-static")
+    return names
+
+
+def _write(result: "BenchResult | dict[str, list[BenchResult]]", output: str) -> None:
     try:
         Path(output).write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     except OSError as error:

@@ -13,7 +13,7 @@ import pytest
 from agentmem_cli import __version__
 from agentmem_cli.bench import runner
 from agentmem_cli.bench.result import BenchResult
-from agentmem_cli.bench.runner import BenchOptions, run_bench
+from agentmem_cli.bench.runner import BenchOptions, run_bench, run_benches
 from agentmem_cli.bench.workload import Workload, make_workload
 from agentmem_cli.embedding.base import Embedded, Embedder, Vectors
 from agentmem_cli.errors import EmbeddingError, StoreError, UsageError
@@ -244,10 +244,19 @@ def test_each_repeat_begins_with_another_size(workload: Workload, monkeypatch: p
     script(monkeypatch, [0.1] * 20, [0.1] * 20)
     steps: list[str] = []
     run_bench(FakeEmbedder(), workload, OPTIONS, steps.append)
-    assert steps[0] == "warm-up"
+    assert steps[0] == "fake: warm-up"
     assert [step.rpartition(" ")[2] for step in steps if "batch of" in step] == [
         "10", "20", "30", "20", "30", "10", "30", "10", "20"
     ]  # fmt: skip
+
+
+def test_models_are_measured_in_turn_and_another_is_first_in_each_repeat(workload: Workload) -> None:
+    steps: list[str] = []
+    options = BenchOptions([10], compare=10, repeats=3, warmup=0)
+    results = run_benches([FakeEmbedder("a"), FakeEmbedder("b")], workload, options, steps.append)
+    assert [step[0] for step in steps if "batch of" in step] == ["a", "b", "b", "a", "a", "b"]
+    assert [result.config.model for result in results] == ["a", "b"]
+    assert all(len(result.batches[0].samples_s) == 3 for result in results)
 
 
 @pytest.mark.parametrize(("slowest_s", "noisy"), [(0.625, False), (0.626, True)])
