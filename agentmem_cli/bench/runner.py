@@ -87,7 +87,7 @@ class _ModelRun:
     """The measurements of one model."""
 
     def __init__(self, embedder: Embedder, workload: Workload, options: BenchOptions, on_step: OnStep) -> None:
-        self._say = lambda step: on_step(f"{embedder.spec.name}: {step}")
+        self._on_step = on_step
         self._embedder = embedder
         self._workload = workload
         self._options = options
@@ -100,6 +100,9 @@ class _ModelRun:
         for _ in range(self._options.warmup):
             _ingest_batch(self._embedder, lines[: min(_WARMUP_MEMORIES, most)])
             _add_one_by_one(self._embedder, self._workload.compare_lines[:MIN_BATCH_SIZE])
+
+    def _say(self, step: str) -> None:
+        self._on_step(f"{self._embedder.spec.name}: {step}")
 
     def measure(self, repeat: int) -> None:
         options = self._options
