@@ -3,15 +3,16 @@
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
 from agentmem_cli.checks import JsonScalar, JsonValue, is_encodable, kind_of
-from agentmem_cli.embedding import catalog
-from agentmem_cli.embedding.base import Embedder, EmbedderSpec
-from agentmem_cli.errors import InvalidMemoryError, StoreNotFoundError, UsageError
+from agentmem_cli.embedding import catalog, static_cache, static_folder
+from agentmem_cli.embedding.base import Embedder, EmbedderSpec, OnProgress, no_progress
+from agentmem_cli.errors import InvalidMemoryError, ModelNotFoundError, StoreNotFoundError, UsageError
 from agentmem_cli.ingest import IngestOptions, Observer, Pipeline, dry_run_store, ingest_files
 from agentmem_cli.jsonl import memory_from_fields
 from agentmem_cli.memory import BatchResult, HistoryEvent, Hit, IngestReport, Memory, SearchFilter
@@ -29,7 +30,9 @@ class AgentMem(StoreUpkeep):
 
     `model` is a name or alias of `agentmem models`; `model_path` a local model folder; `embedder` an object of your
     own (see `agentmem_cli.embedding.base.Embedder`). With none of them it is the model that the store was made with,
-    or all-MiniLM-L6-v2. The store is made at the first write; with `create=False` it must be there already.
+    or all-MiniLM-L6-v2. The static model is made at its first use, in a minute or two: `on_model_progress` is told how
+    far that is. A store keeps a copy of it. The store is made at the first write; with `create=False` it must be there
+    already.
 
     Reading takes no lock. The first write takes the writer's lock, and keeps it until `close`. One object may be used
     from several threads: its calls take turns. Every method raises AgentMemError and its kinds, and nothing else of
@@ -45,12 +48,15 @@ class AgentMem(StoreUpkeep):
         embedder: Embedder | None = None,
         create: bool = True,
         threads: int | None = None,
+        on_model_progress: OnProgress = no_progress,
     ) -> None:
         """Opens a store. Raises StoreNotFoundError, StoreDamagedError, StoreMismatchError, ModelNotFoundError."""
         self.path = Path(path)
         self._turn = threading.RLock()
         self._threads = threads
         self._embedder = embedder
+        self._carries_model = embedder is None
+        self._on_model_progress = on_model_progress
         self._store = EmbeddedStore(self.path)
         if not create and not self._store.exists:
             raise StoreNotFoundError(f"no store at {self.path}: make one with 'agentmem ingest', or check --store")
@@ -79,7 +85,13 @@ class AgentMem(StoreUpkeep):
     def open(self) -> None:
         """Takes the writer's lock and makes the store now, rather than at the first write. Raises StoreBusyError."""
         with self._turn:
+            if self._store.writing:
+                return
             self._store.open_for_writing({**self._spec.fingerprint(), "folder": self._spec.folder})
+            if self._carries_model:
+                with suppress(ModelNotFoundError):  # said when it is needed: to delete, it is not
+                    static_cache.carry(self._spec, self._models_folder)
+                static_cache.drop_others(self._spec, self._models_folder)
 
     def close(self) -> None:
         """Brings the graph up to date if this object has written, and gives the lock back. What was added is durable
@@ -204,7 +216,7 @@ class AgentMem(StoreUpkeep):
         """The embedder; loads the model the first time, which takes about a second. Raises ModelError."""
         with self._turn:
             if self._embedder is None:
-                self._embedder = catalog.load(self._spec, self._threads)
+                self._embedder = catalog.load(self._spec, self._threads, self._models_folder)
             return self._embedder
 
     def _writing_pipeline(self) -> Pipeline:
@@ -216,13 +228,26 @@ class AgentMem(StoreUpkeep):
             if model is not None or model_path is not None:
                 raise UsageError("an embedder of your own and a model are two models: give one of them")
             wanted = self._embedder.spec
-        elif self._store.exists and model is None and model_path is None:
+        elif self._store.exists and model_path is None and self._is_own(model):
             return self._pinned()
         else:
-            wanted = catalog.resolve(model, model_path)
+            wanted = catalog.resolve(model, model_path, self._on_model_progress)
         if self._store.exists:
             self._store.check_embedder(wanted.fingerprint())
         return wanted
+
+    def _is_own(self, model: str | None) -> bool:
+        """Whether the store's own model is meant. Its copy of a static one counts, and not what has the name here.
+
+        Raises StoreMismatchError for another that would have to be made first.
+        """
+        if model is None:
+            return True
+        name = catalog.full_name(model)
+        if name == catalog.STATIC_MODEL:
+            self._store.check_embedder({"name": name})
+        pinned = self._pinned()
+        return static_folder.is_static(pinned) and name == pinned.name
 
     def _pinned(self) -> EmbedderSpec:
         return EmbedderSpec.from_stored(self._store.embedder() or {})

@@ -16,7 +16,7 @@ from pathlib import Path
 import orjson
 
 from agentmem_cli import AgentMem
-from agentmem_cli.bench.english import mixed_texts
+from agentmem_cli.english import mixed_texts
 from agentmem_cli.bench.stats import median
 from tests.fakes import FakeEmbedder
 
