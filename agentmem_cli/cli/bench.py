@@ -57,7 +57,7 @@ def bench(
     texts = make_workload(workload, max(bench_options.sizes), compare)
     with _steps(quiet) as on_step:
         on_step("loading the model")
-        embedder = catalog.load(catalog.resolve(model, model_path))
+        embedder = catalog.load(catalog.resolve(model, model_path, lambda step, share: on_step(f"{step}, {share:.0%}")))
         result = run_bench(embedder, texts, bench_options, on_step)
     if output is not None:
         _write(result, output)

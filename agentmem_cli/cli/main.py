@@ -33,7 +33,7 @@ app.command("verify")(store.verify)
 app.command("compact")(store.compact)
 app.command("reembed")(store.reembed)
 app.command("bench")(bench.bench)
-app.command("models")(models.models)
+app.add_typer(models.app, name="models")
 
 
 def _show_version(wanted: bool) -> None:

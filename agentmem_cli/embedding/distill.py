@@ -22,21 +22,23 @@ from agentmem_cli.embedding.tokens import TokenIds
 from agentmem_cli.english import mixed_texts
 from agentmem_cli.errors import UsageError
 
-MAX_TEXTS: Final = 6_500  # the factorisation takes memory by their square: 0.5 GB, and seconds
+FIT_TEXTS: Final = 6_500  # the factorisation takes memory by their square: 0.5 GB, and seconds
 _ENGLISH_SHARE: Final = 0.3
 _WORDS_A_TEXT: Final = 10
 _RARITY: Final = 1e-3
-_STRENGTH: Final = 0.5  # of the ridge, where a text without repetitions weighs 1
+_STRENGTH: Final = 1.0  # of the ridge, where a text without repetitions weighs 1
 _CONTINUES: Final = "##"
 # How the time is shared out, for who waits.
 _TOKENS_SHARE, _TEXTS_SHARE = 0.3, 0.6
 
 
-def distill(teacher: Teacher, dim: int, own_texts: Sequence[str], on_progress: OnProgress) -> HalfVectors:
+def distill(
+    teacher: Teacher, dim: int, own_texts: Sequence[str], on_progress: OnProgress, count: int = FIT_TEXTS
+) -> HalfVectors:
     """The vectors (vocabulary, dim) float16 of a static model, by token id; zero for tokens that mean nothing.
 
-    It is fitted to `own_texts`, and to general ones as far as these leave room. Deterministic on one machine.
-    Raises UsageError where the model or dim is one that can't be had, and ModelError.
+    It is fitted to `count` texts: `own_texts`, and general ones as far as these leave room. The same every time on one
+    machine. Raises UsageError where the model or dim is one that can't be had, and ModelError.
     """
     vocabulary = tokens_by_id(teacher.tokenizer_json)
     start = token_vectors(
@@ -46,7 +48,8 @@ def distill(teacher: Teacher, dim: int, own_texts: Sequence[str], on_progress: O
         raise UsageError(
             f"--dim {dim}: model {teacher.name} has {start.shape[1]} dims, and a static one can't have more"
         )
-    texts = [*own_texts[:MAX_TEXTS], *general_texts(vocabulary, MAX_TEXTS - len(own_texts[:MAX_TEXTS]))]
+    own = list(own_texts[:count])
+    texts = [*own, *general_texts(vocabulary, count - len(own))]
     targets = teacher.embed(texts, lambda step, share: on_progress(step, _TOKENS_SHARE + _TEXTS_SHARE * share))
     on_progress("fitting", _TOKENS_SHARE + _TEXTS_SHARE)
     targets = targets - targets.mean(axis=0)

@@ -58,6 +58,7 @@ def files_of(spec: EmbedderSpec, carried: Path | None) -> Path:
         parents.append(Path(spec.folder).parent)
     if _NAME.fullmatch(spec.name):
         parents.append(home(spec.name))
+    parents = list(dict.fromkeys(parents))
     folder = static_folder.find(spec, parents)
     if folder is None:
         raise ModelNotFoundError(

@@ -16,8 +16,8 @@ from pathlib import Path
 import orjson
 
 from agentmem_cli import AgentMem
-from agentmem_cli.english import mixed_texts
 from agentmem_cli.bench.stats import median
+from agentmem_cli.english import mixed_texts
 from tests.fakes import FakeEmbedder
 
 USERS = 7
