@@ -32,11 +32,12 @@ def tokenizer_json() -> str:
 class FakeTeacher:
     """A model whose embedding of a text is the mean of its tokens' random vectors, and something of its first token."""
 
-    def __init__(self, tokenizer: str | None = None) -> None:
+    def __init__(self, dim: int = DIM) -> None:
         self.name = "fake"
-        self.tokenizer_json = tokenizer or tokenizer_json()
+        self.tokenizer_json = tokenizer_json()
+        self._dim = dim
         self._vocabulary = len(distill.tokens_by_id(self.tokenizer_json))
-        rows = np.random.default_rng(3).standard_normal((2, self._vocabulary, DIM), dtype=np.float32)
+        rows = np.random.default_rng(3).standard_normal((2, self._vocabulary, dim), dtype=np.float32)
         self._table, self._first = rows
 
     def token_outputs(self, on_progress: OnProgress) -> Vectors:
@@ -49,7 +50,7 @@ class FakeTeacher:
         rows = token_counts(ids, offsets, self._vocabulary) @ self._table
         first = np.array([self._first[ids[start]] if start < len(ids) else self._first[0] for start in offsets[:-1]])
         on_progress("embedding texts to fit to", 1.0)
-        return unit_rows(rows + first, len(texts), DIM, self.name)
+        return unit_rows(rows + first, len(texts), self._dim, self.name)
 
 
 @functools.cache

@@ -124,7 +124,8 @@ def fit(start: Vectors, tokens: TokenIds, texts: Sequence[str], targets: Vectors
 
     counts = token_counts(*tokens.many(texts), len(start))
     counts.data *= np.asarray(start.any(axis=1))[counts.indices]  # what means nothing stays so
-    counts.data /= np.repeat(np.sqrt(counts.sum(axis=1)), np.diff(counts.indptr)).astype(np.float32)
+    lengths = np.maximum(counts.sum(axis=1), 1)
+    counts.data /= np.repeat(np.sqrt(lengths), np.diff(counts.indptr)).astype(np.float32)
     sums = counts @ start
     scale = (sums * targets).sum() / max(float((targets**2).sum()), 1e-12)
     kernel = (counts @ counts.T).toarray().astype(np.float64)
