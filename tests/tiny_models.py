@@ -35,7 +35,7 @@ class FakeTeacher:
     def __init__(self, dim: int = DIM) -> None:
         self.name = "fake"
         self.tokenizer_json = tokenizer_json()
-        self._dim = dim
+        self.dim = dim
         self._vocabulary = len(distill.tokens_by_id(self.tokenizer_json))
         rows = np.random.default_rng(3).standard_normal((2, self._vocabulary, dim), dtype=np.float32)
         self._table, self._first = rows
@@ -50,7 +50,7 @@ class FakeTeacher:
         rows = token_counts(ids, offsets, self._vocabulary) @ self._table
         first = np.array([self._first[ids[start]] if start < len(ids) else self._first[0] for start in offsets[:-1]])
         on_progress("embedding texts to fit to", 1.0)
-        return unit_rows(rows + first, len(texts), self._dim, self.name)
+        return unit_rows(rows + first, len(texts), self.dim, self.name)
 
 
 @functools.cache

@@ -22,7 +22,7 @@ from agentmem_cli.embedding.tokens import TokenIds
 from agentmem_cli.english import mixed_texts
 from agentmem_cli.errors import UsageError
 
-FIT_TEXTS: Final = 6_500  # the factorisation takes memory by their square: 0.5 GB, and seconds
+FIT_TEXTS: Final = 5_000  # the factorisation takes memory by their square, 0.5 GB, and time by their cube
 _ENGLISH_SHARE: Final = 0.3
 _WORDS_A_TEXT: Final = 10
 _RARITY: Final = 1e-3
@@ -40,14 +40,12 @@ def distill(
     It is fitted to `count` texts: `own_texts`, and general ones as far as these leave room. The same every time on one
     machine. Raises UsageError where the model or dim is one that can't be had, and ModelError.
     """
+    if not 1 <= dim <= teacher.dim:
+        raise UsageError(f"--dim {dim}: model {teacher.name} has {teacher.dim} dims, and a static one can't have more")
     vocabulary = tokens_by_id(teacher.tokenizer_json)
     start = token_vectors(
         vocabulary, teacher.token_outputs(lambda step, share: on_progress(step, _TOKENS_SHARE * share))
     )
-    if not 1 <= dim <= start.shape[1]:
-        raise UsageError(
-            f"--dim {dim}: model {teacher.name} has {start.shape[1]} dims, and a static one can't have more"
-        )
     own = list(own_texts[:count])
     texts = [*own, *general_texts(vocabulary, count - len(own))]
     targets = teacher.embed(texts, lambda step, share: on_progress(step, _TOKENS_SHARE + _TEXTS_SHARE * share))

@@ -27,6 +27,10 @@ class Teacher(Protocol):
         """The model's name."""
 
     @property
+    def dim(self) -> int:
+        """How many dims its embeddings have."""
+
+    @property
     def tokenizer_json(self) -> str:
         """The content of its tokenizer.json, without padding and truncation."""
 
@@ -42,7 +46,7 @@ class OnnxTeacher:
 
     def __init__(self, embedder: onnx.OnnxEmbedder) -> None:
         self._embedder = embedder
-        self.name = embedder.spec.name
+        self.name, self.dim = embedder.spec.name, embedder.spec.dim
         with embedder.open_folder() as folder:
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
             self._session = _session(self.name, folder / onnx.weights_file(embedder.spec, folder))

@@ -79,7 +79,7 @@ def test_more_dims_than_the_teacher_has_are_refused() -> None:
 def test_general_texts_meet_every_word() -> None:
     vocabulary = distill.tokens_by_id(tokenizer_json())
     words = {token for token in vocabulary if token.isalpha() and len(token) > 1}
-    met = " ".join(distill.general_texts(vocabulary, 6_500)).split()
+    met = " ".join(distill.general_texts(vocabulary, distill.FIT_TEXTS)).split()
     assert words <= set(met)
 
 

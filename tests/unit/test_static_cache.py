@@ -75,7 +75,7 @@ def test_it_is_made_at_its_first_use_and_not_again(quick: None, monkeypatch: pyt
 
 
 def test_minilm_distilled_keeps_meaning(quick: None, tmp_path: Path) -> None:
-    """Its first 6,000 tokens, which take a few seconds; how good all of it is, tests/perf/static_quality.py says."""
+    """Its first 6,000 tokens, which take a few seconds; how good all of it is, tests/perf/retrieval_quality.py says."""
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "model.onnx").symlink_to(catalog.minilm_weights())
