@@ -61,8 +61,9 @@ def distill(
 def tokens_by_id(tokenizer_json: str) -> list[str]:
     """The vocabulary of a WordPiece tokenizer, in the order of its ids, "" for a special token or an id without one."""
     content = orjson.loads(tokenizer_json)
-    ids: dict[str, int] = content["model"]["vocab"]
-    special = {content["model"]["unk_token"], *(token["content"] for token in content["added_tokens"])}
+    added = content["added_tokens"]
+    ids: dict[str, int] = {**content["model"]["vocab"], **{token["content"]: token["id"] for token in added}}
+    special = {content["model"]["unk_token"], *(token["content"] for token in added if token["special"])}
     vocabulary = [""] * (max(ids.values()) + 1)
     for token, index in ids.items():
         if token not in special and not token.startswith("[unused"):
@@ -73,7 +74,7 @@ def tokens_by_id(tokenizer_json: str) -> list[str]:
 def token_vectors(vocabulary: Sequence[str], outputs: Vectors) -> Vectors:
     """What tokens' outputs (vocabulary, dim) alone say: centred, and scaled by how rare each token is."""
     known = np.array([token != "" for token in vocabulary])
-    centred = outputs[: len(vocabulary)] - outputs[: len(vocabulary)][known].mean(axis=0)
+    centred = outputs - outputs[known].mean(axis=0)
     vectors: Vectors = (centred * (rarities(vocabulary) * known)[:, np.newaxis]).astype(np.float32)
     return vectors
 

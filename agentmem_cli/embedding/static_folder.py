@@ -129,10 +129,8 @@ def _put(parent: Path, write: Callable[[Path], None]) -> Path:
                 fsync_file(making / name)
             fsync_folder(making)
             place = parent / _revision(making)[:16]
-            if not _holds_same(place, making):
-                shutil.rmtree(place, ignore_errors=True)
-                _rename(making, place)
-                fsync_folder(parent)
+            _move(making, place)
+            fsync_folder(parent)
         finally:
             shutil.rmtree(making, ignore_errors=True)
     except OSError as error:
@@ -140,12 +138,13 @@ def _put(parent: Path, write: Callable[[Path], None]) -> Path:
     return place
 
 
-def _rename(making: Path, place: Path) -> None:
+def _move(making: Path, place: Path) -> None:
     try:
         making.rename(place)
     except OSError:
-        if not _holds_same(place, making):  # another process may have been quicker
-            raise
+        if not _holds_same(place, making):  # as it is where another process was quicker
+            shutil.rmtree(place)
+            making.rename(place)
 
 
 def _holds_same(place: Path, making: Path) -> bool:

@@ -56,7 +56,7 @@ class OnnxTeacher:
         kind = orjson.loads(self.tokenizer_json)["model"].get("type")
         if kind != "WordPiece":
             raise UsageError(f"model {self.name} can't be distilled: its tokenizer is {kind}, and must be WordPiece")
-        self._vocabulary = tokenizer.get_vocab_size()
+        self._vocabulary = max(tokenizer.get_vocab().values()) + 1
         self._before_and_after = tokenizer.encode("").ids
 
     def token_outputs(self, on_progress: OnProgress) -> Vectors:

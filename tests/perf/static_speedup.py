@@ -1,6 +1,6 @@
 """Static embedding against fastembed's own StaticTextEmbedding: the same model folder, the same process, in turn.
 
-    python -m tests.perf.static_speedup [FILE.jsonl] [--batches 5] [--repeats 5]
+    python -m tests.perf.static_speedup [FILE.jsonl] [--batches 20] [--repeats 5]
 
 Every repeat has texts of its own (the benchmark's mixed English, or parts of the file), in batches of 1,000.
 Prints a line a repeat and the median ratio, and how long one text takes. Makes the model at its first use.
@@ -24,7 +24,7 @@ def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("workload", nargs="?", default="mixed")
-    parser.add_argument("--batches", type=int, default=5)
+    parser.add_argument("--batches", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
     size = _BATCH * arguments.batches

@@ -173,6 +173,7 @@ def test_where_both_are_gone_the_error_says_so_and_memories_can_still_be_removed
             mem.search("ferry")
         with pytest.raises(ModelNotFoundError, match="agentmem reembed"):
             mem.add("new")
+    with AgentMem(tmp_path / "store") as mem:
         assert mem.delete("1") == 1
 
 

@@ -1,6 +1,7 @@
 """A static model's folder is whole or not there, and one that was changed is never loaded."""
 
 import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -39,6 +40,22 @@ def test_several_that_publish_at_once_leave_one_whole_model(tmp_path: Path) -> N
         specs = list(pool.map(publish, [tmp_path] * 24))
     assert len(set(specs)) == 1
     assert [entry.name for entry in tmp_path.iterdir()] == [specs[0].revision[:16]]
+
+
+def test_one_that_was_published_a_moment_before_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = publish(tmp_path)
+    before = Path(spec.folder).stat().st_ino
+    monkeypatch.setattr(shutil, "rmtree", _only_temporary(shutil.rmtree))
+    assert publish(tmp_path) == spec
+    assert Path(spec.folder).stat().st_ino == before
+
+
+def _only_temporary(remove: Callable[..., None]) -> Callable[..., None]:
+    def checked(path: Path, ignore_errors: bool = False) -> None:
+        assert path.name.startswith(".making-")
+        remove(path, ignore_errors=ignore_errors)
+
+    return checked
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "tokenizer.json"])
