@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -39,10 +40,13 @@ class StaticEmbedder:
             self._tokens = TokenIds(tokenizer_json)
         except Exception as error:  # tokenizers and safetensors raise bare Exceptions of their own
             raise ModelDamagedError(f"model {spec.name} in {folder} can't be loaded: {error}") from error
-        self._has_vector: NDArray[np.bool_] = np.asarray(self._vectors.any(axis=1))
         self._nowhere: Vectors = np.full(spec.dim, spec.dim**-0.5, dtype=np.float32)
         self._table: Vectors | None = None  # (vocabulary, dim), for the sparse product
         self._texts = 0
+
+    @cached_property
+    def _has_vector(self) -> NDArray[np.bool_]:
+        return np.asarray(self._vectors.any(axis=1))
 
     @property
     def spec(self) -> EmbedderSpec:
