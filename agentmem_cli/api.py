@@ -3,15 +3,16 @@
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, TypeAlias
 
 from agentmem_cli.checks import JsonScalar, JsonValue, is_encodable, kind_of
-from agentmem_cli.embedding import catalog
-from agentmem_cli.embedding.base import Embedder, EmbedderSpec
-from agentmem_cli.errors import InvalidMemoryError, StoreNotFoundError, UsageError
+from agentmem_cli.embedding import catalog, static_cache, static_folder
+from agentmem_cli.embedding.base import Embedder, EmbedderSpec, OnProgress, no_progress
+from agentmem_cli.errors import InvalidMemoryError, ModelNotFoundError, StoreNotFoundError, UsageError
 from agentmem_cli.ingest import IngestOptions, Observer, dry_run_store, ingest_files
 from agentmem_cli.jsonl import memory_from_fields
 from agentmem_cli.memory import BatchResult, HistoryEvent, Hit, IngestReport, Memory, SearchFilter
@@ -31,7 +32,9 @@ class AgentMem(StoreUpkeep):
 
     `model` is a name or alias of `agentmem models`; `model_path` a local model folder; `embedder` an object of your
     own (see `agentmem_cli.embedding.base.Embedder`). With none of them it is the model that the store was made with,
-    or all-MiniLM-L6-v2. The store is made at the first write; with `create=False` it must be there already.
+    or all-MiniLM-L6-v2. The static model is made at its first use, in a minute or two: `on_model_progress` is told how
+    far that is. A store keeps a copy of it. The store is made at the first write; with `create=False` it must be there
+    already.
 
     `index` says who builds the graph that makes searches of a large store quick: a process of its own (`background`),
     the caller (`wait`: writing, ingesting and closing take longer), or nobody (`off`, until `build_index`). A search
@@ -52,6 +55,7 @@ class AgentMem(StoreUpkeep):
         create: bool = True,
         threads: int | None = None,
         index: Indexing = "background",
+        on_model_progress: OnProgress = no_progress,
     ) -> None:
         """Opens a store. Raises StoreNotFoundError, StoreDamagedError, StoreMismatchError, ModelNotFoundError."""
         self.path = Path(path)
@@ -59,6 +63,8 @@ class AgentMem(StoreUpkeep):
         self._threads = threads
         self._index = index
         self._embedder = embedder
+        self._carries_model = embedder is None
+        self._on_model_progress = on_model_progress
         self._store = EmbeddedStore(self.path)
         if not create and not self._store.exists:
             raise StoreNotFoundError(f"no store at {self.path}: make one with 'agentmem ingest', or check --store")
@@ -87,7 +93,13 @@ class AgentMem(StoreUpkeep):
     def open(self) -> None:
         """Takes the writer's lock and makes the store now, rather than at the first write. Raises StoreBusyError."""
         with self._turn:
+            if self._store.writing:
+                return
             self._store.open_for_writing({**self._spec.fingerprint(), "folder": self._spec.folder})
+            if self._carries_model:
+                with suppress(ModelNotFoundError):  # said when it is needed: to delete, it is not
+                    static_cache.carry(self._spec, self._models_folder)
+                static_cache.drop_others(self._spec, self._models_folder)
 
     def close(self) -> None:
         """Gives the lock back; what was added is durable without it. The graph is left to who `index` says."""
@@ -224,7 +236,7 @@ class AgentMem(StoreUpkeep):
     def _loaded(self) -> Embedder:
         """The embedder, for those who have the turn, or whose caller has it and waits for them."""
         if self._embedder is None:
-            self._embedder = catalog.load(self._spec, self._threads)
+            self._embedder = catalog.load(self._spec, self._threads, self._models_folder)
         return self._embedder
 
     def _writing_pipeline(self) -> Pipeline:
@@ -244,13 +256,26 @@ class AgentMem(StoreUpkeep):
             if model is not None or model_path is not None:
                 raise UsageError("an embedder of your own and a model are two models: give one of them")
             wanted = self._embedder.spec
-        elif self._store.exists and model is None and model_path is None:
+        elif self._store.exists and model_path is None and self._is_own(model):
             return self._pinned()
         else:
-            wanted = catalog.resolve(model, model_path)
+            wanted = catalog.resolve(model, model_path, self._on_model_progress)
         if self._store.exists:
             self._store.check_embedder(wanted.fingerprint())
         return wanted
+
+    def _is_own(self, model: str | None) -> bool:
+        """Whether the store's own model is meant. Its copy of a static one counts, and not what has the name here.
+
+        Raises StoreMismatchError for another that would have to be made first.
+        """
+        if model is None:
+            return True
+        name = catalog.full_name(model)
+        if name == catalog.STATIC_MODEL:
+            self._store.check_embedder({"name": name})
+        pinned = self._pinned()
+        return static_folder.is_static(pinned) and name == pinned.name
 
     def _pinned(self) -> EmbedderSpec:
         return EmbedderSpec.from_stored(self._store.embedder() or {})

@@ -2,11 +2,12 @@
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Final
 
 from agentmem_cli.checks import JsonScalar, is_encodable
-from agentmem_cli.embedding import catalog
-from agentmem_cli.embedding.base import Embedder, EmbedderSpec, embed_checked
+from agentmem_cli.embedding import catalog, static_cache
+from agentmem_cli.embedding.base import Embedder, EmbedderSpec, OnProgress, embed_checked
 from agentmem_cli.errors import StoreMismatchError, StoreNotFoundError, UsageError
 from agentmem_cli.memory import Memory, SearchFilter
 from agentmem_cli.store.embedded import EmbeddedStore
@@ -23,6 +24,13 @@ class StoreUpkeep:
     _spec: EmbedderSpec
     _embedder: Embedder | None
     _turn: threading.RLock
+    _carries_model: bool
+    _on_model_progress: OnProgress
+
+    @property
+    def _models_folder(self) -> Path:
+        """Where the store keeps its copy of a static model."""
+        return self._store.folder / "model"
 
     def open(self) -> None:
         """Takes the writer's lock."""
@@ -109,13 +117,18 @@ class StoreUpkeep:
         """
         with self._turn:
             self._open_existing()
-            spec = embedder.spec if embedder is not None else catalog.resolve(model, model_path)
+            spec = (
+                embedder.spec if embedder is not None else catalog.resolve(model, model_path, self._on_model_progress)
+            )
             if spec.fingerprint() == self._spec.fingerprint():
                 raise StoreMismatchError(f"store {self._store.folder} holds vectors of {spec.name} already")
             new = embedder if embedder is not None else catalog.load(spec)
+            if embedder is None:
+                static_cache.carry(spec, self._models_folder)
             Keeper(self._store).reembed(
                 {**spec.fingerprint(), "folder": spec.folder},
                 lambda texts: embed_checked(new, texts).vectors,
                 on_progress,
             )
-            self._spec, self._embedder = spec, new
+            self._spec, self._embedder, self._carries_model = spec, new, embedder is None
+            static_cache.drop_others(spec, self._models_folder)

@@ -24,6 +24,7 @@ LAYER: Final = {
     "ingest": 4,
     "pipeline": 3,
     "upkeep": 3,
+    "sample": 3,
     "search": 3,
     "embedding": 2,
     "store": 2,
@@ -31,6 +32,7 @@ LAYER: Final = {
     "lines": 1,
     "memory": 0,
     "failpoints": 0,
+    "english": 0,
     "files": 0,
     "machine": 0,
     "printable": 0,
@@ -41,7 +43,10 @@ HOMES: Final = {
     "sqlite3": {"store/connection.py", "store/sqlite_errors.py", "bench/environment.py"},
     "hnswlib": {"store/index.py"},
     "fastembed": {"embedding/onnx.py", "embedding/hub.py"},
-    "onnxruntime": {"embedding/*"},
+    "onnxruntime": {"embedding/onnx.py", "embedding/teacher.py"},
+    "scipy": {"embedding/static.py", "embedding/distill.py"},
+    "nanotoken": {"embedding/tokens.py"},
+    "safetensors": {"embedding/static_folder.py"},
     "tokenizers": {"embedding/*"},
     "rich": {"report.py", "cli/*"},
     "typer": {"cli/*"},
@@ -57,7 +62,17 @@ HOMES_OF_SQL: Final = {
     "store/upkeep.py",
 }
 SQL: Final = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE FROM|PRAGMA|BEGIN|CREATE TABLE|CREATE INDEX|EXISTS)\b")
-HEAVY: Final = ("numpy", "onnxruntime", "fastembed", "tokenizers", "hnswlib", "scipy", "rich.table")
+HEAVY: Final = (
+    "numpy",
+    "onnxruntime",
+    "fastembed",
+    "tokenizers",
+    "hnswlib",
+    "scipy",
+    "safetensors",
+    "nanotoken",
+    "rich.table",
+)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Final
 
 import orjson
 
-from agentmem_cli.bench.english import mixed_texts
+from agentmem_cli.english import mixed_texts
 from agentmem_cli.errors import InvalidMemoryError, UsageError
 from agentmem_cli.jsonl import parse_memory
 from agentmem_cli.lines import Line, open_source

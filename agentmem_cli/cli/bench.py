@@ -64,7 +64,11 @@ def bench(
     with _steps(quiet) as on_step:
         on_step("loading the model")
         names = [model] if models is None else _models(models)
-        embedders = [catalog.load(catalog.resolve(name, model_path)) for name in names]
+
+        def making(step: str, share: float) -> None:
+            on_step(f"{step}, {share:.0%}")
+
+        embedders = [catalog.load(catalog.resolve(name, model_path, making)) for name in names]
         results = run_benches(embedders, texts, bench_options, on_step)
     result = results[0] if models is None else {"models": results}
     if output is not None:

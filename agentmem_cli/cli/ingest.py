@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from agentmem_cli.cli import options
+from agentmem_cli.cli.making import making_view
 from agentmem_cli.cli.output import INTERRUPTED, REJECTED, TERMINATED, Terminated, print_json, print_rich, say
 from agentmem_cli.errors import UsageError
 
@@ -70,7 +71,8 @@ def ingest(
         max_expansion=max_expansion,
     )
     with (
-        AgentMem(store, model=model, model_path=model_path) as mem,
+        making_view(quiet or progress == "none") as on_progress,
+        AgentMem(store, model=model, model_path=model_path, on_model_progress=on_progress) as mem,
         view_for("none" if quiet and progress == "auto" else progress) as view,
         IngestObserver(view, rejects, quiet or on_error == "fail") as observer,  # then the error names the line
     ):

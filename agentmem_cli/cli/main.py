@@ -34,7 +34,7 @@ app.command("index")(store.index)
 app.command("compact")(store.compact)
 app.command("reembed")(store.reembed)
 app.command("bench")(bench.bench)
-app.command("models")(models.models)
+app.add_typer(models.app, name="models")
 
 
 def _show_version(wanted: bool) -> None:

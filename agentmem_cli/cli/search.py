@@ -6,6 +6,7 @@ import typer
 
 from agentmem_cli.cli import options
 from agentmem_cli.cli.conditions import parse_conditions
+from agentmem_cli.cli.making import making_view
 from agentmem_cli.cli.output import print_json, print_jsonl, print_rich, say
 from agentmem_cli.errors import UsageError
 
@@ -30,7 +31,10 @@ def search(
     from agentmem_cli.api import AgentMem
     from agentmem_cli.jsonl import dump_hit
 
-    with AgentMem(store, model=model, model_path=model_path, create=False) as mem:
+    with (
+        making_view() as on_progress,
+        AgentMem(store, model=model, model_path=model_path, create=False, on_model_progress=on_progress) as mem,
+    ):
         hits = mem.search(
             query,
             k,

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from agentmem_cli.cli import options
+from agentmem_cli.cli.making import making_view
 from agentmem_cli.cli.output import print_json, print_rich, say
 from agentmem_cli.errors import UsageError
 
@@ -98,7 +99,10 @@ def reembed(
         done += texts
         say(f"reembed: {done} texts are durable")
 
-    with AgentMem(store, create=False) as mem:
+    with (
+        making_view() as on_progress,
+        AgentMem(store, create=False, on_model_progress=on_progress) as mem,
+    ):
         before = mem.model.name
         mem.reembed(model, model_path=model_path, on_progress=count)
         after = mem.model.name

@@ -1,7 +1,7 @@
 """What an embedder is: a spec that says which model, and a thing that turns texts into unit vectors."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeAlias
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from agentmem_cli.errors import AgentMemError, EmbeddingError
 
 Vectors: TypeAlias = NDArray[np.float32]
+OnProgress: TypeAlias = Callable[[str, float], None]  # what is being done, and which share of it is, from 0 to 1
 _UNIT_TOLERANCE: Final = 1e-3
 
 
@@ -84,6 +85,10 @@ class Embedder(Protocol):
 
     def embed_query(self, query: str) -> Vectors:
         """Embeds a search query into (dim,) float32 of unit length. Raises EmbeddingError."""
+
+
+def no_progress(step: str, share: float) -> None:
+    """Tells nobody."""
 
 
 def revision_of(files_sha256: str, pooling: str, token_limit: int) -> str:

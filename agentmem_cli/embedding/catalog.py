@@ -1,16 +1,21 @@
 """The models by name and alias: where their files come from, what they are, and whether they are here."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from agentmem_cli.embedding.base import Embedder, EmbedderSpec
+from agentmem_cli.embedding import static_cache, static_folder
+from agentmem_cli.embedding.base import Embedder, EmbedderSpec, OnProgress, no_progress
 from agentmem_cli.errors import ModelDamagedError, ModelNotFoundError, UsageError
 from agentmem_cli.files import sha256_of
 
 DEFAULT_MODEL: Final = "all-MiniLM-L6-v2"
 DEFAULT_ALIAS: Final = "minilm"
+STATIC_MODEL: Final = "all-MiniLM-L6-v2-static"
+STATIC_ALIAS: Final = "minilm-static"
+STATIC_DIM: Final = 256
 
 _MINILM_WEIGHTS_SHA256: Final = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
 _MINILM_VOCABULARY_SHA256: Final = "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"
@@ -39,10 +44,13 @@ class CatalogEntry:
     here: bool
 
 
-def resolve(model: str | None = None, model_path: str | None = None) -> EmbedderSpec:
+def resolve(
+    model: str | None = None, model_path: str | None = None, on_progress: OnProgress = no_progress
+) -> EmbedderSpec:
     """The spec of a model by name, alias or folder, without loading it; downloads it if it must and can.
 
-    Raises ModelNotFoundError, within seconds, where it is neither here nor downloadable.
+    The static model is made at its first use, in a minute or two; `on_progress` is told how far that is. Raises
+    ModelNotFoundError, within seconds, where a model is neither here nor downloadable.
     """
     if model_path is not None:
         if model is not None:
@@ -52,13 +60,29 @@ def resolve(model: str | None = None, model_path: str | None = None) -> Embedder
         return folder.spec_of(Path(model_path))
     if model in (None, DEFAULT_MODEL, DEFAULT_ALIAS):
         return _MINILM
+    name = full_name(str(model))
+    made = _find_static(name)
+    if made is not None:
+        return made
+    if name == STATIC_MODEL:
+        return distill(on_progress=on_progress)
     from agentmem_cli.embedding import hub
 
-    return hub.locate(str(model), (DEFAULT_MODEL, DEFAULT_ALIAS))
+    return hub.locate(name, (DEFAULT_MODEL, DEFAULT_ALIAS, STATIC_MODEL, STATIC_ALIAS))
 
 
-def load(spec: EmbedderSpec, threads: int | None = None) -> Embedder:
-    """The embedder of a spec, if the files here are the spec's. Raises ModelNotFoundError, ModelDamagedError."""
+def full_name(model: str) -> str:
+    """The name that an alias stands for, or the name itself."""
+    return {DEFAULT_ALIAS: DEFAULT_MODEL, STATIC_ALIAS: STATIC_MODEL}.get(model, model)
+
+
+def load(spec: EmbedderSpec, threads: int | None = None, carried: Path | None = None) -> Embedder:
+    """The embedder of a spec, if the files here are the spec's; `carried` is the folder of a store's own copies (see
+    `static_cache.carry`). Raises ModelNotFoundError, ModelDamagedError."""
+    if static_folder.is_static(spec):
+        from agentmem_cli.embedding import static
+
+        return static.StaticEmbedder(spec, static_cache.files_of(spec, carried))
     from agentmem_cli.embedding import folder, hub, onnx
 
     if spec.name == DEFAULT_MODEL:
@@ -73,6 +97,11 @@ def load(spec: EmbedderSpec, threads: int | None = None) -> Embedder:
     here = hub.locate(spec.name)
     _check_revision(spec, here)
     return onnx.OnnxEmbedder(here, lambda: nullcontext(Path(here.folder)), threads)
+
+
+def _static_name(source: EmbedderSpec, dim: int, fitted: bool) -> str:
+    of_dim = "" if dim == STATIC_DIM else f"-{dim}"
+    return f"{source.name.rpartition('/')[2]}-static{of_dim}{'-fitted' if fitted else ''}"
 
 
 def entries() -> list[CatalogEntry]:
@@ -102,7 +131,67 @@ def entries() -> list[CatalogEntry]:
         )
         for description in hub.descriptions()
     ]
-    return [minilm, *hub_entries]
+    return [minilm, *_static_entries(), *hub_entries]
+
+
+def _static_entries() -> list[CatalogEntry]:
+    return [
+        CatalogEntry(
+            name=name,
+            alias=STATIC_ALIAS if name == STATIC_MODEL else "",
+            dim=STATIC_DIM if spec is None else spec.dim,
+            token_limit=static_folder.TOKEN_LIMIT,
+            size_mb=None if spec is None else static_folder.size_mb(Path(spec.folder)),
+            licence="apache-2.0" if name == STATIC_MODEL else "of its source",
+            source="made here",
+            here=spec is not None,
+        )
+        for name, spec in static_cache.listed(STATIC_MODEL).items()
+    ]
+
+
+def distill(
+    model: str | None = None,
+    model_path: str | None = None,
+    *,
+    dim: int = STATIC_DIM,
+    name: str | None = None,
+    texts: Sequence[str] = (),
+    on_progress: OnProgress = no_progress,
+) -> EmbedderSpec:
+    """Makes a static model of another and keeps it in the cache under a name, the other's with `-static` by default.
+
+    It is fitted to `texts` where they are given, and to general ones. A model that is there already is not made again.
+    Raises UsageError where a name is taken or a model can't be distilled, and ModelError.
+    """
+    from agentmem_cli.embedding import distill as recipe
+    from agentmem_cli.embedding import onnx, teacher
+
+    source = resolve(model, model_path)
+    wanted = name or _static_name(source, dim, fitted=bool(texts))
+    home = static_cache.home(wanted)
+    there = _find_static(wanted)
+    if there is not None and name is None and not texts:
+        return there
+    reserved = name is not None and full_name(name) in (DEFAULT_MODEL, STATIC_MODEL)
+    if there is not None or reserved:
+        raise UsageError(f"a model is named {wanted} already: give another --name")
+    embedder = load(source)
+    if not isinstance(embedder, onnx.OnnxEmbedder):
+        raise UsageError(f"model {source.name} can't be distilled: it is static already")
+    source_model = teacher.OnnxTeacher(embedder)
+    vectors = recipe.distill(source_model, dim, texts, on_progress)
+    about: dict[str, str | int] = {"source": source.name, "source_revision": source.revision, "own_texts": len(texts)}
+    return static_folder.publish(home, wanted, vectors, source_model.tokenizer_json, about)
+
+
+def _find_static(name: str) -> EmbedderSpec | None:
+    try:
+        return static_cache.find(name)
+    except ModelDamagedError:
+        if name == STATIC_MODEL:
+            return None  # made again
+        raise
 
 
 def _check_revision(wanted: EmbedderSpec, here: EmbedderSpec) -> None:

@@ -19,13 +19,13 @@ from tokenizers import Tokenizer
 
 from agentmem_cli.embedding import folder
 from agentmem_cli.embedding.base import Embedded, EmbedderSpec, Vectors, unit_rows
+from agentmem_cli.embedding.tokens import TOKENIZE_CHARS, by_characters
 from agentmem_cli.errors import EmbeddingError, ModelDamagedError
 from agentmem_cli.machine import usable_cores
 
 _SUB_BATCH_TEXTS: Final = 16
 _PARTS_WORTH_WORKERS: Final = 8  # opening their sessions takes about as long as embedding so many
 _MAX_SHARED_BYTES: Final = 200_000_000  # weights that may be held once a core
-_TOKENIZE_CHARS: Final = 1_000_000  # the tokenizer holds about 100 bytes a token: this bounds its memory
 _POOLING: Final = {"mean": PoolingType.MEAN, "cls": PoolingType.CLS, "last_token": PoolingType.LAST_TOKEN}
 _UNKNOWN_TOKENS: Final = ("[UNK]", "<unk>")
 
@@ -62,6 +62,10 @@ class OnnxEmbedder:
     def spec(self) -> EmbedderSpec:
         """Which model this is."""
         return self._spec
+
+    def open_folder(self) -> AbstractContextManager[Path]:
+        """The model's folder, for who needs more of it than embeddings: weights (`weights_file`), tokenizer.json."""
+        return self._open_folder()
 
     def embed(self, texts: Sequence[str]) -> Embedded:
         """Embeds n texts into (n, dim) float32 rows of unit length, in their order. Raises EmbeddingError."""
@@ -139,7 +143,7 @@ class OnnxEmbedder:
     def _token_counts(self, texts: Sequence[str]) -> tuple[list[int], int]:
         lengths: list[int] = []
         unknown_tokens = 0
-        for part in _by_characters(texts):
+        for part in by_characters(texts):
             for encoding in self._tokenizer.encode_batch_fast(part):
                 ids = encoding.ids
                 lengths.append(len(ids))
@@ -153,24 +157,11 @@ def sub_batches(texts: Sequence[str], lengths: Sequence[int]) -> Iterator[list[i
     part: list[int] = []
     characters = 0
     for row in order:
-        if part and (len(part) == _SUB_BATCH_TEXTS or characters + len(texts[row]) > _TOKENIZE_CHARS):
+        if part and (len(part) == _SUB_BATCH_TEXTS or characters + len(texts[row]) > TOKENIZE_CHARS):
             yield part
             part, characters = [], 0
         part.append(row)
         characters += len(texts[row])
-    if part:
-        yield part
-
-
-def _by_characters(texts: Sequence[str]) -> Iterator[list[str]]:
-    part: list[str] = []
-    characters = 0
-    for text in texts:
-        if part and characters + len(text) > _TOKENIZE_CHARS:
-            yield part
-            part, characters = [], 0
-        part.append(text)
-        characters += len(text)
     if part:
         yield part
 

@@ -11,6 +11,7 @@ import pytest
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder, EmbedderSpec, Vectors
 from tests.fakes import FakeEmbedder
+from tests.tiny_models import static_embedder
 
 _REFERENCE = Path(__file__).parent.parent / "fixtures" / "minilm-reference-vectors.json"
 _MIXED = [
@@ -29,7 +30,7 @@ def _minilm() -> Embedder:
     return catalog.load(catalog.resolve())
 
 
-@pytest.fixture(scope="module", params=[FakeEmbedder, _minilm], ids=["fake", "minilm"])
+@pytest.fixture(scope="module", params=[FakeEmbedder, _minilm, static_embedder], ids=["fake", "minilm", "static"])
 def embedder(request: pytest.FixtureRequest) -> Embedder:
     make: Callable[[], Embedder] = request.param
     return make()
@@ -118,7 +119,8 @@ def test_a_spec_survives_pickling_and_storing(embedder: Embedder) -> None:
 def test_the_same_model_loaded_again_has_the_same_fingerprint_without_its_folder(
     embedder: Embedder, minilm: Embedder
 ) -> None:
-    again = minilm if embedder.spec.name == minilm.spec.name else FakeEmbedder()
+    loaded: dict[str, Embedder] = {minilm.spec.name: minilm, static_embedder().spec.name: static_embedder()}
+    again = loaded.get(embedder.spec.name, FakeEmbedder())
     assert again.spec.fingerprint() == embedder.spec.fingerprint()
     assert set(again.spec.fingerprint()) == {"name", "revision", "dim", "token_limit", "pooling", "precision"}
 

@@ -1,4 +1,4 @@
-"""Seeded English agent memories for benchmarks: turns, preferences, facts, events and procedures.
+"""Seeded English agent memories: turns, preferences, facts, events and procedures, to measure on and to fit models to.
 
 A text is an opener, followers and perhaps a closer of one register, about one topic and the same people. Its length
 is drawn from a right-skewed distribution shaped like that of real chat: mean 34 tokens of BERT's WordPiece, median 30.

@@ -1,0 +1,112 @@
+"""Static models: a vector a token, and nothing else. Loads neither onnxruntime nor fastembed."""
+
+import itertools
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentmem_cli.embedding import static_folder
+from agentmem_cli.embedding.base import Embedded, EmbedderSpec, Vectors
+from agentmem_cli.embedding.tokens import Ids, Offsets, TokenIds
+from agentmem_cli.errors import ModelDamagedError
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+# So many texts take as long without scipy and nanotoken as these take to load.
+_TEXTS_WORTH_LOADING: Final = 1_000
+_LEAST_NORM: Final = 1e-6
+
+
+class StaticEmbedder:
+    """The normalised sum of its tokens' vectors is a text's embedding; an Embedder.
+
+    Tokens without a vector ([UNK] and other special ones) are left out. Texts of such tokens alone all get one fixed
+    direction, and so find each other and nothing else. A text is read to its end, up to a million tokens.
+
+    A query or a few texts gather and add rows; once it has been given a thousand texts it loads scipy, for a sparse
+    product, and nanotoken, where that is installed.
+    """
+
+    def __init__(self, spec: EmbedderSpec, folder: Path) -> None:
+        """Loads the model in a folder that was checked to be the spec's. Raises ModelDamagedError."""
+        self._spec = spec
+        try:
+            self._vectors, tokenizer_json = static_folder.read(folder)
+            self._tokens = TokenIds(tokenizer_json)
+        except Exception as error:  # tokenizers and safetensors raise bare Exceptions of their own
+            raise ModelDamagedError(f"model {spec.name} in {folder} can't be loaded: {error}") from error
+        self._nowhere: Vectors = np.full(spec.dim, spec.dim**-0.5, dtype=np.float32)
+        self._table: Vectors | None = None  # (vocabulary, dim), for the sparse product
+        self._texts = 0
+
+    @cached_property
+    def _has_vector(self) -> NDArray[np.bool_]:
+        return np.asarray(self._vectors.any(axis=1))
+
+    @property
+    def spec(self) -> EmbedderSpec:
+        """Which model this is."""
+        return self._spec
+
+    def embed(self, texts: Sequence[str]) -> Embedded:
+        """Embeds n texts into (n, dim) float32 rows of unit length, in their order."""
+        self._texts += len(texts)
+        if self._table is None and self._texts >= _TEXTS_WORTH_LOADING:
+            self._tokens.speed_up()
+            self._table = self._vectors.astype(np.float32)
+        ids, offsets, truncated = _cut(*self._tokens.many(texts), self._spec.token_limit)
+        return Embedded(
+            vectors=self._unit(self._sums(ids, offsets)),
+            tokens=len(ids),
+            special_tokens=0,
+            unknown_tokens=len(ids) - int(np.count_nonzero(self._has_vector[ids])),
+            truncated=truncated,
+        )
+
+    def embed_query(self, query: str) -> Vectors:
+        """Embeds a search query into (dim,) float32 of unit length."""
+        ids = self._tokens.one(query)[: self._spec.token_limit]
+        vector: Vectors = self._unit(self._sum(ids)[np.newaxis])[0]
+        return vector
+
+    def _sums(self, ids: Ids, offsets: Offsets) -> Vectors:
+        if self._table is None:
+            rows = [self._sum(ids[start:end]) for start, end in itertools.pairwise(offsets)]
+            return np.array(rows, dtype=np.float32).reshape(len(rows), self._spec.dim)
+        sums: Vectors = token_counts(ids, offsets, len(self._table)) @ self._table
+        return sums
+
+    def _sum(self, ids: Ids) -> Vectors:
+        vector: Vectors = self._vectors[ids].sum(axis=0, dtype=np.float32)
+        return vector
+
+    def _unit(self, sums: Vectors) -> Vectors:
+        norms = np.sqrt(np.einsum("ij,ij->i", sums, sums))
+        sums[norms < _LEAST_NORM] = self._nowhere
+        norms[norms < _LEAST_NORM] = 1
+        rows: Vectors = sums / norms[:, np.newaxis]
+        return rows
+
+
+def token_counts(ids: Ids, offsets: Offsets, vocabulary: int) -> "csr_array":
+    """The tokens of n texts as a sparse matrix (n, vocabulary) float32, whose row sums are their numbers of tokens."""
+    from scipy.sparse import csr_array
+
+    return csr_array((np.ones(len(ids), dtype=np.float32), ids, offsets), shape=(len(offsets) - 1, vocabulary))
+
+
+def _cut(ids: Ids, offsets: Offsets, limit: int) -> tuple[Ids, Offsets, int]:
+    """The tokens up to the limit of each text, and how many texts were longer."""
+    lengths = np.diff(offsets)
+    truncated = int(np.count_nonzero(lengths > limit))
+    if not truncated:
+        return ids, offsets, 0
+    position: NDArray[np.int64] = np.arange(len(ids)) - np.repeat(offsets[:-1], lengths)
+    shorter = np.zeros_like(offsets)
+    np.cumsum(np.minimum(lengths, limit), out=shorter[1:])
+    return ids[position < limit], shorter, truncated

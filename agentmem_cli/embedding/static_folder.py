@@ -1,0 +1,169 @@
+"""A static model as a folder: written whole or not at all, known by the sha256 of its files, copied where it is needed.
+
+    PARENT/<first 16 digits of its revision>/model.safetensors    `embeddings` (vocabulary, dim) float16
+                                             tokenizer.json
+
+The names are those that other programs for static models look for.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from agentmem_cli.embedding.base import EmbedderSpec, revision_of
+from agentmem_cli.errors import ModelDamagedError, ModelError
+from agentmem_cli.files import fsync_file, fsync_folder, make_durable_folder, sha256_of
+
+POOLING: Final = "token sum"
+TOKEN_LIMIT: Final = 1_000_000  # none that matters: nothing is lost on the way
+_PRECISION: Final = "fp16"
+_WEIGHTS: Final = "model.safetensors"
+_TOKENIZER: Final = "tokenizer.json"
+_TENSOR: Final = "embeddings"
+_ABOUT: Final = "agentmem"
+
+HalfVectors: TypeAlias = NDArray[np.float16]
+
+
+def is_static(spec: EmbedderSpec) -> bool:
+    """Whether a spec is of a static model."""
+    return spec.pooling == POOLING
+
+
+def publish(
+    parent: Path, name: str, vectors: HalfVectors, tokenizer_json: str, about: dict[str, str | int]
+) -> EmbedderSpec:
+    """Writes a model, vectors (vocabulary, dim), and returns its spec. Raises ModelError where it can't be written.
+
+    Where another process has published the same meanwhile, that one stays.
+    """
+
+    def write(folder: Path) -> None:
+        # One key alone: the order of several is not the same from run to run.
+        save_file({_TENSOR: vectors}, folder / _WEIGHTS, {_ABOUT: orjson.dumps(about).decode()})
+        (folder / _TOKENIZER).write_text(tokenizer_json, encoding="utf-8")
+
+    return _spec(name, _put(parent, write), vectors.shape[1])
+
+
+def spec_of(name: str, folder: Path) -> EmbedderSpec:
+    """The spec of the model in a folder. Raises ModelDamagedError where it is not the one that was written there."""
+    try:
+        if _revision(folder)[:16] != folder.name:
+            raise ModelDamagedError(f"model {name} in {folder} is not what was written there (sha256 differs)")
+        with safe_open(folder / _WEIGHTS, framework="numpy") as file:
+            return _spec(name, folder, file.get_slice(_TENSOR).get_shape()[1])
+    except (OSError, SafetensorError) as error:
+        raise ModelDamagedError(f"model {name} in {folder} can't be read: {error}") from error
+
+
+def read(folder: Path) -> tuple[HalfVectors, str]:
+    """The vectors (vocabulary, dim) float16 and the tokenizer.json of a model. Raises OSError, SafetensorError."""
+    with safe_open(folder / _WEIGHTS, framework="numpy") as file:
+        vectors: HalfVectors = file.get_tensor(_TENSOR)
+    return vectors, (folder / _TOKENIZER).read_text(encoding="utf-8")
+
+
+def about(folder: Path) -> dict[str, str | int]:
+    """What was said of a model when it was made."""
+    with safe_open(folder / _WEIGHTS, framework="numpy") as file:
+        said: dict[str, str | int] = orjson.loads(file.metadata()[_ABOUT])
+    return said
+
+
+def size_mb(folder: Path) -> float:
+    """How large a model's files are."""
+    return round(sum((folder / name).stat().st_size for name in (_WEIGHTS, _TOKENIZER)) / 1e6, 1)
+
+
+def place_in(parent: Path, spec: EmbedderSpec) -> Path:
+    """Where a model stands among others."""
+    return parent / spec.revision[:16]
+
+
+def find(spec: EmbedderSpec, parents: list[Path]) -> Path | None:
+    """The first whole copy of a model among these folders' own, or None."""
+    for folder in (place_in(parent, spec) for parent in parents):
+        with suppress(OSError):
+            if _revision(folder) == spec.revision:
+                return folder
+    return None
+
+
+def copy_into(parent: Path, source: Path) -> None:
+    """Copies a model's folder. Raises ModelError where it can't be written."""
+
+    def write(folder: Path) -> None:
+        for name in (_WEIGHTS, _TOKENIZER):
+            shutil.copyfile(source / name, folder / name)
+
+    _put(parent, write)
+
+
+def keep_only(parent: Path, revision: str | None) -> None:
+    """Removes every model from a folder but the one of this revision, and what was half written there."""
+    if parent.is_dir():
+        for folder in parent.iterdir():
+            if revision is None or folder.name != revision[:16]:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _put(parent: Path, write: Callable[[Path], None]) -> Path:
+    """Has a folder written beside its place, and puts it there when it is durable."""
+    try:
+        make_durable_folder(parent)
+        making = Path(tempfile.mkdtemp(prefix=".making-", dir=parent))
+        try:
+            write(making)
+            for name in (_WEIGHTS, _TOKENIZER):
+                (making / name).chmod(0o600)
+                fsync_file(making / name)
+            fsync_folder(making)
+            place = parent / _revision(making)[:16]
+            _move(making, place)
+            fsync_folder(parent)
+        finally:
+            shutil.rmtree(making, ignore_errors=True)
+    except OSError as error:
+        raise ModelError(f"the model can't be written to {parent}: {error.strerror}: make room, or free it") from error
+    return place
+
+
+def _move(making: Path, place: Path) -> None:
+    try:
+        making.rename(place)
+    except OSError:
+        if not _holds_same(place, making):  # as it is where another process was quicker
+            shutil.rmtree(place)
+            making.rename(place)
+
+
+def _holds_same(place: Path, making: Path) -> bool:
+    with suppress(OSError):
+        return _revision(place) == _revision(making)
+    return False
+
+
+def _revision(folder: Path) -> str:
+    return revision_of(sha256_of(folder / _WEIGHTS, folder / _TOKENIZER), POOLING, TOKEN_LIMIT)
+
+
+def _spec(name: str, folder: Path, dim: int) -> EmbedderSpec:
+    return EmbedderSpec(
+        name=name,
+        revision=_revision(folder),
+        dim=dim,
+        token_limit=TOKEN_LIMIT,
+        pooling=POOLING,
+        precision=_PRECISION,
+        folder=str(folder),
+    )
