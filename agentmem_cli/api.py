@@ -10,7 +10,7 @@ from typing import Final
 
 from agentmem_cli.checks import JsonScalar, JsonValue, is_encodable, kind_of
 from agentmem_cli.embedding import catalog
-from agentmem_cli.embedding.base import Embedder, EmbedderSpec
+from agentmem_cli.embedding.base import Device, Embedder, EmbedderSpec
 from agentmem_cli.errors import InvalidMemoryError, StoreNotFoundError, UsageError
 from agentmem_cli.ingest import IngestOptions, Observer, Pipeline, dry_run_store, ingest_files
 from agentmem_cli.jsonl import memory_from_fields
@@ -29,7 +29,8 @@ class AgentMem(StoreUpkeep):
 
     `model` is a name or alias of `agentmem models`; `model_path` a local model folder; `embedder` an object of your
     own (see `agentmem_cli.embedding.base.Embedder`). With none of them it is the model that the store was made with,
-    or all-MiniLM-L6-v2. The store is made at the first write; with `create=False` it must be there already.
+    or all-MiniLM-L6-v2. `threads` (as many as there are cores, by default) and `device` say how a model of the
+    catalogue runs. The store is made at the first write; with `create=False` it must be there already.
 
     Reading takes no lock. The first write takes the writer's lock, and keeps it until `close`. One object may be used
     from several threads: its calls take turns. Every method raises AgentMemError and its kinds, and nothing else of
@@ -45,11 +46,14 @@ class AgentMem(StoreUpkeep):
         embedder: Embedder | None = None,
         create: bool = True,
         threads: int | None = None,
+        device: Device = "cpu",
     ) -> None:
         """Opens a store. Raises StoreNotFoundError, StoreDamagedError, StoreMismatchError, ModelNotFoundError."""
+        catalog.check_use(threads, device)
         self.path = Path(path)
         self._turn = threading.RLock()
         self._threads = threads
+        self._device = device
         self._embedder = embedder
         self._store = EmbeddedStore(self.path)
         if not create and not self._store.exists:
@@ -204,7 +208,7 @@ class AgentMem(StoreUpkeep):
         """The embedder; loads the model the first time, which takes about a second. Raises ModelError."""
         with self._turn:
             if self._embedder is None:
-                self._embedder = catalog.load(self._spec, self._threads)
+                self._embedder = catalog.load(self._spec, self._threads, self._device)
             return self._embedder
 
     def _writing_pipeline(self) -> Pipeline:

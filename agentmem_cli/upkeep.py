@@ -6,7 +6,7 @@ from typing import Final
 
 from agentmem_cli.checks import JsonScalar, is_encodable
 from agentmem_cli.embedding import catalog
-from agentmem_cli.embedding.base import Embedder, EmbedderSpec, embed_checked
+from agentmem_cli.embedding.base import Device, Embedder, EmbedderSpec, embed_checked
 from agentmem_cli.errors import StoreMismatchError, StoreNotFoundError, UsageError
 from agentmem_cli.memory import Memory, SearchFilter
 from agentmem_cli.store.embedded import EmbeddedStore
@@ -22,6 +22,8 @@ class StoreUpkeep:
     _store: EmbeddedStore
     _spec: EmbedderSpec
     _embedder: Embedder | None
+    _threads: int | None
+    _device: Device
     _turn: threading.RLock
 
     def open(self) -> None:
@@ -112,7 +114,7 @@ class StoreUpkeep:
             spec = embedder.spec if embedder is not None else catalog.resolve(model, model_path)
             if spec.fingerprint() == self._spec.fingerprint():
                 raise StoreMismatchError(f"store {self._store.folder} holds vectors of {spec.name} already")
-            new = embedder if embedder is not None else catalog.load(spec)
+            new = embedder if embedder is not None else catalog.load(spec, self._threads, self._device)
             Keeper(self._store).reembed(
                 {**spec.fingerprint(), "folder": spec.folder},
                 lambda texts: embed_checked(new, texts).vectors,

@@ -41,6 +41,7 @@ HOMES: Final = {
     "hnswlib": {"store/index.py"},
     "fastembed": {"embedding/onnx.py", "embedding/hub.py"},
     "onnxruntime": {"embedding/*"},
+    "onnx": {"embedding/rewrite.py"},
     "tokenizers": {"embedding/*"},
     "rich": {"report.py", "cli/*"},
     "typer": {"cli/*"},
@@ -56,7 +57,7 @@ HOMES_OF_SQL: Final = {
     "store/upkeep.py",
 }
 SQL: Final = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE FROM|PRAGMA|BEGIN|CREATE TABLE|CREATE INDEX|EXISTS)\b")
-HEAVY: Final = ("numpy", "onnxruntime", "fastembed", "tokenizers", "hnswlib", "scipy", "rich.table")
+HEAVY: Final = ("numpy", "onnx", "onnxruntime", "fastembed", "tokenizers", "hnswlib", "scipy", "rich.table")
 
 
 @dataclass(frozen=True)

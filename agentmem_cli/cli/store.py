@@ -68,6 +68,8 @@ def reembed(
     store: options.StoreOption = ".agentmem",
     model: options.ModelOption = None,
     model_path: options.ModelPathOption = None,
+    threads: options.ThreadsOption = None,
+    device: options.DeviceOption = "cpu",
     json: options.JsonOption = False,
 ) -> None:
     """Give every memory a vector of another model, and pin the store to it.
@@ -85,7 +87,7 @@ def reembed(
         done += texts
         say(f"reembed: {done} texts are durable")
 
-    with AgentMem(store, create=False) as mem:
+    with AgentMem(store, create=False, threads=threads, device=device) as mem:
         before = mem.model.name
         mem.reembed(model, model_path=model_path, on_progress=count)
         after = mem.model.name

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from agentmem_cli.errors import AgentMemError, EmbeddingError
 
 Vectors: TypeAlias = NDArray[np.float32]
+Device: TypeAlias = Literal["cpu", "cuda"]
 _UNIT_TOLERANCE: Final = 1e-3
 
 

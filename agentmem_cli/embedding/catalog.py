@@ -1,16 +1,22 @@
 """The models by name and alias: where their files come from, what they are, and whether they are here."""
 
+import hashlib
+import logging
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
-from agentmem_cli.embedding.base import Embedder, EmbedderSpec
-from agentmem_cli.errors import ModelDamagedError, ModelNotFoundError, UsageError
+from agentmem_cli.embedding import cache
+from agentmem_cli.embedding.base import Device, Embedder, EmbedderSpec
+from agentmem_cli.errors import DeviceError, ModelDamagedError, ModelNotFoundError, UsageError
 from agentmem_cli.files import sha256_of
+from agentmem_cli.printable import printable
 
 DEFAULT_MODEL: Final = "all-MiniLM-L6-v2"
 DEFAULT_ALIAS: Final = "minilm"
+INT8_MODEL: Final = "all-MiniLM-L6-v2-int8"
+INT8_ALIAS: Final = "minilm-int8"
 
 _MINILM_WEIGHTS_SHA256: Final = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
 _MINILM_VOCABULARY_SHA256: Final = "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"
@@ -25,6 +31,22 @@ _MINILM: Final = EmbedderSpec(
 )
 
 
+def _made_of_weights(recipe: str) -> str:
+    return hashlib.sha256(f"{_MINILM_WEIGHTS_SHA256} {recipe}".encode()).hexdigest()
+
+
+# What `rewrite` makes of the weights; a number is counted up when it makes something else.
+_FASTER_FP32: Final = _made_of_weights("quicker nodes, 1")
+_MINILM_INT8: Final = replace(
+    _MINILM, name=INT8_MODEL, revision=_made_of_weights("int8, a scale a token, 1"), precision="int8"
+)
+_INT8_NOTE: Final = "TODO"
+_OWN: Final = {_MINILM.name: _MINILM, _MINILM_INT8.name: _MINILM_INT8}
+_BY_ALIAS: Final = {DEFAULT_ALIAS: _MINILM, INT8_ALIAS: _MINILM_INT8}
+MAX_THREADS: Final = 256
+_log: Final = logging.getLogger("agentmem")
+
+
 @dataclass(frozen=True, slots=True)
 class CatalogEntry:
     """A model that can be named; `token_limit` and `size_mb` are None where its publisher doesn't say."""
@@ -37,6 +59,7 @@ class CatalogEntry:
     licence: str
     source: str
     here: bool
+    note: str = ""
 
 
 def resolve(model: str | None = None, model_path: str | None = None) -> EmbedderSpec:
@@ -50,29 +73,48 @@ def resolve(model: str | None = None, model_path: str | None = None) -> Embedder
         from agentmem_cli.embedding import folder
 
         return folder.spec_of(Path(model_path))
-    if model in (None, DEFAULT_MODEL, DEFAULT_ALIAS):
-        return _MINILM
+    own = {**_OWN, **_BY_ALIAS}.get(model or DEFAULT_MODEL)
+    if own is not None:
+        return own
     from agentmem_cli.embedding import hub
 
-    return hub.locate(str(model), (DEFAULT_MODEL, DEFAULT_ALIAS))
+    return hub.locate(str(model), (*_OWN, *_BY_ALIAS))
 
 
-def load(spec: EmbedderSpec, threads: int | None = None) -> Embedder:
-    """The embedder of a spec, if the files here are the spec's. Raises ModelNotFoundError, ModelDamagedError."""
+def load(spec: EmbedderSpec, threads: int | None = None, device: Device = "cpu") -> Embedder:
+    """The embedder of a spec, if the files here are the spec's; `threads` are as many as there are cores by default.
+
+    Raises ModelNotFoundError, ModelDamagedError, DeviceError, UsageError.
+    """
+    check_use(threads, device)
     from agentmem_cli.embedding import folder, hub, onnx
 
-    if spec.name == DEFAULT_MODEL:
-        _check_revision(spec, _MINILM)
-        weights = minilm_weights()
+    if spec.name in _OWN:
+        _check_revision(spec, _OWN[spec.name])
+        if spec.precision == "int8" and device == "cuda":
+            raise DeviceError(f"--device cuda: model {spec.name} is made for CPUs: use --model {DEFAULT_ALIAS} there")
+        weights = _weights_to_run(spec, device)
         return onnx.OnnxEmbedder(
-            spec, lambda: folder.from_vocabulary(weights, MINILM_VOCABULARY, spec.token_limit), threads
+            spec, lambda: folder.from_vocabulary(weights, MINILM_VOCABULARY, spec.token_limit), threads, device
         )
     if folder.is_folder_model(spec.name):
         _check_revision(spec, folder.spec_of(Path(spec.folder)))
-        return onnx.OnnxEmbedder(spec, lambda: folder.from_folder(spec), threads)
+        return onnx.OnnxEmbedder(spec, lambda: folder.from_folder(spec), threads, device)
     here = hub.locate(spec.name)
     _check_revision(spec, here)
-    return onnx.OnnxEmbedder(here, lambda: nullcontext(Path(here.folder)), threads)
+    return onnx.OnnxEmbedder(here, lambda: nullcontext(Path(here.folder)), threads, device)
+
+
+def check_use(threads: int | None, device: Device) -> None:
+    """Refuses at once, before anything is loaded, what no model can have. Raises UsageError, DeviceError."""
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise UsageError(f"threads is {threads}: it must be from 1 to {MAX_THREADS}")
+    if device not in get_args(Device):
+        raise UsageError(f"device is {device}: it must be {' or '.join(get_args(Device))}")
+    if device == "cuda":
+        from agentmem_cli.embedding import onnx
+
+        onnx.check_cuda()
 
 
 def entries() -> list[CatalogEntry]:
@@ -102,7 +144,14 @@ def entries() -> list[CatalogEntry]:
         )
         for description in hub.descriptions()
     ]
-    return [minilm, *hub_entries]
+    int8 = replace(
+        minilm,
+        name=INT8_MODEL,
+        alias=INT8_ALIAS,
+        source=f"made here, once, from {DEFAULT_ALIAS}",
+        note=_INT8_NOTE,
+    )
+    return [minilm, int8, *hub_entries]
 
 
 def _check_revision(wanted: EmbedderSpec, here: EmbedderSpec) -> None:
@@ -111,6 +160,35 @@ def _check_revision(wanted: EmbedderSpec, here: EmbedderSpec) -> None:
             f"model {wanted.name} here is not the revision that made the store ({here.revision[:12]}, "
             f"not {wanted.revision[:12]}): restore the original files, or make a new store"
         )
+
+
+def _weights_to_run(spec: EmbedderSpec, device: Device) -> Path:
+    """The file that MiniLM runs from: made of the published weights once, and cached."""
+    published = minilm_weights()
+    try:
+        if spec.precision == "int8":
+            return cache.made(f"{spec.name}-{spec.revision[:12]}", lambda target: _make_int8(published, target))
+        if device == "cpu":
+            return cache.made(f"{spec.name}-{_FASTER_FP32[:12]}", lambda target: _make_faster(published, target))
+    except OSError as error:
+        advice = f"{cache.cache_folder()} can't be written ({error.strerror}): set FASTEMBED_CACHE_PATH to a folder"
+        if spec.precision == "int8":
+            raise ModelNotFoundError(f"model {spec.name} can't be made, {advice}, or use --model minilm") from error
+        _log.warning("agentmem: warning: model %s runs slower than it could: %s", spec.name, printable(advice))
+    return published
+
+
+def _make_int8(published: Path, target: Path) -> None:
+    from agentmem_cli.embedding import rewrite
+
+    _log.warning("agentmem: making %s of the installed weights, once", INT8_MODEL)
+    rewrite.write_int8(published, target)
+
+
+def _make_faster(published: Path, target: Path) -> None:
+    from agentmem_cli.embedding import rewrite
+
+    rewrite.write_fp32(published, target)
 
 
 def minilm_weights() -> Path:

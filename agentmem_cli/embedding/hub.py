@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
-import platformdirs
 from fastembed import TextEmbedding
 from fastembed.common.model_description import DenseModelDescription, ModelSource
 from loguru import logger
 
 from agentmem_cli.embedding.base import EmbedderSpec, revision_of
+from agentmem_cli.embedding.cache import cache_folder
 from agentmem_cli.errors import ModelNotFoundError
 from agentmem_cli.files import sha256_of
 
@@ -74,7 +74,7 @@ def token_limit(description: DenseModelDescription) -> int | None:
 def cached(description: DenseModelDescription) -> Path | None:
     """The folder of a model that is in the cache already, or None. Reaches for no network."""
     try:
-        folder = TextEmbedding.download_model(description, str(_cache_folder()), local_files_only=True)
+        folder = TextEmbedding.download_model(description, str(cache_folder()), local_files_only=True)
     except (ValueError, OSError):
         return None
     whole = all((folder / file).is_file() for file in (description.model_file, "tokenizer.json"))
@@ -92,7 +92,7 @@ def _limit_in(folder: Path) -> int | None:
 def _download(description: DenseModelDescription) -> Path:
     _check_reachable(description)
     try:
-        return TextEmbedding.download_model(description, str(_cache_folder()), retries=1)
+        return TextEmbedding.download_model(description, str(cache_folder()), retries=1)
     except (ValueError, OSError) as error:
         raise ModelNotFoundError(f"model {description.model} can't be downloaded ({error}): try again later") from error
 
@@ -118,12 +118,6 @@ def _unreachable(description: DenseModelDescription, why: str) -> ModelNotFoundE
         f"model {description.model} is not cached here and can't be downloaded ({why}): connect once, "
         "give a folder with --model-path, or use --model minilm, which is installed"
     )
-
-
-def _cache_folder() -> Path:
-    # fastembed's own default is in the system's temporary folder, which a reboot empties.
-    stated = os.environ.get("FASTEMBED_CACHE_PATH")
-    return Path(stated) if stated else Path(platformdirs.user_cache_dir("agentmem")) / "models"
 
 
 def _description(entry: dict[str, Any]) -> DenseModelDescription:

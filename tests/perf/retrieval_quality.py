@@ -1,6 +1,6 @@
 """How well searches find labelled memories: recall@10, nDCG@10, and how long a search takes.
 
-    python -m tests.perf.retrieval_quality MEMORIES.jsonl QUERIES.jsonl
+    python -m tests.perf.retrieval_quality MEMORIES.jsonl QUERIES.jsonl [--model minilm-int8]
 
 A line of QUERIES.jsonl has `query`, `relevant` (a list of ids) and, to search one user only, `user_id`.
 """
@@ -22,10 +22,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("memories")
     parser.add_argument("queries")
+    parser.add_argument("--model")
     arguments = parser.parse_args()
     queries = [orjson.loads(line) for line in Path(arguments.queries).read_bytes().splitlines()]
     recalls, ndcgs, took_ms = [], [], []
-    with tempfile.TemporaryDirectory() as folder, AgentMem(folder) as mem:
+    with tempfile.TemporaryDirectory() as folder, AgentMem(folder, model=arguments.model) as mem:
         report = mem.ingest([arguments.memories])
         print(f"{report.stored} memories, {report.memories_per_s:.0f}/s, {report.rejected} rejected")
         for query in queries:
