@@ -171,7 +171,9 @@ def _weights_to_run(spec: EmbedderSpec, device: Device) -> Path:
         if device == "cpu":
             return cache.made(f"{spec.name}-{_FASTER_FP32[:12]}", lambda target: _make_faster(published, target))
     except OSError as error:
-        advice = f"{cache.cache_folder()} can't be written ({error.strerror}): set FASTEMBED_CACHE_PATH to a folder that can"
+        advice = (
+            f"{cache.cache_folder()} can't be written ({error.strerror}): set FASTEMBED_CACHE_PATH to a folder that can"
+        )
         if spec.precision == "int8":
             raise ModelNotFoundError(f"model {spec.name} can't be made, {advice}, or use --model minilm") from error
         _log.warning("agentmem: warning: model %s runs slower than it could: %s", spec.name, printable(advice))

@@ -23,8 +23,8 @@ from agentmem_cli.embedding.base import Device, Embedded, EmbedderSpec, Vectors,
 from agentmem_cli.errors import DeviceError, EmbeddingError, ModelDamagedError
 from agentmem_cli.machine import usable_cores
 
-_SUB_BATCH_TEXTS: Final = 16
-_CUDA_SUB_BATCH_TEXTS: Final = 256  # a GPU is idle with fewer than thousands of tokens at once
+# Padded tokens in a sub-batch. On a CPU what a layer makes of more no longer fits the caches; a GPU is idle with less.
+_SUB_BATCH_TOKENS: Final[dict[Device, int]] = {"cpu": 512, "cuda": 32_768}
 _PARTS_WORTH_WORKERS: Final = 8  # opening their sessions takes about as long as embedding so many
 _MAX_SHARED_BYTES: Final = 200_000_000  # weights that may be held once a core
 _TOKENIZE_CHARS: Final = 1_000_000  # the tokenizer holds about 100 bytes a token: this bounds its memory
@@ -51,7 +51,6 @@ class OnnxEmbedder:
         self._spec = spec
         self._open_folder = open_folder
         self._device = device
-        self._sub_batch_texts = _CUDA_SUB_BATCH_TEXTS if device == "cuda" else _SUB_BATCH_TEXTS
         self._threads = threads or usable_cores()
         with self._named_failure(), open_folder() as model_folder:
             self._session = self._open_session(model_folder, self._threads)
@@ -75,15 +74,15 @@ class OnnxEmbedder:
     def embed(self, texts: Sequence[str]) -> Embedded:
         """Embeds n texts into (n, dim) float32 rows of unit length, in their order. Raises EmbeddingError."""
         lengths, unknown_tokens = self._token_counts(texts)
+        read = [min(length, self._spec.token_limit) for length in lengths]
         vectors = np.empty((len(texts), self._spec.dim), dtype=np.float32)
-        self._embed_parts(list(sub_batches(texts, lengths, self._sub_batch_texts)), texts, vectors)
-        limit = self._spec.token_limit
+        self._embed_parts(list(sub_batches(texts, read, _SUB_BATCH_TOKENS[self._device])), texts, vectors)
         return Embedded(
             vectors=vectors,
-            tokens=sum(min(length, limit) for length in lengths),
+            tokens=sum(read),
             special_tokens=self._special_tokens * len(texts),
             unknown_tokens=unknown_tokens,
-            truncated=sum(length > limit for length in lengths),
+            truncated=sum(length > self._spec.token_limit for length in lengths),
         )
 
     def embed_query(self, query: str) -> Vectors:
@@ -183,13 +182,14 @@ def _check_on_cuda(session: TextEmbedding, model: str) -> None:
         )
 
 
-def sub_batches(texts: Sequence[str], lengths: Sequence[int], max_texts: int = _SUB_BATCH_TEXTS) -> Iterator[list[int]]:
-    """The indices of the texts, shortest first, cut into parts that are quick to embed together."""
+def sub_batches(texts: Sequence[str], lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
+    """The indices of the texts, shortest first, in parts of so many tokens at most, padded to a part's longest text."""
     order = sorted(range(len(texts)), key=lengths.__getitem__)
     part: list[int] = []
     characters = 0
     for row in order:
-        if part and (len(part) == max_texts or characters + len(texts[row]) > _TOKENIZE_CHARS):
+        padded_tokens = (len(part) + 1) * lengths[row]
+        if part and (padded_tokens > max_tokens or characters + len(texts[row]) > _TOKENIZE_CHARS):
             yield part
             part, characters = [], 0
         part.append(row)

@@ -99,5 +99,5 @@ def test_on_cuda_one_session_takes_large_parts(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(embedder, "_run", run)
     monkeypatch.setattr(embedder, "_open_session", lambda *_: pytest.fail("a second session"))
-    embedder.embed([f"memory {i}" for i in range(300)])
-    assert parts == [44, 256]
+    embedder.embed(["cat " * 62] * 4200)
+    assert parts == [104] + 8 * [512]
