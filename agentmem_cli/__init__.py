@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from agentmem_cli.errors import (
     AgentMemError,
+    DeviceError,
     EmbeddingError,
     InputError,
     InvalidMemoryError,
@@ -29,6 +30,7 @@ __all__ = [
     "AgentMem",
     "AgentMemError",
     "BatchResult",
+    "DeviceError",
     "EmbeddingError",
     "HistoryEvent",
     "Hit",

@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias
 
 from agentmem_cli.checks import JsonScalar, JsonValue, is_encodable, kind_of
 from agentmem_cli.embedding import catalog, static_cache, static_folder
-from agentmem_cli.embedding.base import Embedder, EmbedderSpec, OnProgress, no_progress
+from agentmem_cli.embedding.base import Device, Embedder, EmbedderSpec, OnProgress, no_progress
 from agentmem_cli.errors import InvalidMemoryError, ModelNotFoundError, StoreNotFoundError, UsageError
 from agentmem_cli.ingest import IngestOptions, Observer, dry_run_store, ingest_files
 from agentmem_cli.jsonl import memory_from_fields
@@ -33,8 +33,8 @@ class AgentMem(StoreUpkeep):
     `model` is a name or alias of `agentmem models`; `model_path` a local model folder; `embedder` an object of your
     own (see `agentmem_cli.embedding.base.Embedder`). With none of them it is the model that the store was made with,
     or all-MiniLM-L6-v2. The static model is made at its first use, in a minute or two: `on_model_progress` is told how
-    far that is. A store keeps a copy of it. The store is made at the first write; with `create=False` it must be there
-    already.
+    far that is. A store keeps a copy of it. `threads` (as many as there are cores, by default) and `device` say how a
+    model of the catalogue runs. The store is made at the first write; with `create=False` it must be there already.
 
     `index` says who builds the graph that makes searches of a large store quick: a process of its own (`background`),
     the caller (`wait`: writing, ingesting and closing take longer), or nobody (`off`, until `build_index`). A search
@@ -54,13 +54,16 @@ class AgentMem(StoreUpkeep):
         embedder: Embedder | None = None,
         create: bool = True,
         threads: int | None = None,
+        device: Device = "cpu",
         index: Indexing = "background",
         on_model_progress: OnProgress = no_progress,
     ) -> None:
         """Opens a store. Raises StoreNotFoundError, StoreDamagedError, StoreMismatchError, ModelNotFoundError."""
+        catalog.check_use(threads, device)
         self.path = Path(path)
         self._turn = threading.RLock()
         self._threads = threads
+        self._device = device
         self._index = index
         self._embedder = embedder
         self._carries_model = embedder is None
@@ -236,7 +239,7 @@ class AgentMem(StoreUpkeep):
     def _loaded(self) -> Embedder:
         """The embedder, for those who have the turn, or whose caller has it and waits for them."""
         if self._embedder is None:
-            self._embedder = catalog.load(self._spec, self._threads, self._models_folder)
+            self._embedder = catalog.load(self._spec, self._threads, self._device, self._models_folder)
         return self._embedder
 
     def _writing_pipeline(self) -> Pipeline:

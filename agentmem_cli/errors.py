@@ -8,6 +8,7 @@
     ├── ModelError                 1
     │   ├── ModelNotFoundError     1   neither installed, cached nor downloadable
     │   ├── ModelDamagedError      1   its files are not the ones that were published
+    │   ├── DeviceError            1   the device asked for is not here, or not for this model
     │   └── EmbeddingError         1   the model gave vectors that can't be stored
     └── StoreError                 1
         ├── StoreNotFoundError     1
@@ -56,6 +57,10 @@ class ModelNotFoundError(ModelError):
 
 class ModelDamagedError(ModelError):
     """A model's files are not the ones that were published."""
+
+
+class DeviceError(ModelError):
+    """A model can't run on the device that was asked for."""
 
 
 class EmbeddingError(ModelError):

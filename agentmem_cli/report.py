@@ -137,7 +137,10 @@ def models_table(entries: Sequence[CatalogEntry]) -> Table:
             entry.source.partition(",")[0],
             "yes" if entry.here else "no",
         )
-    table.caption = "tokens: how much of a text it reads; --json says which package or repository it is from"
+    notes = [f"{entry.alias}: {entry.note}" for entry in entries if entry.note]
+    table.caption = "\n".join(
+        ["tokens: how much of a text it reads; --json says which package or repository it is from", *notes]
+    )
     return table
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from agentmem_cli.checks import JsonScalar, is_encodable
 from agentmem_cli.embedding import catalog, static_cache
-from agentmem_cli.embedding.base import Embedder, EmbedderSpec, OnProgress, embed_checked
+from agentmem_cli.embedding.base import Device, Embedder, EmbedderSpec, OnProgress, embed_checked
 from agentmem_cli.errors import StoreMismatchError, StoreNotFoundError, UsageError
 from agentmem_cli.memory import Memory, SearchFilter
 from agentmem_cli.store.embedded import EmbeddedStore
@@ -23,6 +23,8 @@ class StoreUpkeep:
     _store: EmbeddedStore
     _spec: EmbedderSpec
     _embedder: Embedder | None
+    _threads: int | None
+    _device: Device
     _turn: threading.RLock
     _carries_model: bool
     _on_model_progress: OnProgress
@@ -122,7 +124,7 @@ class StoreUpkeep:
             )
             if spec.fingerprint() == self._spec.fingerprint():
                 raise StoreMismatchError(f"store {self._store.folder} holds vectors of {spec.name} already")
-            new = embedder if embedder is not None else catalog.load(spec)
+            new = embedder if embedder is not None else catalog.load(spec, self._threads, self._device)
             if embedder is None:
                 static_cache.carry(spec, self._models_folder)
             Keeper(self._store).reembed(

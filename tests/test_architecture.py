@@ -43,7 +43,8 @@ HOMES: Final = {
     "sqlite3": {"store/connection.py", "store/sqlite_errors.py", "bench/environment.py"},
     "hnswlib": {"store/index.py"},
     "fastembed": {"embedding/onnx.py", "embedding/hub.py"},
-    "onnxruntime": {"embedding/onnx.py", "embedding/teacher.py"},
+    "onnxruntime": {"embedding/onnx.py", "embedding/teacher.py", "embedding/rewrite.py"},
+    "onnx": {"embedding/rewrite.py"},
     "scipy": {"embedding/static.py", "embedding/distill.py"},
     "nanotoken": {"embedding/tokens.py"},
     "safetensors": {"embedding/static_folder.py"},
@@ -64,6 +65,7 @@ HOMES_OF_SQL: Final = {
 SQL: Final = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE FROM|PRAGMA|BEGIN|CREATE TABLE|CREATE INDEX|EXISTS)\b")
 HEAVY: Final = (
     "numpy",
+    "onnx",
     "onnxruntime",
     "fastembed",
     "tokenizers",

@@ -30,6 +30,8 @@ def bench(
         str | None,
         typer.Option("--models", help="Several models, separated by commas: measured in turn, side by side."),
     ] = None,
+    threads: options.ThreadsOption = None,
+    device: options.DeviceOption = "cpu",
     compare: Annotated[
         int, typer.Option("--compare", help="How many memories to add one by one and in one batch, 10 to 1000.")
     ] = 100,
@@ -68,7 +70,7 @@ def bench(
         def making(step: str, share: float) -> None:
             on_step(f"{step}, {share:.0%}")
 
-        embedders = [catalog.load(catalog.resolve(name, model_path, making)) for name in names]
+        embedders = [catalog.load(catalog.resolve(name, model_path, making), threads, device) for name in names]
         results = run_benches(embedders, texts, bench_options, on_step)
     result = results[0] if models is None else {"models": results}
     if output is not None:

@@ -19,6 +19,8 @@ def ingest(
     store: options.StoreOption = ".agentmem",
     model: options.ModelOption = None,
     model_path: options.ModelPathOption = None,
+    threads: options.ThreadsOption = None,
+    device: options.DeviceOption = "cpu",
     batch_size: Annotated[
         int, typer.Option("--batch-size", min=10, max=1000, help="Memories in one durable commit.")
     ] = 1000,
@@ -72,7 +74,14 @@ def ingest(
     )
     with (
         making_view(quiet or progress == "none") as on_progress,
-        AgentMem(store, model=model, model_path=model_path, on_model_progress=on_progress) as mem,
+        AgentMem(
+            store,
+            model=model,
+            model_path=model_path,
+            threads=threads,
+            device=device,
+            on_model_progress=on_progress,
+        ) as mem,
         view_for("none" if quiet and progress == "auto" else progress) as view,
         IngestObserver(view, rejects, quiet or on_error == "fail") as observer,  # then the error names the line
     ):

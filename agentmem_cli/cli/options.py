@@ -1,6 +1,6 @@
 """Options that several commands share."""
 
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
@@ -18,6 +18,13 @@ ModelOption: TypeAlias = Annotated[
 ]
 ModelPathOption: TypeAlias = Annotated[
     str | None, typer.Option("--model-path", help="A local model folder: ONNX weights, tokenizer.json, config.json.")
+]
+ThreadsOption: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, max=256, help="Threads that embed; as many as there are cores by default."),
+]
+DeviceOption: TypeAlias = Annotated[
+    Literal["cpu", "cuda"], typer.Option("--device", help="What the model runs on; cuda needs fastembed-gpu.")
 ]
 AgentOption: TypeAlias = Annotated[str | None, typer.Option("--agent-id", help="Agent of the memories.")]
 UserOption: TypeAlias = Annotated[str | None, typer.Option("--user-id", help="User of the memories.")]

@@ -22,6 +22,8 @@ def search(
     where: options.WhereOption = None,
     model: options.ModelOption = None,
     model_path: options.ModelPathOption = None,
+    threads: options.ThreadsOption = None,
+    device: options.DeviceOption = "cpu",
     json: options.JsonOption = False,
     jsonl: Annotated[bool, typer.Option("--jsonl", help="Print one JSON object a line.")] = False,
 ) -> None:
@@ -33,7 +35,15 @@ def search(
 
     with (
         making_view() as on_progress,
-        AgentMem(store, model=model, model_path=model_path, create=False, on_model_progress=on_progress) as mem,
+        AgentMem(
+            store,
+            model=model,
+            model_path=model_path,
+            create=False,
+            threads=threads,
+            device=device,
+            on_model_progress=on_progress,
+        ) as mem,
     ):
         hits = mem.search(
             query,

@@ -82,6 +82,8 @@ def reembed(
     store: options.StoreOption = ".agentmem",
     model: options.ModelOption = None,
     model_path: options.ModelPathOption = None,
+    threads: options.ThreadsOption = None,
+    device: options.DeviceOption = "cpu",
     json: options.JsonOption = False,
 ) -> None:
     """Give every memory a vector of another model, and pin the store to it.
@@ -101,7 +103,7 @@ def reembed(
 
     with (
         making_view() as on_progress,
-        AgentMem(store, create=False, on_model_progress=on_progress) as mem,
+        AgentMem(store, create=False, threads=threads, device=device, on_model_progress=on_progress) as mem,
     ):
         before = mem.model.name
         mem.reembed(model, model_path=model_path, on_progress=count)

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from agentmem_cli.errors import AgentMemError, EmbeddingError
 
 Vectors: TypeAlias = NDArray[np.float32]
 OnProgress: TypeAlias = Callable[[str, float], None]  # what is being done, and which share of it is, from 0 to 1
+Device: TypeAlias = Literal["cpu", "cuda"]
 _UNIT_TOLERANCE: Final = 1e-3
 
 

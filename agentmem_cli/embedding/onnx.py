@@ -13,20 +13,23 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import onnxruntime
 from fastembed import TextEmbedding
 from fastembed.common.model_description import ModelSource, PoolingType
 from tokenizers import Tokenizer
 
 from agentmem_cli.embedding import folder
-from agentmem_cli.embedding.base import Embedded, EmbedderSpec, Vectors, unit_rows
+from agentmem_cli.embedding.base import Device, Embedded, EmbedderSpec, Vectors, unit_rows
 from agentmem_cli.embedding.tokens import TOKENIZE_CHARS, by_characters
-from agentmem_cli.errors import EmbeddingError, ModelDamagedError
+from agentmem_cli.errors import DeviceError, EmbeddingError, ModelDamagedError
 from agentmem_cli.machine import usable_cores
 
-_SUB_BATCH_TEXTS: Final = 16
+# Padded tokens in a sub-batch. On a CPU what a layer makes of more no longer fits the caches; a GPU is idle with less.
+_SUB_BATCH_TOKENS: Final[dict[Device, int]] = {"cpu": 512, "cuda": 32_768}
 _PARTS_WORTH_WORKERS: Final = 8  # opening their sessions takes about as long as embedding so many
 _MAX_SHARED_BYTES: Final = 200_000_000  # weights that may be held once a core
 _POOLING: Final = {"mean": PoolingType.MEAN, "cls": PoolingType.CLS, "last_token": PoolingType.LAST_TOKEN}
+_PROVIDERS: Final[dict[Device, str]] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _UNKNOWN_TOKENS: Final = ("[UNK]", "<unk>")
 
 
@@ -39,16 +42,21 @@ class OnnxEmbedder:
     """
 
     def __init__(
-        self, spec: EmbedderSpec, open_folder: Callable[[], AbstractContextManager[Path]], threads: int | None = None
+        self,
+        spec: EmbedderSpec,
+        open_folder: Callable[[], AbstractContextManager[Path]],
+        threads: int | None = None,
+        device: Device = "cpu",
     ) -> None:
         self._spec = spec
         self._open_folder = open_folder
+        self._device = device
         self._threads = threads or usable_cores()
         with self._named_failure(), open_folder() as model_folder:
             self._session = self._open_session(model_folder, self._threads)
             self._workers: list[TextEmbedding] = []
             size_bytes = (model_folder / weights_file(spec, model_folder)).stat().st_size
-            self._may_have_workers = self._threads > 1 and size_bytes <= _MAX_SHARED_BYTES
+            self._may_have_workers = device == "cpu" and self._threads > 1 and size_bytes <= _MAX_SHARED_BYTES
             self._tokenizer: Tokenizer = Tokenizer.from_file(str(model_folder / "tokenizer.json"))
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
@@ -70,15 +78,15 @@ class OnnxEmbedder:
     def embed(self, texts: Sequence[str]) -> Embedded:
         """Embeds n texts into (n, dim) float32 rows of unit length, in their order. Raises EmbeddingError."""
         lengths, unknown_tokens = self._token_counts(texts)
+        read = [min(length, self._spec.token_limit) for length in lengths]
         vectors = np.empty((len(texts), self._spec.dim), dtype=np.float32)
-        self._embed_parts(list(sub_batches(texts, lengths)), texts, vectors)
-        limit = self._spec.token_limit
+        self._embed_parts(list(sub_batches(texts, read, _SUB_BATCH_TOKENS[self._device])), texts, vectors)
         return Embedded(
             vectors=vectors,
-            tokens=sum(min(length, limit) for length in lengths),
+            tokens=sum(read),
             special_tokens=self._special_tokens * len(texts),
             unknown_tokens=unknown_tokens,
-            truncated=sum(length > limit for length in lengths),
+            truncated=sum(length > self._spec.token_limit for length in lengths),
         )
 
     def embed_query(self, query: str) -> Vectors:
@@ -119,17 +127,23 @@ class OnnxEmbedder:
     def _open_session(self, model_folder: Path, threads: int) -> TextEmbedding:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # static models have no threads, and say so
-            return TextEmbedding(
+            warnings.simplefilter("ignore", RuntimeWarning)  # of no CUDA: an error here
+            session = TextEmbedding(
                 registered_name(self._spec, model_folder),
                 threads=threads,
-                providers=["CPUExecutionProvider"],
+                providers=[_PROVIDERS[self._device]],
                 specific_model_path=str(model_folder),
             )
+        if self._device == "cuda":
+            _check_on_cuda(session, self._spec.name)
+        return session
 
     @contextmanager
     def _named_failure(self) -> Iterator[None]:
         try:
             yield
+        except DeviceError:
+            raise
         except Exception as error:  # onnxruntime and tokenizers raise bare Exceptions of their own
             raise ModelDamagedError(f"model {self._spec.name} can't be loaded: {_first_line(error)}") from error
 
@@ -151,13 +165,35 @@ class OnnxEmbedder:
         return lengths, unknown_tokens
 
 
-def sub_batches(texts: Sequence[str], lengths: Sequence[int]) -> Iterator[list[int]]:
-    """The indices of the texts, shortest first, cut into parts that are quick to embed together."""
+def check_cuda() -> None:
+    """Raises DeviceError where the onnxruntime that is installed has no CUDA."""
+    if _PROVIDERS["cuda"] not in onnxruntime.get_available_providers():
+        raise DeviceError(
+            "--device cuda: the onnxruntime that is installed has no CUDA: pip uninstall -y fastembed onnxruntime, "
+            "then pip install fastembed-gpu, or use --device cpu"
+        )
+
+
+def _check_on_cuda(session: TextEmbedding, model: str) -> None:
+    """Where CUDA's libraries are missing, onnxruntime runs on the CPU and only logs it: here that is an error."""
+    running = getattr(session.model, "model", None)
+    if not isinstance(running, onnxruntime.InferenceSession):
+        raise DeviceError(f"--device cuda: model {model} is a table of vectors, and runs on the CPU: use --device cpu")
+    if _PROVIDERS["cuda"] not in running.get_providers():
+        raise DeviceError(
+            f"--device cuda: model {model} would run on the CPU, because CUDA could not be started: check the driver "
+            "(nvidia-smi) and the CUDA and cuDNN that onnxruntime-gpu asks for, or use --device cpu"
+        )
+
+
+def sub_batches(texts: Sequence[str], lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
+    """The indices of the texts, shortest first, in parts of so many tokens at most, padded to a part's longest text."""
     order = sorted(range(len(texts)), key=lengths.__getitem__)
     part: list[int] = []
     characters = 0
     for row in order:
-        if part and (len(part) == _SUB_BATCH_TEXTS or characters + len(texts[row]) > TOKENIZE_CHARS):
+        padded_tokens = (len(part) + 1) * lengths[row]
+        if part and (padded_tokens > max_tokens or characters + len(texts[row]) > TOKENIZE_CHARS):
             yield part
             part, characters = [], 0
         part.append(row)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.e2e.conftest import Cli, Ingested, Result
 
-ENTRY_KEYS: Final = ["name", "alias", "dim", "token_limit", "size_mb", "licence", "source", "here"]
+ENTRY_KEYS: Final = ["name", "alias", "dim", "token_limit", "size_mb", "licence", "source", "here", "note"]
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,13 @@ def listed(tmp_path_factory: pytest.TempPathFactory) -> Listed:
 
 
 def test_json_lists_the_default_model_first_and_as_installed(listed: Listed) -> None:
-    default, *others = listed.json.json()
+    default, int8, *others = listed.json.json()
     assert (listed.json.exit_code, listed.json.stderr) == (0, "")
     assert list(default) == ENTRY_KEYS
     assert (default["name"], default["alias"], default["dim"]) == ("all-MiniLM-L6-v2", "minilm", 384)
-    assert default["here"] is True
+    assert default["here"] is int8["here"] is True
+    assert (int8["name"], int8["alias"]) == ("all-MiniLM-L6-v2-int8", "minilm-int8")
+    assert "cosine" in int8["note"]
     assert len({entry["name"] for entry in others}) == len(others) > 10
     assert not any(entry["here"] for entry in others)
 
@@ -40,6 +42,7 @@ def test_the_table_names_every_model(listed: Listed) -> None:
     assert (listed.table.exit_code, listed.table.stderr) == (0, "")
     for entry in listed.json.json():
         assert f" {entry['name']} " in listed.table.stdout
+        assert entry["note"] in listed.table.stdout
 
 
 def test_to_list_models_leaves_no_files_behind(listed: Listed) -> None:
