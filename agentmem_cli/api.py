@@ -188,7 +188,8 @@ class AgentMem(StoreUpkeep):
                 ingest_files(pipeline, self._store, paths, options, observer)
                 with pipeline.stage("index"):
                     self._refresh_graph(wait=options.wait_index)
-                pipeline.report.unindexed, pipeline.report.indexing = self._store.unindexed(), self._store.indexing
+                pipeline.report.unindexed = self._store.unindexed()
+                pipeline.report.indexing = self._store.indexing and pipeline.report.unindexed > 0
         pipeline.report.elapsed_s = time.perf_counter() - start
         return pipeline.report
 
