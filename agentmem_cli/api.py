@@ -27,8 +27,9 @@ _ADD_MIN_TAIL: Final = 10_000
 class AgentMem(StoreUpkeep):
     """A store of memories in a folder, and the embedding model that its vectors are of.
 
-    `model` is a name or alias of `agentmem models`; `model_path` a local model folder; `embedder` an object of your
-    own (see `agentmem_cli.embedding.base.Embedder`). With none of them it is the model that the store was made with,
+    `model` is a name or alias of `agentmem models`; `model_path` a local model folder; `embedder_url` an
+    OpenAI-compatible endpoint, of which `model` is then a model's name; `embedder` an object of your own (see
+    `agentmem_cli.embedding.base.Embedder`). With none of them it is the model that the store was made with,
     or all-MiniLM-L6-v2. The store is made at the first write; with `create=False` it must be there already.
 
     Reading takes no lock. The first write takes the writer's lock, and keeps it until `close`. One object may be used
@@ -42,6 +43,7 @@ class AgentMem(StoreUpkeep):
         *,
         model: str | None = None,
         model_path: str | None = None,
+        embedder_url: str | None = None,
         embedder: Embedder | None = None,
         create: bool = True,
         threads: int | None = None,
@@ -51,11 +53,12 @@ class AgentMem(StoreUpkeep):
         self._turn = threading.RLock()
         self._threads = threads
         self._embedder = embedder
+        self._embedder_url = embedder_url
         self._store = EmbeddedStore(self.path)
         if not create and not self._store.exists:
             raise StoreNotFoundError(f"no store at {self.path}: make one with 'agentmem ingest', or check --store")
         try:
-            self._spec = self._choose_spec(model, model_path)
+            self._spec = self._choose_spec(model, model_path, embedder_url)
         except BaseException:
             self._store.close()
             raise
@@ -79,7 +82,7 @@ class AgentMem(StoreUpkeep):
     def open(self) -> None:
         """Takes the writer's lock and makes the store now, rather than at the first write. Raises StoreBusyError."""
         with self._turn:
-            self._store.open_for_writing({**self._spec.fingerprint(), "folder": self._spec.folder})
+            self._store.open_for_writing(self._spec.stored())
 
     def close(self) -> None:
         """Brings the graph up to date if this object has written, and gives the lock back. What was added is durable
@@ -204,22 +207,23 @@ class AgentMem(StoreUpkeep):
         """The embedder; loads the model the first time, which takes about a second. Raises ModelError."""
         with self._turn:
             if self._embedder is None:
-                self._embedder = catalog.load(self._spec, self._threads)
+                self._embedder = catalog.load(self._spec, self._threads, self._embedder_url)
             return self._embedder
 
     def _writing_pipeline(self) -> Pipeline:
         self.open()
         return Pipeline(self._store, self._spec, self.load)
 
-    def _choose_spec(self, model: str | None, model_path: str | None) -> EmbedderSpec:
+    def _choose_spec(self, model: str | None, model_path: str | None, embedder_url: str | None) -> EmbedderSpec:
         if self._embedder is not None:
-            if model is not None or model_path is not None:
+            if (model, model_path, embedder_url) != (None, None, None):
                 raise UsageError("an embedder of your own and a model are two models: give one of them")
             wanted = self._embedder.spec
-        elif self._store.exists and model is None and model_path is None:
-            return self._pinned()
         else:
-            wanted = catalog.resolve(model, model_path)
+            own = catalog.pinned(self._pinned(), model, model_path, embedder_url) if self._store.exists else None
+            if own is not None:
+                return own
+            wanted = catalog.resolve(model, model_path, embedder_url)
         if self._store.exists:
             self._store.check_embedder(wanted.fingerprint())
         return wanted

@@ -4,6 +4,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
+import orjson
+
 from agentmem_cli.checks import JsonScalar, is_encodable
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder, EmbedderSpec, embed_checked
@@ -11,6 +13,7 @@ from agentmem_cli.errors import StoreMismatchError, StoreNotFoundError, UsageErr
 from agentmem_cli.memory import Memory, SearchFilter
 from agentmem_cli.store.embedded import EmbeddedStore
 from agentmem_cli.store.keeper import Keeper, StoreStats
+from agentmem_cli.store.upkeep import Upkeep
 from agentmem_cli.store.verify import Finding
 
 _MOST_ROWS: Final = 2**63 - 1  # SQLite counts no further
@@ -99,6 +102,7 @@ class StoreUpkeep:
         model: str | None = None,
         *,
         model_path: str | None = None,
+        embedder_url: str | None = None,
         embedder: Embedder | None = None,
         on_progress: Callable[[int], None] = lambda texts: None,
     ) -> None:
@@ -109,13 +113,20 @@ class StoreUpkeep:
         """
         with self._turn:
             self._open_existing()
-            spec = embedder.spec if embedder is not None else catalog.resolve(model, model_path)
+            spec = embedder.spec if embedder is not None else catalog.resolve(model, model_path, embedder_url)
+            spec = catalog.recognised(spec, self._known_specs())
             if spec.fingerprint() == self._spec.fingerprint():
                 raise StoreMismatchError(f"store {self._store.folder} holds vectors of {spec.name} already")
-            new = embedder if embedder is not None else catalog.load(spec)
+            new = embedder if embedder is not None else catalog.load(spec, embedder_url=embedder_url)
             Keeper(self._store).reembed(
-                {**spec.fingerprint(), "folder": spec.folder},
+                spec.stored(),
                 lambda texts: embed_checked(new, texts).vectors,
                 on_progress,
             )
             self._spec, self._embedder = spec, new
+
+    def _known_specs(self) -> list[EmbedderSpec]:
+        """The store's own model, and the one that a re-embedding which was cut off is for."""
+        staging_for = Upkeep(self._store.writer()).staging_for()
+        staged = [] if staging_for is None else [EmbedderSpec.from_stored(orjson.loads(staging_for))]
+        return [self._spec, *staged]

@@ -42,6 +42,7 @@ HOMES: Final = {
     "fastembed": {"embedding/onnx.py", "embedding/hub.py"},
     "onnxruntime": {"embedding/*"},
     "tokenizers": {"embedding/*"},
+    "httpx": {"embedding/endpoint.py"},
     "rich": {"report.py", "cli/*"},
     "typer": {"cli/*"},
     "pickle": set(),
@@ -56,7 +57,7 @@ HOMES_OF_SQL: Final = {
     "store/upkeep.py",
 }
 SQL: Final = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE FROM|PRAGMA|BEGIN|CREATE TABLE|CREATE INDEX|EXISTS)\b")
-HEAVY: Final = ("numpy", "onnxruntime", "fastembed", "tokenizers", "hnswlib", "scipy", "rich.table")
+HEAVY: Final = ("numpy", "onnxruntime", "fastembed", "tokenizers", "hnswlib", "scipy", "httpx", "rich.table")
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ def bench(
     ] = "10,50,100,500,1000",
     model: options.ModelOption = None,
     model_path: options.ModelPathOption = None,
+    embedder_url: options.EmbedderUrlOption = None,
     compare: Annotated[
         int, typer.Option("--compare", help="How many memories to add one by one and in one batch, 10 to 1000.")
     ] = 100,
@@ -57,7 +58,7 @@ def bench(
     texts = make_workload(workload, max(bench_options.sizes), compare)
     with _steps(quiet) as on_step:
         on_step("loading the model")
-        embedder = catalog.load(catalog.resolve(model, model_path))
+        embedder = catalog.load(catalog.resolve(model, model_path, embedder_url), embedder_url=embedder_url)
         result = run_bench(embedder, texts, bench_options, on_step)
     if output is not None:
         _write(result, output)

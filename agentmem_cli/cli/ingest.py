@@ -18,6 +18,7 @@ def ingest(
     store: options.StoreOption = ".agentmem",
     model: options.ModelOption = None,
     model_path: options.ModelPathOption = None,
+    embedder_url: options.EmbedderUrlOption = None,
     batch_size: Annotated[
         int, typer.Option("--batch-size", min=10, max=1000, help="Memories in one durable commit.")
     ] = 1000,
@@ -66,7 +67,7 @@ def ingest(
         max_expansion=max_expansion,
     )
     with (
-        AgentMem(store, model=model, model_path=model_path) as mem,
+        AgentMem(store, model=model, model_path=model_path, embedder_url=embedder_url) as mem,
         view_for("none" if quiet and progress == "auto" else progress) as view,
         IngestObserver(view, rejects, quiet or on_error == "fail") as observer,  # then the error names the line
     ):

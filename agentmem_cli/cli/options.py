@@ -19,6 +19,15 @@ ModelOption: TypeAlias = Annotated[
 ModelPathOption: TypeAlias = Annotated[
     str | None, typer.Option("--model-path", help="A local model folder: ONNX weights, tokenizer.json, config.json.")
 ]
+EmbedderUrlOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--embedder-url",
+        metavar="URL",
+        help="An OpenAI-compatible endpoint, such as http://127.0.0.1:8080/v1; --model is then a name that it knows, "
+        "and the key comes from AGENTMEM_EMBEDDER_KEY.",
+    ),
+]
 AgentOption: TypeAlias = Annotated[str | None, typer.Option("--agent-id", help="Agent of the memories.")]
 UserOption: TypeAlias = Annotated[str | None, typer.Option("--user-id", help="User of the memories.")]
 RunOption: TypeAlias = Annotated[str | None, typer.Option("--run-id", help="Run or conversation of the memories.")]

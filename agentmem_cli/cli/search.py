@@ -21,6 +21,7 @@ def search(
     where: options.WhereOption = None,
     model: options.ModelOption = None,
     model_path: options.ModelPathOption = None,
+    embedder_url: options.EmbedderUrlOption = None,
     json: options.JsonOption = False,
     jsonl: Annotated[bool, typer.Option("--jsonl", help="Print one JSON object a line.")] = False,
 ) -> None:
@@ -30,7 +31,7 @@ def search(
     from agentmem_cli.api import AgentMem
     from agentmem_cli.jsonl import dump_hit
 
-    with AgentMem(store, model=model, model_path=model_path, create=False) as mem:
+    with AgentMem(store, model=model, model_path=model_path, embedder_url=embedder_url, create=False) as mem:
         hits = mem.search(
             query,
             k,

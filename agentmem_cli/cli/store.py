@@ -68,6 +68,7 @@ def reembed(
     store: options.StoreOption = ".agentmem",
     model: options.ModelOption = None,
     model_path: options.ModelPathOption = None,
+    embedder_url: options.EmbedderUrlOption = None,
     json: options.JsonOption = False,
 ) -> None:
     """Give every memory a vector of another model, and pin the store to it.
@@ -76,8 +77,8 @@ def reembed(
     """
     from agentmem_cli.api import AgentMem
 
-    if model is None and model_path is None:
-        raise UsageError("reembed needs --model or --model-path: the model to change to")
+    if (model, model_path, embedder_url) == (None, None, None):
+        raise UsageError("reembed needs --model, --model-path or --embedder-url: the model to change to")
     done = 0
 
     def count(texts: int) -> None:
@@ -87,7 +88,7 @@ def reembed(
 
     with AgentMem(store, create=False) as mem:
         before = mem.model.name
-        mem.reembed(model, model_path=model_path, on_progress=count)
+        mem.reembed(model, model_path=model_path, embedder_url=embedder_url, on_progress=count)
         after = mem.model.name
     if json:
         print_json({"from": before, "to": after, "embedded": done})

@@ -1,11 +1,12 @@
 """The models by name and alias: where their files come from, what they are, and whether they are here."""
 
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from agentmem_cli.embedding.base import Embedder, EmbedderSpec
+from agentmem_cli.embedding.base import REMOTE_PREFIX, Embedder, EmbedderSpec
 from agentmem_cli.errors import ModelDamagedError, ModelNotFoundError, UsageError
 from agentmem_cli.files import sha256_of
 
@@ -39,11 +40,18 @@ class CatalogEntry:
     here: bool
 
 
-def resolve(model: str | None = None, model_path: str | None = None) -> EmbedderSpec:
+def resolve(model: str | None = None, model_path: str | None = None, embedder_url: str | None = None) -> EmbedderSpec:
     """The spec of a model by name, alias or folder, without loading it; downloads it if it must and can.
 
-    Raises ModelNotFoundError, within seconds, where it is neither here nor downloadable.
+    With `embedder_url`, `model` is the name of one that the server there has, which is asked. Raises
+    ModelNotFoundError, within seconds, where it is neither here nor downloadable, and EmbeddingError.
     """
+    if embedder_url is not None:
+        if model_path is not None:
+            raise UsageError("--embedder-url and --model-path name two models: give one of them")
+        from agentmem_cli.embedding import remote
+
+        return remote.find(embedder_url, model)
     if model_path is not None:
         if model is not None:
             raise UsageError("--model and --model-path name two models: give one of them")
@@ -57,8 +65,41 @@ def resolve(model: str | None = None, model_path: str | None = None) -> Embedder
     return hub.locate(str(model), (DEFAULT_MODEL, DEFAULT_ALIAS))
 
 
-def load(spec: EmbedderSpec, threads: int | None = None) -> Embedder:
-    """The embedder of a spec, if the files here are the spec's. Raises ModelNotFoundError, ModelDamagedError."""
+def pinned(
+    spec: EmbedderSpec, model: str | None, model_path: str | None, embedder_url: str | None
+) -> EmbedderSpec | None:
+    """A store's own spec, where these options choose no other model, without asking anybody for it; or None."""
+    if (model, model_path, embedder_url) == (None, None, None):
+        return spec
+    if not _is_remote(spec) or model_path is not None:
+        return None
+    own_names = {None, spec.name} if embedder_url is None else {None, spec.name, spec.name.removeprefix(REMOTE_PREFIX)}
+    if model not in own_names:
+        return None
+    from agentmem_cli.embedding import remote
+
+    return spec if embedder_url is None else remote.moved(spec, embedder_url)
+
+
+def recognised(spec: EmbedderSpec, known: Iterable[EmbedderSpec]) -> EmbedderSpec:
+    """The one of some known specs that is of the same served model, or else the spec itself."""
+    if not _is_remote(spec):
+        return spec
+    from agentmem_cli.embedding import remote
+
+    return next((other for other in known if remote.recognised(spec, other)), spec)
+
+
+def load(spec: EmbedderSpec, threads: int | None = None, embedder_url: str | None = None) -> Embedder:
+    """The embedder of a spec, if the files here are the spec's. Raises ModelNotFoundError, ModelDamagedError.
+
+    For a model that a server has, `threads` is how many requests are under way at once, and `embedder_url` the URL
+    that the user named, if any.
+    """
+    if _is_remote(spec):
+        from agentmem_cli.embedding import remote
+
+        return remote.load(spec, embedder_url, threads)
     from agentmem_cli.embedding import folder, hub, onnx
 
     if spec.name == DEFAULT_MODEL:
@@ -103,6 +144,10 @@ def entries() -> list[CatalogEntry]:
         for description in hub.descriptions()
     ]
     return [minilm, *hub_entries]
+
+
+def _is_remote(spec: EmbedderSpec) -> bool:
+    return spec.name.startswith(REMOTE_PREFIX)
 
 
 def _check_revision(wanted: EmbedderSpec, here: EmbedderSpec) -> None:
