@@ -31,6 +31,7 @@ class Server:
     speaks_base64: bool = True
     says_usage: bool = True
     delay_s: float = 0.0
+    texts_per_s: float = 0.0  # of all requests together; 0 is as fast as it goes
     requests: list[Json] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     arrived_s: list[float] = field(default_factory=list)
@@ -39,6 +40,7 @@ class Server:
     most_at_once: int = 0
     stopping: threading.Event = field(default_factory=threading.Event)
     turn: threading.Lock = field(default_factory=threading.Lock)
+    model_turn: threading.Lock = field(default_factory=threading.Lock)
 
 
 @dataclass
@@ -52,7 +54,10 @@ class Exchange:
     def answer(self) -> Json:
         """The sound answer."""
         texts = self.request["input"]
-        embedded = self.server.models[self.request["model"]].embed(texts)
+        with self.server.model_turn:
+            embedded = self.server.models[self.request["model"]].embed(texts)
+            if self.server.texts_per_s:
+                time.sleep(len(texts) / self.server.texts_per_s)
         as_base64 = self.request.get("encoding_format") == "base64" and self.server.speaks_base64
         data = [
             {

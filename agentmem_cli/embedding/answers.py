@@ -38,8 +38,8 @@ def read_rows(body: bytes, count: int) -> Rows:
     if not isinstance(items, list) or len(items) != count:
         found = f"{len(items)} vectors" if isinstance(items, list) else "no vectors"
         raise ValueError(f"{found} for {count} texts")
-    by_index = {item.get("index"): item.get("embedding") for item in items if isinstance(item, dict)}
-    if any(type(index) is not int for index in by_index) or set(by_index) != set(range(count)):
+    by_index = {item.get("index"): item.get("embedding") for item in items if _is_numbered(item)}
+    if set(by_index) != set(range(count)):
         raise ValueError(f'"index" does not number the {count} vectors from 0')
     rows = [_row(by_index[index]) for index in range(count)]
     dims = sorted({len(row) for row in rows})
@@ -75,6 +75,10 @@ def _fields(body: bytes) -> dict[str, object]:
     if isinstance(value, dict):
         return value
     raise ValueError("not a JSON object")
+
+
+def _is_numbered(item: object) -> bool:
+    return isinstance(item, dict) and type(item.get("index")) is int
 
 
 def _row(embedding: object) -> Vectors:

@@ -27,7 +27,6 @@ from agentmem_cli.printable import printable
 
 KEY_VARIABLE: Final = "AGENTMEM_EMBEDDER_KEY"
 _TOO_MANY_REQUESTS: Final = 429
-_CLOSING_S: Final = 1.0
 _Result = TypeVar("_Result")
 
 
@@ -35,8 +34,8 @@ _Result = TypeVar("_Result")
 class Limits:
     """How much is asked of a server at once, and for how long.
 
-    A try may take `connect_s` to connect and `answer_s` in all, and all tries of a request, with the pauses between
-    them, `deadline_s`. After `failures` failed tries it is given up sooner; a 429 is no failure.
+    A try may take `connect_s` to connect and `answer_s` in all. After `failures` failed tries a request is given up, a
+    429 being no failure; and no try begins later than `deadline_s` after the first.
     """
 
     requests_at_once: int = 16
@@ -66,7 +65,7 @@ def checked_url(url: str) -> str:
         sound = parsed.scheme in ("http", "https") and bool(parsed.host) and not (parsed.query or parsed.fragment)
     except httpx.InvalidURL:
         sound = False
-    if not sound or printable(url) != url:
+    if not sound or " " in url or printable(url) != url:
         raise UsageError(f"embedder URL {printable(url)} is none: give one such as http://127.0.0.1:8080/v1")
     if parsed.userinfo:
         raise UsageError(f"an embedder URL may hold no user or password: put the key in {KEY_VARIABLE}")
@@ -110,9 +109,9 @@ class Endpoint:
         )
         self._slots = asyncio.Semaphore(at_once)
         self._loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=_serve, args=(self._loop, self._client), daemon=True)
-        thread.start()
-        weakref.finalize(self, _stop, self._loop, thread)
+        threading.Thread(target=_serve, args=(self._loop, self._client), daemon=True).start()
+        # Nobody may wait for the thread here: this can be called from within any line of any thread.
+        weakref.finalize(self, self._loop.call_soon_threadsafe, self._loop.stop)
 
     def run(self, work: Coroutine[Any, Any, _Result]) -> _Result:
         """Runs a coroutine to its end and returns its result; whatever interrupts the wait cancels it."""
@@ -137,29 +136,35 @@ class Endpoint:
         limits, start = self.limits, time.monotonic()
         failures = tries = 0
         while True:
-            left_s = start + limits.deadline_s - time.monotonic()
             tries += 1
-            answer, cause = Answer(0, b""), None
-            try:
-                answer = await asyncio.wait_for(
-                    self._try(method, path, content, max_answer_bytes), min(limits.answer_s, left_s)
-                )
-            except (httpx.HTTPError, OSError, asyncio.TimeoutError) as error:
-                cause = error
+            answer, cause = await self._try(method, path, content, max_answer_bytes)
             if cause is None and answer.status != _TOO_MANY_REQUESTS and answer.status < 500:
                 return answer
             failures += answer.status != _TOO_MANY_REQUESTS
             pause_s = self._pause_s(tries, answer.retry_after)
-            left_s = start + limits.deadline_s - time.monotonic()
-            if failures >= limits.failures or pause_s >= left_s:
-                waited = f", and asks to wait {pause_s:.0f} s" if answer.retry_after and pause_s >= left_s else ""
+            too_late = time.monotonic() + pause_s > start + limits.deadline_s
+            if failures >= limits.failures or too_late:
+                asked = f", and asks to wait {pause_s:.0f} s" if answer.retry_after and too_late else ""
                 raise EmbeddingError(
-                    f"embedder {self.url}: {self._problem(answer, cause)}{waited} (tries: {tries}): check that the "
-                    "server is up, or try again later"
+                    f"embedder {self.url}: {self._problem(answer)}{asked} (tries: {tries}): check that the server is "
+                    "up, or try again later"
                 ) from cause
             await asyncio.sleep(pause_s)
 
-    async def _try(self, method: str, path: str, content: bytes, max_answer_bytes: int) -> Answer:
+    async def _try(
+        self, method: str, path: str, content: bytes, max_answer_bytes: int
+    ) -> tuple[Answer, Exception | None]:
+        """The answer; or one of no status that says in its body why there is none, and the reason."""
+        try:
+            # httpx bounds each wait for bytes, and not their number.
+            asked = self._ask(method, path, content, max_answer_bytes)
+            return await asyncio.wait_for(asked, self.limits.answer_s), None
+        except (asyncio.TimeoutError, httpx.TimeoutException) as error:
+            return Answer(0, b"gives no answer in time"), error
+        except (httpx.HTTPError, OSError) as error:
+            return Answer(0, f"can't be reached: {str(error) or type(error).__name__}".encode()), error
+
+    async def _ask(self, method: str, path: str, content: bytes, max_answer_bytes: int) -> Answer:
         async with self._client.stream(method, f"{self.url}{path}", content=content) as response:
             body = bytearray()
             async for part in response.aiter_raw():
@@ -181,12 +186,9 @@ class Endpoint:
             return asked_s + random.uniform(0, limits.first_pause_s)
         return random.uniform(0, min(limits.longest_pause_s, limits.first_pause_s * 2 ** (tries - 1)))
 
-    def _problem(self, answer: Answer, cause: Exception | None) -> str:
-        if answer.status:
-            return f"answers {answer.status} ({self.quoted(read_complaint(answer.body))})"
-        if isinstance(cause, (asyncio.TimeoutError, httpx.TimeoutException)):
-            return "gives no answer in time"
-        return f"can't be reached: {self.quoted(str(cause) or type(cause).__name__)}"
+    def _problem(self, answer: Answer) -> str:
+        said = self.quoted(read_complaint(answer.body))
+        return f"answers {answer.status} ({said})" if answer.status else said
 
 
 def _serve(loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient) -> None:
@@ -200,12 +202,6 @@ def _serve(loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient) -> None:
     loop.run_forever()
     loop.run_until_complete(end())
     loop.close()
-
-
-def _stop(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
-    loop.call_soon_threadsafe(loop.stop)
-    if thread is not threading.current_thread():
-        thread.join(_CLOSING_S)
 
 
 def _seconds_asked(retry_after: str) -> float:

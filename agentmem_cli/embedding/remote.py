@@ -183,9 +183,7 @@ class _Served:
         self.model = model
         self.most_texts = MAX_REQUEST_TEXTS
         self._endpoint = endpoint
-        self._encoding = (
-            "base64"  # a third of the bytes of numbers, and quicker to read; whoever ignores it sends those
-        )
+        self._encoding = "base64"  # a quarter of the bytes of numbers, read 6 times as fast
 
     async def rows(self, texts: Sequence[str], dim: int) -> Rows | None:
         """The vectors (n, dim) of n texts, in their order; None where they are too much for one request."""
