@@ -90,7 +90,11 @@ class Exchange:
 
 def sound(exchange: Exchange) -> None:
     """No fault."""
-    exchange.reply_json(exchange.answer())
+    model = exchange.request["model"]
+    if model in exchange.server.models:
+        exchange.reply_json(exchange.answer())
+    else:
+        exchange.reply_json({"error": {"message": f"no model is named {model}"}}, 404)
 
 
 def status(code: int, message: str = "not now", **headers: str) -> Fault:
@@ -159,6 +163,8 @@ def serving(**settings: Any) -> Iterator[Server]:  # noqa: ANN401 - the fields o
             exchange = Exchange(server, self, {})
             if server.every is not None:
                 return server.every(exchange)
+            if self.path != "/v1/models":
+                return exchange.reply_json({"error": "no such path"}, 404)
             return exchange.reply_json({"data": [{"id": name} for name in server.models]})
 
         def do_POST(self) -> None:
