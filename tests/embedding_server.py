@@ -146,6 +146,15 @@ def dripping(exchange: Exchange) -> None:
     exchange.hang_up()
 
 
+def endless(exchange: Exchange) -> None:
+    """An answer that goes on and on."""
+    with suppress(OSError):
+        exchange.reply(200, b"{", claimed_bytes=1 << 50)
+        while not exchange.server.stopping.is_set():
+            exchange.handler.wfile.write(b" " * 65_536)
+    exchange.hang_up()
+
+
 @contextmanager
 def serving(**settings: Any) -> Iterator[Server]:  # noqa: ANN401 - the fields of Server
     """A server on a port that the system picks, until the block ends."""

@@ -1,8 +1,12 @@
 """The remote embedder against a server that is sound, or fails as servers do: the right vectors, or one clear line."""
 
+import asyncio
 import base64
 import json
+import signal
 import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -84,7 +88,7 @@ def test_connections_are_used_again(server: Server) -> None:
 
 
 def test_long_texts_share_no_request(server: Server) -> None:
-    texts = ["long " * 15_000, "short", "wide " * 15_000, "x " * 300_000]
+    texts = ["a" * 75_000, "short", "b" * 75_000, "c" * 600_000]
     assert_right(connect(server).embed(texts), texts)
     assert sorted(len(request["input"]) - 1 for request in server.requests) == [1, 1, 2]
 
@@ -215,12 +219,37 @@ def test_a_wait_beyond_the_deadline_is_not_begun(server: Server, wait: str) -> N
     assert len(server.requests) == 1
 
 
+def assert_idle(embedder: RemoteEmbedder) -> None:
+    """No request is under way any more, or within moments."""
+    end_s = time.monotonic() + 10
+    while asyncio.all_tasks(embedder._endpoint._loop):
+        assert time.monotonic() < end_s
+        time.sleep(0.01)
+
+
 def test_the_first_failure_ends_the_other_requests(server: Server) -> None:
-    embedder = connect(server)
+    embedder = connect(server, Limits(requests_at_once=4))
     server.faults.append(faults.status(404, "no such model"))
     server.every = faults.silent
     assert "answers 404 (no such model)" in error_of(lambda: embedder.embed(TEXTS))
-    assert len(server.requests) <= QUICK.requests_at_once
+    assert len(server.requests) <= 4
+    assert_idle(embedder)
+
+
+def test_an_interruption_ends_all_requests(server: Server) -> None:
+    embedder = connect(server, Limits(requests_at_once=4))
+
+    def interrupt(exchange: faults.Exchange) -> None:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        faults.silent(exchange)
+
+    server.faults.append(interrupt)
+    server.every = faults.silent
+    with pytest.raises(KeyboardInterrupt):
+        embedder.embed(TEXTS)
+    assert_idle(embedder)
+    server.every = None
+    assert_right(embedder.embed(["a"]), ["a"])
 
 
 # What is refused
@@ -328,7 +357,7 @@ WRONG: Final[dict[str, tuple[Fault, str]]] = {
     "nothing": (faults.raw(b""), "not JSON"),
     "a list": (faults.raw(b"[1]"), "not a JSON object"),
     "deep": (faults.raw(b'{"data":' + b"[" * 50_000), "not JSON"),
-    "huge": (faults.raw(b" " * 20_000_000), "more than "),
+    "endless": (faults.endless, "more than "),
 }
 
 
@@ -498,7 +527,7 @@ def test_a_server_that_repeats_the_key_does_not_make_us_repeat_it(
 ) -> None:
     monkeypatch.setenv("AGENTMEM_EMBEDDER_KEY", KEY)
     embedder = RemoteEmbedder(connect(server).spec, KEY, QUICK)
-    server.every = faults.status(code, "x" * 190 + f" wrong key: {KEY}")
+    server.every = faults.status(code, "x" * 185 + f" {KEY}")  # across the cut
     message = error_of(lambda: embedder.embed(["a"]))
     assert KEY[:6] not in message
     assert KEY not in repr(vars(embedder))
