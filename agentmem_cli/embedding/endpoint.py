@@ -34,13 +34,17 @@ _Result = TypeVar("_Result")
 class Limits:
     """How much is asked of a server at once, and for how long.
 
-    A try may take `connect_s` to connect and `answer_s` in all. After `failures` failed tries a request is given up, a
-    429 being no failure; and no try begins later than `deadline_s` after the first.
+    A try may take `connect_s` to connect. It has failed when the server has answered nothing at all for `answer_s`: a
+    slow one that takes one request after another is not dead; but not even then may it last for `queued_s`. After
+    `failures` failed tries a request is given up, a 429 being no failure; and no try begins later than `deadline_s`
+    after the first has failed. So with these figures a host that refuses connections is given up within 8 s, one that
+    takes them and stays silent within 4 minutes.
     """
 
     requests_at_once: int = 16
     connect_s: float = 5.0
     answer_s: float = 60.0
+    queued_s: float = 600.0
     deadline_s: float = 120.0
     failures: int = 5
     first_pause_s: float = 0.5
@@ -103,10 +107,11 @@ class Endpoint:
                 "Accept-Encoding": "identity",  # so that a small answer can't unpack to a huge one
                 **({"Authorization": f"Bearer {key}"} if key else {}),
             },
-            timeout=httpx.Timeout(self.limits.answer_s, connect=self.limits.connect_s, pool=None),
+            timeout=httpx.Timeout(None, connect=self.limits.connect_s),  # see `_while_answering` for the rest
             limits=httpx.Limits(max_connections=at_once, max_keepalive_connections=at_once),
             trust_env=not _is_loopback(url),
         )
+        self._answered_s = 0.0  # when anything was, by the monotonic clock
         self._slots = asyncio.Semaphore(at_once)
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=_serve, args=(self._loop, self._client), daemon=True).start()
@@ -133,16 +138,18 @@ class Endpoint:
         return text if len(text) <= most else f"{text[:most]}..."
 
     async def _send(self, method: str, path: str, content: bytes, max_answer_bytes: int) -> Answer:
-        limits, start = self.limits, time.monotonic()
+        limits = self.limits
         failures = tries = 0
+        last_try_s = 0.0
         while True:
             tries += 1
             answer, cause = await self._try(method, path, content, max_answer_bytes)
             if cause is None and answer.status != _TOO_MANY_REQUESTS and answer.status < 500:
                 return answer
             failures += answer.status != _TOO_MANY_REQUESTS
+            last_try_s = last_try_s or time.monotonic() + limits.deadline_s
             pause_s = self._pause_s(tries, answer.retry_after)
-            too_late = time.monotonic() + pause_s > start + limits.deadline_s
+            too_late = time.monotonic() + pause_s > last_try_s
             if failures >= limits.failures or too_late:
                 asked = f", and asks to wait {pause_s:.0f} s" if answer.retry_after and too_late else ""
                 raise EmbeddingError(
@@ -156,13 +163,26 @@ class Endpoint:
     ) -> tuple[Answer, Exception | None]:
         """The answer; or one of no status that says in its body why there is none, and the reason."""
         try:
-            # httpx bounds each wait for bytes, and not their number.
-            asked = self._ask(method, path, content, max_answer_bytes)
-            return await asyncio.wait_for(asked, self.limits.answer_s), None
+            return await self._while_answering(self._ask(method, path, content, max_answer_bytes)), None
         except (asyncio.TimeoutError, httpx.TimeoutException) as error:
             return Answer(0, b"gives no answer in time"), error
         except (httpx.HTTPError, OSError) as error:
             return Answer(0, f"can't be reached: {str(error) or type(error).__name__}".encode()), error
+
+    async def _while_answering(self, asked: Coroutine[Any, Any, Answer]) -> Answer:
+        """The answer, if it comes before the server has been silent for too long. Raises asyncio.TimeoutError."""
+        began_s = time.monotonic()
+        task = asyncio.ensure_future(asked)
+        try:
+            while not task.done():
+                end_s = max(began_s, self._answered_s) + self.limits.answer_s
+                left_s = min(end_s, began_s + self.limits.queued_s) - time.monotonic()
+                if left_s <= 0:
+                    raise asyncio.TimeoutError
+                await asyncio.wait({task}, timeout=left_s)
+            return task.result()
+        finally:
+            task.cancel()
 
     async def _ask(self, method: str, path: str, content: bytes, max_answer_bytes: int) -> Answer:
         async with self._client.stream(method, f"{self.url}{path}", content=content) as response:
@@ -171,6 +191,7 @@ class Endpoint:
                 body += part
                 if len(body) > max_answer_bytes:
                     break
+            self._answered_s = time.monotonic()
             return Answer(
                 response.status_code,
                 bytes(body[:max_answer_bytes]),

@@ -170,6 +170,15 @@ def test_a_rate_limit_is_waited_out_for_longer_than_failures_are(server: Server)
     assert_right(embedder.embed(["a"]), ["a"])
 
 
+def test_a_slow_server_that_answers_one_after_another_is_not_taken_for_dead(server: Server) -> None:
+    embedder = connect(server)
+    server.texts_per_s = (
+        100  # a third of a second a request: the last of those at once waits for longer than QUICK does
+    )
+    assert_right(embedder.embed(TEXTS), TEXTS)
+    assert len(server.requests) == 7
+
+
 # What lasts
 
 
