@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Final, Literal, TypeAlias
 
 from agentmem_cli.checks import JsonScalar, JsonValue, is_encodable, kind_of
-from agentmem_cli.embedding import catalog, static_cache, static_folder
+from agentmem_cli.embedding import catalog, static_cache
 from agentmem_cli.embedding.base import Device, Embedder, EmbedderSpec, OnProgress, no_progress
 from agentmem_cli.errors import InvalidMemoryError, ModelNotFoundError, StoreNotFoundError, UsageError
 from agentmem_cli.ingest import IngestOptions, Observer, dry_run_store, ingest_files
@@ -30,11 +30,12 @@ Indexing: TypeAlias = Literal["background", "wait", "off"]
 class AgentMem(StoreUpkeep):
     """A store of memories in a folder, and the embedding model that its vectors are of.
 
-    `model` is a name or alias of `agentmem models`; `model_path` a local model folder; `embedder` an object of your
-    own (see `agentmem_cli.embedding.base.Embedder`). With none of them it is the model that the store was made with,
-    or all-MiniLM-L6-v2. The static model is made at its first use, in a minute or two: `on_model_progress` is told how
-    far that is. A store keeps a copy of it. `threads` (as many as there are cores, by default) and `device` say how a
-    model of the catalogue runs. The store is made at the first write; with `create=False` it must be there already.
+    `model` is a name or alias of `agentmem models`; `model_path` a local model folder; `embedder_url` an
+    OpenAI-compatible endpoint, of which `model` is then a model's name; `embedder` an object of your own (see
+    `agentmem_cli.embedding.base.Embedder`). With none of them it is the model that the store was made with, or
+    all-MiniLM-L6-v2. The static model is made at its first use, in a minute or two: `on_model_progress` is told how far
+    that is. A store keeps a copy of it. `threads` (as many as there are cores, by default) and `device` say how a model
+    of the catalogue runs. The store is made at the first write; with `create=False` it must be there already.
 
     `index` says who builds the graph that makes searches of a large store quick: a process of its own (`background`),
     the caller (`wait`: writing, ingesting and closing take longer), or nobody (`off`, until `build_index`). A search
@@ -51,6 +52,7 @@ class AgentMem(StoreUpkeep):
         *,
         model: str | None = None,
         model_path: str | None = None,
+        embedder_url: str | None = None,
         embedder: Embedder | None = None,
         create: bool = True,
         threads: int | None = None,
@@ -66,13 +68,14 @@ class AgentMem(StoreUpkeep):
         self._device = device
         self._index = index
         self._embedder = embedder
+        self._embedder_url = embedder_url
         self._carries_model = embedder is None
         self._on_model_progress = on_model_progress
         self._store = EmbeddedStore(self.path)
         if not create and not self._store.exists:
             raise StoreNotFoundError(f"no store at {self.path}: make one with 'agentmem ingest', or check --store")
         try:
-            self._spec = self._choose_spec(model, model_path)
+            self._spec = self._choose_spec(model, model_path, embedder_url)
         except BaseException:
             self._store.close()
             raise
@@ -98,7 +101,7 @@ class AgentMem(StoreUpkeep):
         with self._turn:
             if self._store.writing:
                 return
-            self._store.open_for_writing({**self._spec.fingerprint(), "folder": self._spec.folder})
+            self._store.open_for_writing(self._spec.stored())
             if self._carries_model:
                 with suppress(ModelNotFoundError):  # said when it is needed: to delete, it is not
                     static_cache.carry(self._spec, self._models_folder)
@@ -240,7 +243,9 @@ class AgentMem(StoreUpkeep):
     def _loaded(self) -> Embedder:
         """The embedder, for those who have the turn, or whose caller has it and waits for them."""
         if self._embedder is None:
-            self._embedder = catalog.load(self._spec, self._threads, self._device, self._models_folder)
+            self._embedder = catalog.load(
+                self._spec, self._threads, self._device, carried=self._models_folder, embedder_url=self._embedder_url
+            )
         return self._embedder
 
     def _writing_pipeline(self) -> Pipeline:
@@ -255,31 +260,21 @@ class AgentMem(StoreUpkeep):
         elif self._index == "background":
             self._store.refresh_graph_soon(min_tail)
 
-    def _choose_spec(self, model: str | None, model_path: str | None) -> EmbedderSpec:
+    def _choose_spec(self, model: str | None, model_path: str | None, embedder_url: str | None) -> EmbedderSpec:
         if self._embedder is not None:
-            if model is not None or model_path is not None:
+            if (model, model_path, embedder_url) != (None, None, None):
                 raise UsageError("an embedder of your own and a model are two models: give one of them")
             wanted = self._embedder.spec
-        elif self._store.exists and model_path is None and self._is_own(model):
-            return self._pinned()
         else:
-            wanted = catalog.resolve(model, model_path, self._on_model_progress)
+            own = catalog.pinned(self._pinned(), model, model_path, embedder_url) if self._store.exists else None
+            if own is not None:
+                return own
+            if model is not None and catalog.full_name(model) == catalog.STATIC_MODEL:
+                self._store.check_embedder({"name": catalog.STATIC_MODEL})  # before it is made for nothing
+            wanted = catalog.resolve(model, model_path, embedder_url, on_progress=self._on_model_progress)
         if self._store.exists:
             self._store.check_embedder(wanted.fingerprint())
         return wanted
-
-    def _is_own(self, model: str | None) -> bool:
-        """Whether the store's own model is meant. Its copy of a static one counts, and not what has the name here.
-
-        Raises StoreMismatchError for another that would have to be made first.
-        """
-        if model is None:
-            return True
-        name = catalog.full_name(model)
-        if name == catalog.STATIC_MODEL:
-            self._store.check_embedder({"name": name})
-        pinned = self._pinned()
-        return static_folder.is_static(pinned) and name == pinned.name
 
     def _pinned(self) -> EmbedderSpec:
         return EmbedderSpec.from_stored(self._store.embedder() or {})

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+import orjson
+
 from agentmem_cli.checks import JsonScalar, is_encodable
 from agentmem_cli.embedding import catalog, static_cache
 from agentmem_cli.embedding.base import Device, Embedder, EmbedderSpec, OnProgress, embed_checked
@@ -12,6 +14,7 @@ from agentmem_cli.errors import StoreMismatchError, StoreNotFoundError, UsageErr
 from agentmem_cli.memory import Memory, SearchFilter
 from agentmem_cli.store.embedded import EmbeddedStore
 from agentmem_cli.store.keeper import Keeper, StoreStats
+from agentmem_cli.store.upkeep import Upkeep
 from agentmem_cli.store.verify import Finding
 
 _MOST_ROWS: Final = 2**63 - 1  # SQLite counts no further
@@ -109,6 +112,7 @@ class StoreUpkeep:
         model: str | None = None,
         *,
         model_path: str | None = None,
+        embedder_url: str | None = None,
         embedder: Embedder | None = None,
         on_progress: Callable[[int], None] = lambda texts: None,
     ) -> None:
@@ -119,18 +123,28 @@ class StoreUpkeep:
         """
         with self._turn:
             self._open_existing()
-            spec = (
-                embedder.spec if embedder is not None else catalog.resolve(model, model_path, self._on_model_progress)
-            )
+            spec = embedder.spec if embedder is not None else self._resolve(model, model_path, embedder_url)
             if spec.fingerprint() == self._spec.fingerprint():
                 raise StoreMismatchError(f"store {self._store.folder} holds vectors of {spec.name} already")
-            new = embedder if embedder is not None else catalog.load(spec, self._threads, self._device)
-            if embedder is None:
+            if embedder is not None:
+                new = embedder
+            else:
+                new = catalog.load(spec, self._threads, self._device, embedder_url=embedder_url)
                 static_cache.carry(spec, self._models_folder)
             Keeper(self._store).reembed(
-                {**spec.fingerprint(), "folder": spec.folder},
+                spec.stored(),
                 lambda texts: embed_checked(new, texts).vectors,
                 on_progress,
             )
             self._spec, self._embedder, self._carries_model = spec, new, embedder is None
             static_cache.drop_others(spec, self._models_folder)
+
+    def _resolve(self, model: str | None, model_path: str | None, embedder_url: str | None) -> EmbedderSpec:
+        spec = catalog.resolve(model, model_path, embedder_url, on_progress=self._on_model_progress)
+        return catalog.recognised(spec, self._known_specs())
+
+    def _known_specs(self) -> list[EmbedderSpec]:
+        """The store's own model, and the one that a re-embedding which was cut off is for."""
+        staging_for = Upkeep(self._store.writer()).staging_for()
+        staged = [] if staging_for is None else [EmbedderSpec.from_stored(orjson.loads(staging_for))]
+        return [self._spec, *staged]

@@ -32,6 +32,7 @@ def bench(
     ] = None,
     threads: options.ThreadsOption = None,
     device: options.DeviceOption = "cpu",
+    embedder_url: options.EmbedderUrlOption = None,
     compare: Annotated[
         int, typer.Option("--compare", help="How many memories to add one by one and in one batch, 10 to 1000.")
     ] = 100,
@@ -70,7 +71,8 @@ def bench(
         def making(step: str, share: float) -> None:
             on_step(f"{step}, {share:.0%}")
 
-        embedders = [catalog.load(catalog.resolve(name, model_path, making), threads, device) for name in names]
+        specs = [catalog.resolve(name, model_path, embedder_url, on_progress=making) for name in names]
+        embedders = [catalog.load(spec, threads, device, embedder_url=embedder_url) for spec in specs]
         results = run_benches(embedders, texts, bench_options, on_step)
     result = results[0] if models is None else {"models": results}
     if output is not None:

@@ -19,6 +19,7 @@ def ingest(
     store: options.StoreOption = ".agentmem",
     model: options.ModelOption = None,
     model_path: options.ModelPathOption = None,
+    embedder_url: options.EmbedderUrlOption = None,
     threads: options.ThreadsOption = None,
     device: options.DeviceOption = "cpu",
     batch_size: Annotated[
@@ -78,6 +79,7 @@ def ingest(
             store,
             model=model,
             model_path=model_path,
+            embedder_url=embedder_url,
             threads=threads,
             device=device,
             on_model_progress=on_progress,

@@ -26,6 +26,15 @@ ThreadsOption: TypeAlias = Annotated[
 DeviceOption: TypeAlias = Annotated[
     Literal["cpu", "cuda"], typer.Option("--device", help="What the model runs on; cuda needs fastembed-gpu.")
 ]
+EmbedderUrlOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--embedder-url",
+        metavar="URL",
+        help="An OpenAI-compatible endpoint, such as http://127.0.0.1:8080/v1; --model is then a name that it knows, "
+        "and the key comes from AGENTMEM_EMBEDDER_KEY.",
+    ),
+]
 AgentOption: TypeAlias = Annotated[str | None, typer.Option("--agent-id", help="Agent of the memories.")]
 UserOption: TypeAlias = Annotated[str | None, typer.Option("--user-id", help="User of the memories.")]
 RunOption: TypeAlias = Annotated[str | None, typer.Option("--run-id", help="Run or conversation of the memories.")]

@@ -82,6 +82,7 @@ def reembed(
     store: options.StoreOption = ".agentmem",
     model: options.ModelOption = None,
     model_path: options.ModelPathOption = None,
+    embedder_url: options.EmbedderUrlOption = None,
     threads: options.ThreadsOption = None,
     device: options.DeviceOption = "cpu",
     json: options.JsonOption = False,
@@ -92,8 +93,8 @@ def reembed(
     """
     from agentmem_cli.api import AgentMem
 
-    if model is None and model_path is None:
-        raise UsageError("reembed needs --model or --model-path: the model to change to")
+    if (model, model_path, embedder_url) == (None, None, None):
+        raise UsageError("reembed needs --model, --model-path or --embedder-url: the model to change to")
     done = 0
 
     def count(texts: int) -> None:
@@ -106,7 +107,7 @@ def reembed(
         AgentMem(store, create=False, threads=threads, device=device, on_model_progress=on_progress) as mem,
     ):
         before = mem.model.name
-        mem.reembed(model, model_path=model_path, on_progress=count)
+        mem.reembed(model, model_path=model_path, embedder_url=embedder_url, on_progress=count)
         after = mem.model.name
     if json:
         print_json({"from": before, "to": after, "embedded": done})

@@ -14,6 +14,7 @@ from agentmem_cli.errors import AgentMemError, EmbeddingError
 Vectors: TypeAlias = NDArray[np.float32]
 OnProgress: TypeAlias = Callable[[str, float], None]  # what is being done, and which share of it is, from 0 to 1
 Device: TypeAlias = Literal["cpu", "cuda"]
+REMOTE_PREFIX: Final = "remote:"  # begins the name of a model that a server has
 _UNIT_TOLERANCE: Final = 1e-3
 
 
@@ -23,7 +24,8 @@ class EmbedderSpec:
 
     `revision` stands for all that makes the vectors, weights and tokenizer first: two specs of equal revision make
     equal vectors.
-    `folder` is where the model's files are; it is empty for a model that ships as a package.
+    `folder` is where the model's files are, or the URL that serves it; it is empty for a model that ships as a package.
+    `probe` is how a served model is recognised (see `agentmem_cli.embedding.remote`); it is empty for others.
     """
 
     name: str
@@ -33,9 +35,10 @@ class EmbedderSpec:
     pooling: str
     precision: str
     folder: str = ""
+    probe: str = ""
 
     def fingerprint(self) -> dict[str, str | int]:
-        """What a store is pinned to: all of the spec but where the files are."""
+        """What a store is pinned to: all of the spec but where the model is, and how it is recognised there."""
         return {
             "name": self.name,
             "revision": self.revision,
@@ -45,9 +48,14 @@ class EmbedderSpec:
             "precision": self.precision,
         }
 
+    def stored(self) -> dict[str, str | int]:
+        """What a store keeps of the spec; `from_stored` reads it."""
+        probe: dict[str, str | int] = {"probe": self.probe} if self.probe else {}
+        return {**self.fingerprint(), "folder": self.folder, **probe}
+
     @classmethod
     def from_stored(cls, fields: Mapping[str, str | int]) -> "EmbedderSpec":
-        """The spec that a store was pinned to: its fingerprint and folder."""
+        """The spec that a store was pinned to, from what it keeps."""
         return cls(
             name=str(fields["name"]),
             revision=str(fields["revision"]),
@@ -56,6 +64,7 @@ class EmbedderSpec:
             pooling=str(fields["pooling"]),
             precision=str(fields["precision"]),
             folder=str(fields.get("folder", "")),
+            probe=str(fields.get("probe", "")),
         )
 
 

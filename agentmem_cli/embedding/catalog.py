@@ -2,14 +2,14 @@
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, get_args
 
 from agentmem_cli.embedding import cache, static_cache, static_folder
-from agentmem_cli.embedding.base import Device, Embedder, EmbedderSpec, OnProgress, no_progress
+from agentmem_cli.embedding.base import REMOTE_PREFIX, Device, Embedder, EmbedderSpec, OnProgress, no_progress
 from agentmem_cli.errors import DeviceError, ModelDamagedError, ModelNotFoundError, UsageError
 from agentmem_cli.files import sha256_of
 from agentmem_cli.printable import printable
@@ -67,13 +67,24 @@ class CatalogEntry:
 
 
 def resolve(
-    model: str | None = None, model_path: str | None = None, on_progress: OnProgress = no_progress
+    model: str | None = None,
+    model_path: str | None = None,
+    embedder_url: str | None = None,
+    *,
+    on_progress: OnProgress = no_progress,
 ) -> EmbedderSpec:
     """The spec of a model by name, alias or folder, without loading it; downloads it if it must and can.
 
-    The static model is made at its first use, in a minute or two; `on_progress` is told how far that is. Raises
-    ModelNotFoundError, within seconds, where a model is neither here nor downloadable.
+    With `embedder_url`, `model` is the name of one that the server there has, which is asked. The static model is made
+    at its first use, in a minute or two; `on_progress` is told how far that is. Raises ModelNotFoundError, within
+    seconds, where a model is neither here nor downloadable, and EmbeddingError.
     """
+    if embedder_url is not None:
+        if model_path is not None:
+            raise UsageError("--embedder-url and --model-path name two models: give one of them")
+        from agentmem_cli.embedding import remote
+
+        return remote.find(embedder_url, model)
     if model_path is not None:
         if model is not None:
             raise UsageError("--model and --model-path name two models: give one of them")
@@ -98,15 +109,54 @@ def full_name(model: str) -> str:
     return _ALIASES.get(model, model)
 
 
+def pinned(
+    spec: EmbedderSpec, model: str | None, model_path: str | None, embedder_url: str | None
+) -> EmbedderSpec | None:
+    """A store's own spec, where these options choose no other model, without asking anybody for it; or None."""
+    if (model, model_path, embedder_url) == (None, None, None):
+        return spec
+    if static_folder.is_static(spec) and (model_path, embedder_url) == (None, None):
+        return spec if full_name(str(model)) == spec.name else None  # the store carries it
+    if not _is_remote(spec) or model_path is not None:
+        return None
+    own_names = {None, spec.name} if embedder_url is None else {None, spec.name, spec.name.removeprefix(REMOTE_PREFIX)}
+    if model not in own_names:
+        return None
+    from agentmem_cli.embedding import remote
+
+    return spec if embedder_url is None else remote.moved(spec, embedder_url)
+
+
+def recognised(spec: EmbedderSpec, known: Iterable[EmbedderSpec]) -> EmbedderSpec:
+    """The one of some known specs that is of the same served model, or else the spec itself."""
+    if not _is_remote(spec):
+        return spec
+    from agentmem_cli.embedding import remote
+
+    return next((other for other in known if remote.recognised(spec, other)), spec)
+
+
 def load(
-    spec: EmbedderSpec, threads: int | None = None, device: Device = "cpu", carried: Path | None = None
+    spec: EmbedderSpec,
+    threads: int | None = None,
+    device: Device = "cpu",
+    *,
+    carried: Path | None = None,
+    embedder_url: str | None = None,
 ) -> Embedder:
     """The embedder of a spec, if the files here are the spec's; `threads` are as many as there are cores by default.
 
-    `carried` is the folder of a store's own copies (see `static_cache.carry`). Raises ModelNotFoundError,
-    ModelDamagedError, DeviceError, UsageError.
+    `carried` is the folder of a store's own copies (see `static_cache.carry`). For a model that a server has, `threads`
+    is how many requests are under way at once, and `embedder_url` the URL that the user named, if any. Raises
+    ModelNotFoundError, ModelDamagedError, DeviceError, UsageError.
     """
     check_use(threads, device)
+    if _is_remote(spec):
+        from agentmem_cli.embedding import remote
+
+        if device == "cuda":
+            raise DeviceError(f"--device cuda: model {spec.name} runs where its server is: leave it out")
+        return remote.load(spec, embedder_url, threads)
     if static_folder.is_static(spec):
         from agentmem_cli.embedding import static
 
@@ -243,6 +293,10 @@ def _find_static(name: str) -> EmbedderSpec | None:
         if name == STATIC_MODEL:
             return None  # made again
         raise
+
+
+def _is_remote(spec: EmbedderSpec) -> bool:
+    return spec.name.startswith(REMOTE_PREFIX)
 
 
 def _check_revision(wanted: EmbedderSpec, here: EmbedderSpec) -> None:

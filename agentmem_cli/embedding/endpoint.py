@@ -1,0 +1,246 @@
+"""An HTTP endpoint that is asked many things at once, within bounds: of connections, time, tries and bytes.
+
+What is passing (no connection, no answer in time, 429, 5xx) is tried again after a pause that doubles and of which a
+random part is waited ("full jitter": Brooker, Exponential Backoff And Jitter, AWS Architecture Blog, 2015), or for as
+long as the server's Retry-After asks. Every other answer is the caller's to judge.
+"""
+
+import asyncio
+import ipaddress
+import os
+import random
+import threading
+import time
+import weakref
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any, Final, TypeVar
+
+import httpx
+
+from agentmem_cli import __version__
+from agentmem_cli.embedding.answers import read_complaint
+from agentmem_cli.errors import EmbeddingError, UsageError
+from agentmem_cli.printable import printable
+
+KEY_VARIABLE: Final = "AGENTMEM_EMBEDDER_KEY"
+_TOO_MANY_REQUESTS: Final = 429
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is asked of a server at once, and for how long.
+
+    A try may take `connect_s` to connect. It has failed when the server has answered nothing at all for `answer_s`: a
+    slow one that takes one request after another is not dead; but not even then may it last for `queued_s`. After
+    `failures` failed tries a request is given up, a 429 being no failure; and no try begins later than `deadline_s`
+    after the first has failed. So with these figures a host that refuses connections is given up within 8 s, one that
+    takes them and stays silent within 4 minutes.
+    """
+
+    requests_at_once: int = 16
+    connect_s: float = 5.0
+    answer_s: float = 60.0
+    queued_s: float = 600.0
+    deadline_s: float = 120.0
+    failures: int = 5
+    first_pause_s: float = 0.5
+    longest_pause_s: float = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server said; `body` is cut where it is longer than was asked for, and then `whole` is False."""
+
+    status: int
+    body: bytes
+    whole: bool = True
+    retry_after: str = ""
+    location: str = ""
+
+
+def checked_url(url: str) -> str:
+    """The URL without a last slash, if requests can be sent below it. Raises UsageError."""
+    try:
+        parsed = httpx.URL(url)
+        sound = parsed.scheme in ("http", "https") and bool(parsed.host) and not (parsed.query or parsed.fragment)
+    except httpx.InvalidURL:
+        sound = False
+    if not sound or " " in url or printable(url) != url:
+        raise UsageError(f"embedder URL {printable(url)} is none: give one such as http://127.0.0.1:8080/v1")
+    if parsed.userinfo:
+        raise UsageError(f"an embedder URL may hold no user or password: put the key in {KEY_VARIABLE}")
+    return url.rstrip("/")
+
+
+def key_for(url: str) -> str:
+    """The key from the environment, or "". Raises UsageError for one that would be sent where others can read it."""
+    key = os.environ.get(KEY_VARIABLE, "")
+    if not key:
+        return ""
+    if not (key.isascii() and key.isprintable() and " " not in key):
+        raise UsageError(f"{KEY_VARIABLE} has characters that no key has: set it anew")
+    if httpx.URL(url).scheme != "https" and not _is_loopback(url):
+        raise UsageError(f"{KEY_VARIABLE} would go to {url} unencrypted: give an https URL, or unset the key")
+    return key
+
+
+class Endpoint:
+    """Sends requests below one URL, from an event loop in a thread of its own: Ctrl-C doesn't wait for an answer.
+
+    Connections are kept and used again. TLS certificates are checked, redirects aren't followed, and a proxy that the
+    environment names is used, but never for a loopback address.
+    """
+
+    def __init__(self, url: str, key: str = "", limits: Limits | None = None) -> None:
+        self.url = checked_url(url)
+        self.limits = limits or Limits()
+        self._key = key
+        at_once = self.limits.requests_at_once
+        self._client = httpx.AsyncClient(
+            headers={
+                "User-Agent": f"agentmem/{__version__}",
+                "Content-Type": "application/json",
+                "Accept-Encoding": "identity",  # so that a small answer can't unpack to a huge one
+                **({"Authorization": f"Bearer {key}"} if key else {}),
+            },
+            timeout=httpx.Timeout(None, connect=self.limits.connect_s),  # see `_while_answering` for the rest
+            limits=httpx.Limits(max_connections=at_once, max_keepalive_connections=at_once),
+            trust_env=not _is_loopback(url),
+        )
+        self._answered_s = 0.0  # when anything was, by the monotonic clock
+        self._slots = asyncio.Semaphore(at_once)
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=_serve, args=(self._loop, self._client), daemon=True).start()
+        # Nobody may wait for the thread here: this can be called from within any line of any thread.
+        weakref.finalize(self, self._loop.call_soon_threadsafe, self._loop.stop)
+
+    def run(self, work: Coroutine[Any, Any, _Result]) -> _Result:
+        """Runs a coroutine to its end and returns its result; whatever interrupts the wait cancels it."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        finally:
+            future.cancel()
+
+    async def send(self, method: str, path: str, content: bytes, max_answer_bytes: int) -> Answer:
+        """The answer to a request, tried again while what keeps it away may pass. Raises EmbeddingError."""
+        async with self._slots:
+            return await self._send(method, path, content, max_answer_bytes)
+
+    def quoted(self, text: str, most: int = 200) -> str:
+        """Words of a server as an error can show them: on one line, cut, and without the key."""
+        text = text.replace(self._key, "[key]") if self._key else text
+        text = printable(" ".join(text.split()))
+        return text if len(text) <= most else f"{text[:most]}..."
+
+    async def _send(self, method: str, path: str, content: bytes, max_answer_bytes: int) -> Answer:
+        limits = self.limits
+        failures = tries = 0
+        last_try_s = 0.0
+        while True:
+            tries += 1
+            answer, cause = await self._try(method, path, content, max_answer_bytes)
+            if cause is None and answer.status != _TOO_MANY_REQUESTS and answer.status < 500:
+                return answer
+            failures += answer.status != _TOO_MANY_REQUESTS
+            last_try_s = last_try_s or time.monotonic() + limits.deadline_s
+            pause_s = self._pause_s(tries, answer.retry_after)
+            too_late = time.monotonic() + pause_s > last_try_s
+            if failures >= limits.failures or too_late:
+                asked = f", and asks to wait {pause_s:.0f} s" if answer.retry_after and too_late else ""
+                raise EmbeddingError(
+                    f"embedder {self.url}: {self._problem(answer)}{asked} (tries: {tries}): check that the server is "
+                    "up, or try again later"
+                ) from cause
+            await asyncio.sleep(pause_s)
+
+    async def _try(
+        self, method: str, path: str, content: bytes, max_answer_bytes: int
+    ) -> tuple[Answer, Exception | None]:
+        """The answer; or one of no status that says in its body why there is none, and the reason."""
+        try:
+            return await self._while_answering(self._ask(method, path, content, max_answer_bytes)), None
+        except (asyncio.TimeoutError, httpx.TimeoutException) as error:
+            return Answer(0, b"gives no answer in time"), error
+        except (httpx.HTTPError, OSError) as error:
+            return Answer(0, f"can't be reached: {str(error) or type(error).__name__}".encode()), error
+
+    async def _while_answering(self, asked: Coroutine[Any, Any, Answer]) -> Answer:
+        """The answer, if it comes before the server has been silent for too long. Raises asyncio.TimeoutError."""
+        began_s = time.monotonic()
+        task = asyncio.ensure_future(asked)
+        try:
+            while not task.done():
+                end_s = max(began_s, self._answered_s) + self.limits.answer_s
+                left_s = min(end_s, began_s + self.limits.queued_s) - time.monotonic()
+                if left_s <= 0:
+                    raise asyncio.TimeoutError
+                await asyncio.wait({task}, timeout=left_s)
+            return task.result()
+        finally:
+            task.cancel()
+
+    async def _ask(self, method: str, path: str, content: bytes, max_answer_bytes: int) -> Answer:
+        async with self._client.stream(method, f"{self.url}{path}", content=content) as response:
+            body = bytearray()
+            async for part in response.aiter_raw():
+                body += part
+                if len(body) > max_answer_bytes:
+                    break
+            self._answered_s = time.monotonic()
+            return Answer(
+                response.status_code,
+                bytes(body[:max_answer_bytes]),
+                len(body) <= max_answer_bytes,
+                response.headers.get("retry-after", ""),
+                response.headers.get("location", ""),
+            )
+
+    def _pause_s(self, tries: int, retry_after: str) -> float:
+        limits = self.limits
+        asked_s = _seconds_asked(retry_after)
+        if asked_s > 0:
+            return asked_s + random.uniform(0, limits.first_pause_s)
+        return random.uniform(0, min(limits.longest_pause_s, limits.first_pause_s * 2 ** (tries - 1)))
+
+    def _problem(self, answer: Answer) -> str:
+        said = self.quoted(read_complaint(answer.body))
+        return f"answers {answer.status} ({said})" if answer.status else said
+
+
+def _serve(loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient) -> None:
+    async def end() -> None:
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        await client.aclose()
+
+    loop.run_forever()
+    loop.run_until_complete(end())
+    loop.close()
+
+
+def _seconds_asked(retry_after: str) -> float:
+    """What a Retry-After header asks for, in seconds: a number or a date; 0 where it is neither."""
+    try:
+        return max(0.0, float(retry_after)) if retry_after else 0.0
+    except ValueError:
+        pass
+    try:
+        asked = parsedate_to_datetime(retry_after)
+    except (TypeError, ValueError):
+        return 0.0
+    return max(0.0, (asked - datetime.now(timezone.utc)).total_seconds()) if asked.tzinfo else 0.0
+
+
+def _is_loopback(url: str) -> bool:
+    host = httpx.URL(url).host
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
