@@ -44,7 +44,9 @@ _FASTER_FP32: Final = _made_of_weights("quicker nodes, 1")
 _MINILM_INT8: Final = replace(
     _MINILM, name=INT8_MODEL, revision=_made_of_weights("int8, a scale a token, 1"), precision="int8"
 )
-_INT8_NOTE: Final = "cosine to minilm 0.994 in the median, 0.978 at least"
+_INT8_NOTE: Final = (
+    "cosine to minilm 0.994 in the median, 0.980 at least, and nDCG@10 0.357 against 0.349, on conversation turns"
+)
 _OWN: Final = {_MINILM.name: _MINILM, _MINILM_INT8.name: _MINILM_INT8}
 _ALIASES: Final = {DEFAULT_ALIAS: DEFAULT_MODEL, INT8_ALIAS: INT8_MODEL, STATIC_ALIAS: STATIC_MODEL}
 MAX_THREADS: Final = 256

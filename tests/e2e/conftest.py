@@ -96,7 +96,7 @@ class Cli:
             "HOME": str(self.folder),
             "TMPDIR": str(self.temporary),
             "LC_ALL": "C.UTF-8",
-            "FASTEMBED_CACHE_PATH": str(self.folder / "models"),
+            "FASTEMBED_CACHE_PATH": os.environ["FASTEMBED_CACHE_PATH"],
             "HF_ENDPOINT": "http://127.0.0.1:9",
             "NO_COLOR": "1",
             "COLUMNS": "100",

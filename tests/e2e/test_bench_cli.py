@@ -100,8 +100,7 @@ def test_the_written_result_is_the_printed_one(run: Run) -> None:
 
 
 def test_a_run_leaves_no_store_and_no_temporary_files(run: Run) -> None:
-    left = [path for path in run.cli.folder.rglob("*") if path.is_file() and path.parent.name != "models"]
-    assert [path.name for path in left] == ["bench.json"]
+    assert [path.name for path in run.cli.folder.rglob("*") if path.is_file()] == ["bench.json"]
     assert list(run.cli.temporary.iterdir()) == []
 
 

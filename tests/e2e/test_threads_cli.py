@@ -54,16 +54,17 @@ def test_so_many_threads_as_asked_for_find_the_same(threads: str, agentmem: Cli)
 
 def test_int8_is_made_once_said_once_and_searched(agentmem: Cli) -> None:
     agentmem.write("texts.jsonl", {"text": "Maya drinks green tea."}, {"text": "The boat leaves at six."})
-    first = agentmem("ingest", "texts.jsonl", "--model", "minilm-int8", "--quiet")
+    cache = {"FASTEMBED_CACHE_PATH": str(agentmem.folder / "models")}
+    first = agentmem("ingest", "texts.jsonl", "--model", "minilm-int8", "--quiet", variables=cache)
     assert (first.exit_code, first.stderr) == (
         0,
         "agentmem: making all-MiniLM-L6-v2-int8 of the installed weights, once\n",
     )
     (made,) = (agentmem.folder / "models").iterdir()
-    found = agentmem("search", "what does she drink?", "-k", "1", "--json")
+    found = agentmem("search", "what does she drink?", "-k", "1", "--json", variables=cache)
     assert (found.json()[0]["text"], found.stderr) == ("Maya drinks green tea.", "")
     made.write_bytes(made.read_bytes()[:-1])
-    again = agentmem("search", "what does she drink?", "-k", "1", "--json")
+    again = agentmem("search", "what does she drink?", "-k", "1", "--json", variables=cache)
     assert (again.json(), again.stderr) == (found.json(), first.stderr)
 
 

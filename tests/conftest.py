@@ -1,0 +1,11 @@
+"""What all tests share: a model cache of their own, so that none reads or writes the user's."""
+
+import os
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def model_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A model cache that is empty at first; what is made once is made once a session."""
+    os.environ["FASTEMBED_CACHE_PATH"] = str(tmp_path_factory.mktemp("models"))
