@@ -64,7 +64,7 @@ class DeviceError(ModelError):
 
 
 class EmbeddingError(ModelError):
-    """A model gave vectors of a wrong shape, not finite, or of length zero."""
+    """A model gave vectors of a wrong shape, not finite, or of length zero; or its server gave none."""
 
 
 class StoreError(AgentMemError):

@@ -2,7 +2,6 @@
 
 import shutil
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -12,21 +11,9 @@ from agentmem_cli import AgentMem, EmbeddingError, ModelDamagedError, StoreMisma
 from tests import embedding_server as faults
 from tests.embedding_server import Server, serving
 from tests.fakes import FakeEmbedder
-from tests.unit.test_remote import KEY, Noisy
+from tests.remotes import KEY, Noisy
 
 TEXTS = [{"id": str(i), "text": f"item {i} colour{i % 7}"} for i in range(100)]
-
-
-@pytest.fixture(autouse=True)
-def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AGENTMEM_EMBEDDER_KEY", "AGENTMEM_EMBEDDER_URL"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with serving() as running:
-        yield running
 
 
 @pytest.fixture
