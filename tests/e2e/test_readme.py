@@ -82,10 +82,9 @@ def _run(command: str, folder: Path) -> str:
 def _without_figures(text: str) -> list[str]:
     """The words of a report: no figures, no machine, no warnings that a short run adds."""
     lines = text[text.find("Batches:") :].splitlines() if "Batches:" in text else text.splitlines()
-    words = [re.sub(r"[\s─]+", " ", FIGURE.sub("#", line)).strip() for line in lines]
-    return [
-        line for line in words if line and not line.startswith(("Warning", "agentmem: ", "real, but", "met", "missed"))
-    ]
+    words = [re.sub(r"[\s─]+|\b(met|missed)\b", " ", FIGURE.sub("#", line)) for line in lines]
+    said = [" ".join(line.split()) for line in words]
+    return [line for line in said if line and not line.startswith(("Warning", "agentmem: ", "real, but"))]
 
 
 def _figures(text: str) -> list[float]:
