@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agentmem_cli.bench.result import BenchResult, Comparison
-from agentmem_cli.embedding.catalog import CatalogEntry
+from agentmem_cli.embedding.entries import CatalogEntry
 from agentmem_cli.jsonl import dump_memory
 from agentmem_cli.memory import HistoryEvent, Hit, IngestReport, Memory, Scope
 from agentmem_cli.printable import printable

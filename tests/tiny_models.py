@@ -13,7 +13,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import BertWordPieceTokenizer
 
-from agentmem_cli.embedding import catalog, distill, static_folder
+from agentmem_cli.embedding import distill, minilm_files, static_folder
 from agentmem_cli.embedding.base import EmbedderSpec, OnProgress, Vectors, no_progress, unit_rows
 from agentmem_cli.embedding.static import StaticEmbedder, token_counts
 from agentmem_cli.embedding.tokens import TokenIds
@@ -26,7 +26,7 @@ SMALL_VOCABULARY: Final = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", "a
 @functools.cache
 def tokenizer_json() -> str:
     """The default model's tokenizer."""
-    return str(BertWordPieceTokenizer(str(catalog.MINILM_VOCABULARY), lowercase=True).to_str())
+    return str(BertWordPieceTokenizer(str(minilm_files.VOCABULARY), lowercase=True).to_str())
 
 
 class FakeTeacher:

@@ -19,15 +19,15 @@ def models(context: typer.Context, json: options.JsonOption = False) -> None:
     """List the embedding models: which are here, and where the others come from."""
     if context.invoked_subcommand is not None:
         return
-    from agentmem_cli.embedding import catalog
+    from agentmem_cli.embedding.entries import entries
 
-    entries = catalog.entries()
+    known = entries()
     if json:
-        print_json([asdict(entry) for entry in entries])
+        print_json([asdict(entry) for entry in known])
     else:
         from agentmem_cli.report import models_table
 
-        print_rich(models_table(entries))
+        print_rich(models_table(known))
 
 
 @app.command()

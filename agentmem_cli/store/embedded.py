@@ -29,6 +29,7 @@ from agentmem_cli.store.plan import BatchPlan, Planner
 from agentmem_cli.store.published import PublishedGraph
 from agentmem_cli.store.rows import StoredMemory, text_hash
 
+_NOT_COMPARED: Final = ("folder", "probe")  # of what an embedder is pinned with: where it is, and how it is known
 _EXACT_MATCHES: Final = 20_000  # so many matching vectors are scanned in about 20 ms
 
 
@@ -267,7 +268,7 @@ class EmbeddedStore:
 
     def _check_embedder(self, database: Database, embedder: Mapping[str, str | int]) -> None:
         pinned = database.embedder()
-        if any(pinned.get(key) != value for key, value in embedder.items() if key != "folder"):
+        if any(pinned.get(key) != value for key, value in embedder.items() if key not in _NOT_COMPARED):
             raise StoreMismatchError(
                 f"store {self.folder} holds vectors of {pinned['name']}, not of {embedder['name']}: open it with its "
                 "own model (leave out --model), or use another store"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agentmem_cli import AgentMem, Memory
-from agentmem_cli.embedding import catalog, folder
+from agentmem_cli.embedding import folder, minilm_files
 from tests.e2e.conftest import Cli, Ingested, assert_inert
 from tests.fakes import FakeEmbedder
 
@@ -133,7 +133,7 @@ def test_a_store_moves_to_a_model_in_a_folder_and_searches_with_it(agentmem: Cli
         )
     local = agentmem.folder / "local"
     local.mkdir()
-    with folder.from_vocabulary(catalog.minilm_weights(), catalog.MINILM_VOCABULARY, 64) as assembled:
+    with folder.from_vocabulary(minilm_files.published_weights(), minilm_files.VOCABULARY, 64) as assembled:
         for entry in assembled.iterdir():
             shutil.copyfile(entry, local / entry.name)
     (local / "config.json").write_text(json.dumps({"hidden_size": 384}))

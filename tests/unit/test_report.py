@@ -15,7 +15,7 @@ from agentmem_cli.bench.result import (
     ModeMeasurement,
     TargetVerdict,
 )
-from agentmem_cli.embedding.catalog import CatalogEntry
+from agentmem_cli.embedding.entries import CatalogEntry
 from agentmem_cli.memory import Hit, IngestReport
 from agentmem_cli.report import bench_report, hits_table, ingest_table, models_table
 

