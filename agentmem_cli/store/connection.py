@@ -2,7 +2,10 @@
 
 import os
 import sqlite3
+import threading
 import uuid
+import weakref
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from itertools import chain
@@ -28,6 +31,10 @@ _LOG_PAGES: Final = 8192
 _CACHE_KIB: Final = 65_536
 _AS_IT_IS: Final = "ro&immutable=1"  # without any log, and without a look at who writes
 _BUSY_TIMEOUT_S: Final = 10.0
+# How many connections this process has to a file. SQLite's locks on it are the process's, and the kernel drops them all
+# when any descriptor of the file is closed: whatever looks at it past SQLite must come before the first.
+_OPEN: Final[Counter[tuple[int, int]]] = Counter()
+_OPENING: Final = threading.RLock()
 
 
 class Connection:
@@ -38,10 +45,24 @@ class Connection:
         self._path = path
         if not path.exists():
             raise StoreNotFoundError(f"no store at {path.parent}: make one with 'agentmem ingest', or check --store")
-        check_header(path)
+        with _OPENING:
+            inode = _inode(path)
+            if not _OPEN[inode]:
+                check_header(path)
+            with translated(path):
+                if not _OPEN[inode]:
+                    _check_log(path)
+                self._connection = _connect(path, "rw") if writable else _connect_for_reading(path)
+            _OPEN[inode] += 1
+            self._closed = weakref.finalize(self, _count_closed, inode)
+        try:
+            self._set_up(path, writable)
+        except BaseException:
+            self.close()
+            raise
+
+    def _set_up(self, path: Path, writable: bool) -> None:
         with translated(path):
-            _check_log(path)
-            self._connection = _connect(path, "rw") if writable else _connect_for_reading(path)
             self._check_version()
             if writable:
                 self._connection.execute("PRAGMA synchronous = FULL")
@@ -75,6 +96,7 @@ class Connection:
     def close(self) -> None:
         """Closes the connection."""
         self._connection.close()
+        self._closed()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -153,6 +175,16 @@ class Connection:
             raise StoreDamagedError(f"{self._path} is not an agentmem store: give another folder with --store")
         if version > SCHEMA_VERSION:
             raise StoreDamagedError(f"{self._path} was made by a newer agentmem (schema {version}): upgrade agentmem")
+
+
+def _inode(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
+def _count_closed(inode: tuple[int, int]) -> None:
+    with _OPENING:
+        _OPEN[inode] -= 1
 
 
 def _connect_for_reading(path: Path) -> sqlite3.Connection:
