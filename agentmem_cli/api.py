@@ -168,6 +168,7 @@ class AgentMem(StoreUpkeep):
         with self._turn:
             pipeline = self._writing_pipeline()
             pipeline.commit(batch, {})
+            self._refresh_graph(_WRITING_MIN_TAIL)
         report = pipeline.report
         return BatchResult([memory.id for memory in batch], report.added, report.updated, report.unchanged)
 
@@ -188,7 +189,7 @@ class AgentMem(StoreUpkeep):
                     ingest_files(pipeline, scratch, paths, options, observer)
             else:
                 pipeline = self._writing_pipeline()
-                ingest_files(pipeline, self._store, paths, options, observer)
+                ingest_files(pipeline, self._store, paths, options, observer, self._index_meanwhile)
                 with pipeline.stage("index"):
                     self._refresh_graph(wait=options.wait_index)
                 pipeline.report.unindexed = self._store.unindexed()
@@ -250,7 +251,10 @@ class AgentMem(StoreUpkeep):
 
     def _writing_pipeline(self) -> Pipeline:
         self.open()
-        return Pipeline(self._store, self._spec, self._loaded, lambda: self._refresh_graph(_WRITING_MIN_TAIL))
+        return Pipeline(self._store, self._spec, self._loaded)
+
+    def _index_meanwhile(self) -> None:
+        self._refresh_graph(_WRITING_MIN_TAIL)
 
     def _refresh_graph(self, min_tail: int = MIN_TAIL, *, wait: bool = False) -> None:
         if not self._store.writing:

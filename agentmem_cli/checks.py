@@ -110,6 +110,8 @@ def check_name(name: str, value: str | None) -> None:
 
 def is_encodable(value: str) -> bool:
     """Whether UTF-8 can hold this text; it can't hold half of a surrogate pair."""
+    if value.isascii():  # most are, and say so at once
+        return True
     try:
         value.encode()
     except UnicodeEncodeError:

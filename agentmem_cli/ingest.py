@@ -1,14 +1,14 @@
-"""Taking files in: lines -> memories -> batches, read ahead, embedded, and committed behind, each in its own thread."""
+"""Taking files in: lines -> memories -> batches, read ahead, embedded, committed behind, and told of in their order."""
 
 import tempfile
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeAlias, cast
+from typing import Final, TypeAlias, TypeVar, cast
 
 import numpy as np
 
@@ -70,19 +70,26 @@ class Observer:
 
 
 def ingest_files(
-    pipeline: Pipeline, store: EmbeddedStore, paths: Sequence[str], options: IngestOptions, observer: Observer
+    pipeline: Pipeline,
+    store: EmbeddedStore,
+    paths: Sequence[str],
+    options: IngestOptions,
+    observer: Observer,
+    index_meanwhile: Callable[[], None] = lambda: None,
 ) -> None:
     """Takes files in, one after the other. Raises AgentMemError; what was committed before stays.
 
-    The caller's thread embeds, and is the one that the observer is called in: Ctrl-C reaches it at once.
+    The caller's thread embeds, and is the one that the observer is called in: Ctrl-C reaches it at once. Where it waits
+    for the model, threads read and commit meanwhile, and `index_meanwhile` is called after each commit.
     """
-    with ThreadPoolExecutor(1, "agentmem-read") as reading, ThreadPoolExecutor(1, "agentmem-commit") as committing:
+    with _Beside(pipeline, "read") as reading, _Beside(pipeline, "commit") as committing:
         for path in paths:
             with open_source(path, options.max_expansion) as source:
                 earlier = None if path == STDIN else store.position(source.name)
                 observer.started(source.name, earlier, source.size_bytes)
                 reader = _BatchReader(source, options, pipeline)
-                committer = _Committer(committing, pipeline, options, observer, source.size_bytes)
+                committer = _Committer(committing, pipeline, options, observer, source.size_bytes, index_meanwhile)
+                reading.must = reading.must or path == STDIN  # who waits at a pipe doesn't tell of commits
                 with closing(_drawn_ahead(reader.batches(), reading)) as items:
                     try:
                         while (item := committer.tell_until(next(items))) is not None:
@@ -116,6 +123,7 @@ class _Batch:
     source_bytes: int
 
 
+_Done = TypeVar("_Done")
 _Item: TypeAlias = _Batch | Rejection
 
 
@@ -164,13 +172,44 @@ class _BatchReader:
         return _Batch(memories, Position(self._source.name, last_line, complete), self._source.position_bytes)
 
 
-def _drawn_ahead(items: Iterator[_Item], thread: ThreadPoolExecutor) -> "Generator[Future[_Item | None], None, None]":
+class _Beside:
+    """Does one thing after the other: in a thread, once the pipeline waits for its model, or else at once."""
+
+    def __init__(self, pipeline: Pipeline, name: str) -> None:
+        self.must = False
+        self._pipeline = pipeline
+        self._thread = ThreadPoolExecutor(1, f"agentmem-{name}")
+
+    def __enter__(self) -> "_Beside":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown()
+
+    @property
+    def in_thread(self) -> bool:
+        """Whether the next thing is done in a thread; it stays so, or a later thing might overtake an earlier."""
+        self.must = self.must or self._pipeline.waits_for_model
+        return self.must
+
+    def submit(self, work: Callable[[], _Done]) -> "Future[_Done]":
+        if self.in_thread:
+            return self._thread.submit(work)
+        future: Future[_Done] = Future()
+        try:
+            future.set_result(work())
+        except Exception as error:  # noqa: BLE001 - whoever asks for the result gets it, as from a thread
+            future.set_exception(error)
+        return future
+
+
+def _drawn_ahead(items: Iterator[_Item], thread: _Beside) -> "Generator[Future[_Item | None], None, None]":
     """The items, and None at their end, which a thread draws a few ahead of whoever takes them."""
     drawn: deque[Future[_Item | None]] = deque()
     try:
         while True:
-            while len(drawn) < _AHEAD:
-                drawn.append(thread.submit(next, items, None))
+            while len(drawn) < (_AHEAD if thread.in_thread else 1):
+                drawn.append(thread.submit(lambda: next(items, None)))
             yield drawn.popleft()
     finally:
         for future in drawn:
@@ -191,17 +230,19 @@ class _Committer:
 
     def __init__(
         self,
-        thread: ThreadPoolExecutor,
+        thread: _Beside,
         pipeline: Pipeline,
         options: IngestOptions,
         observer: Observer,
         source_size_bytes: int | None,
+        index_meanwhile: Callable[[], None],
     ) -> None:
         self._thread = thread
         self._pipeline = pipeline
         self._options = options
         self._observer = observer
         self._source_size_bytes = source_size_bytes
+        self._index_meanwhile = index_meanwhile
         self._waiting: deque[_Commit | Rejection] = deque()
         self._failed = False
 
@@ -211,10 +252,8 @@ class _Committer:
             self._waiting.append(item)
             self._tell(0 if self._options.stop_at_rejection else _AHEAD)
             return
-        batches = [waiting.batch for waiting in self._waiting if isinstance(waiting, _Commit)]
-        under_way = {memory.text for batch in batches for memory in batch.memories}
-        ready = self._pipeline.embed_ahead(item.memories, under_way)
-        self._waiting.append(_Commit(item, self._thread.submit(self._commit, item, ready)))
+        ready = self._embed_ahead(item) if self._thread.in_thread else {}  # else the commit embeds
+        self._waiting.append(_Commit(item, self._thread.submit(lambda: self._commit(item, ready))))
         self._tell(_AHEAD)
 
     def tell_until(self, coming: "Future[_Item | None]") -> _Item | None:
@@ -229,6 +268,10 @@ class _Committer:
         """Waits for all that was handed on, and tells of it."""
         self._tell(0)
 
+    def _embed_ahead(self, batch: _Batch) -> Ready:
+        before = [waiting.batch for waiting in self._waiting if isinstance(waiting, _Commit)]
+        return self._pipeline.embed_ahead(batch.memories, {memory.text for b in before for memory in b.memories})
+
     def _commit(self, batch: _Batch, ready: Ready) -> int | None:
         if self._failed:
             return None  # nothing may follow a batch that is missing
@@ -237,6 +280,8 @@ class _Committer:
         except BaseException:
             self._failed = True
             raise
+        if self._pipeline.waits_for_model:
+            self._index_meanwhile()
         return self._pipeline.report.stored
 
     def _tell(self, most_waiting: int) -> None:

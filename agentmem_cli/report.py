@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import orjson
 from rich import box
@@ -10,12 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from agentmem_cli.bench.result import BenchResult, Comparison
-from agentmem_cli.embedding.entries import CatalogEntry
 from agentmem_cli.jsonl import dump_memory
 from agentmem_cli.memory import HistoryEvent, Hit, IngestReport, Memory, Scope
 from agentmem_cli.printable import printable
 from agentmem_cli.store.keeper import StoreStats
 from agentmem_cli.store.verify import Finding
+
+if TYPE_CHECKING:
+    from agentmem_cli.embedding.entries import CatalogEntry
 
 
 def ingest_table(report: IngestReport, store: str, model: str, dry_run: bool) -> Table:
@@ -119,7 +122,7 @@ def findings_table(findings: Sequence[Finding]) -> Table:
     return table
 
 
-def models_table(entries: Sequence[CatalogEntry]) -> Table:
+def models_table(entries: "Sequence[CatalogEntry]") -> Table:
     """The catalogue of models."""
     table = _table(None)
     table.add_column("name (alias)", overflow="fold")

@@ -14,9 +14,15 @@ from agentmem_cli.errors import StoreError
 from agentmem_cli.ingest import IngestOptions, Observer, Progress
 from agentmem_cli.lines import open_source
 from agentmem_cli.memory import Memory
+from agentmem_cli.pipeline import Pipeline
 from tests.fakes import FakeEmbedder
 
 _TEN = IngestOptions(batch_size=10)
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["at once", "in threads"])
+def _threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pipeline, "waits_for_model", request.param)
 
 
 def _write(file: Path, rows: Sequence[dict[str, str]]) -> str:
@@ -91,6 +97,7 @@ def test_the_observer_is_called_in_the_callers_thread_and_may_use_the_store(tmp_
 
 
 def test_the_next_batch_is_embedded_while_one_is_committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pipeline, "waits_for_model", True)
     embedded_twenty = threading.Event()
 
     class Watched(FakeEmbedder):
