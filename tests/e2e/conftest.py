@@ -43,9 +43,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Cli:
-    """Runs agentmem in a folder."""
+    """Runs agentmem in a folder, with the model cache that all tests share or one of its own."""
 
     folder: Path
+    models: Path | None = None
 
     def __call__(
         self, *arguments: str | Path, stdin: bytes = b"", variables: Mapping[str, str] | None = None
@@ -96,7 +97,7 @@ class Cli:
             "HOME": str(self.folder),
             "TMPDIR": str(self.temporary),
             "LC_ALL": "C.UTF-8",
-            "FASTEMBED_CACHE_PATH": os.environ["FASTEMBED_CACHE_PATH"],
+            "FASTEMBED_CACHE_PATH": str(self.models or os.environ["FASTEMBED_CACHE_PATH"]),
             "HF_ENDPOINT": "http://127.0.0.1:9",
             "NO_COLOR": "1",
             "COLUMNS": "100",

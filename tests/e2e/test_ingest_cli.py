@@ -16,6 +16,8 @@ REPORT_KEYS: Final = {
     "unchanged",
     "rejected",
     "embedded",
+    "unindexed",
+    "indexing",
     "reused",
     "truncated",
     "tokens",

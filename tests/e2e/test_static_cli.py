@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,12 @@ from tests.e2e.conftest import Cli, Ingested
 from tests.tiny_models import onnx_folder, static_spec
 
 STATIC: Final = "all-MiniLM-L6-v2-static"
+
+
+@pytest.fixture
+def agentmem(agentmem: Cli) -> Cli:
+    """With a model cache of its own."""
+    return replace(agentmem, models=agentmem.folder / "models")
 
 
 @pytest.fixture

@@ -121,7 +121,7 @@ def test_what_writes_waits_for_no_other_writer_and_what_reads_needs_no_turn(
 
 def test_reembedding_needs_a_model_and_another_one(agentmem: Cli, filled: str) -> None:
     result = agentmem("reembed", "--store", filled)
-    assert (result.exit_code, "--model or --model-path" in result.error()) == (2, True)
+    assert (result.exit_code, "--model, --model-path or" in result.error()) == (2, True)
     result = agentmem("reembed", "--store", filled, "--model", "minilm")
     assert (result.exit_code, "already" in result.error()) == (1, True)
 
