@@ -162,20 +162,20 @@ def models_report(results: Sequence[BenchResult]) -> list[RenderableType]:
     """Several models side by side, the first one's rate as the measure of the others'."""
     table = _table("Models: measured in turn within each repeat, on the same memories")
     table.add_column("model", overflow="fold")
-    for heading in ("best batch", "ops/s", "min to max", "ms/memory", "against the first", "batch against single"):
-        table.add_column(heading, justify="right")
+    for heading in ("ops/s", "min to max", "ms each", "x first", "x single"):
+        table.add_column(heading, justify="right", no_wrap=True)
     bests = [max(result.batches, key=lambda batch: batch.ops_per_s) for result in results]
     for result, best in zip(results, bests, strict=True):
         rates = [best.memories / sample_s for sample_s in best.samples_s]
         table.add_row(
             _inert(result.config.model),
-            str(best.batch_size),
             Text(f"{best.ops_per_s:,.0f}", style="bold"),
             f"{min(rates):,.0f} to {max(rates):,.0f}",
             f"{best.ms_per_memory:.3f}",
             f"{best.ops_per_s / bests[0].ops_per_s:.2f}x",
             f"{result.comparison.speedup:.1f}x",
         )
+    table.caption = "the best batch size of each; x first: against the first model; x single: against adds one by one"
     warnings = dict.fromkeys(warning for result in results for warning in result.warnings)
     return [
         _bench_header(results[0], ", ".join(printable(result.config.model) for result in results)),

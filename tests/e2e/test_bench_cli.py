@@ -136,3 +136,19 @@ def test_what_can_not_be_measured_is_a_usage_error(options: tuple[str, ...], sai
     result = agentmem("bench", *options)
     assert result.exit_code == 2
     assert said in result.error()
+
+
+def test_several_models_are_measured_side_by_side(agentmem: Cli) -> None:
+    result = agentmem(*RUN, "--models", "minilm,minilm-int8", "--json", "--quiet")
+    assert result.exit_code == 0
+    models = result.json()["models"]
+    assert [model["config"]["model"] for model in models] == ["all-MiniLM-L6-v2", "all-MiniLM-L6-v2-int8"]
+    assert all([batch["batch_size"] for batch in model["batches"]] == [10, 20] for model in models)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--models", "minilm,minilm"), ("--models", "minilm,"), ("--models", "minilm", "--model", "minilm")]
+)
+def test_models_that_are_no_list_of_different_ones_are_a_usage_error(arguments: tuple[str, ...], agentmem: Cli) -> None:
+    result = agentmem(*RUN, *arguments)
+    assert (result.exit_code, "--models" in result.error()) == (2, True)

@@ -1,5 +1,6 @@
 """Tables hold the figures, and nothing in them that came from outside is obeyed."""
 
+from dataclasses import replace
 from datetime import datetime, timezone
 from io import StringIO
 
@@ -17,7 +18,7 @@ from agentmem_cli.bench.result import (
 )
 from agentmem_cli.embedding.entries import CatalogEntry
 from agentmem_cli.memory import Hit, IngestReport
-from agentmem_cli.report import bench_report, hits_table, ingest_table, models_table
+from agentmem_cli.report import bench_report, hits_table, ingest_table, models_report, models_table
 
 HOSTILE = "[red]x[/red] [/] :smile: \x1b[2J\x1b]0;t\x07\x9b31m\u202eevil\nline"
 HARMLESS = "[red]x[/red] [/] :smile: \\u001b[2J\\u001b]0;t\\u0007\\u009b31m\\u202eevil\\nline"
@@ -170,3 +171,13 @@ def test_a_narrow_terminal_still_gets_every_figure_of_a_batch() -> None:
     shown = rendered(*bench_report(bench_result()), width=80)
     for figure in ("13.40", "746.27", "5,000.00", "190.0 to 210.0"):
         assert figure in shown
+
+
+def test_models_stand_side_by_side_with_the_first_as_the_measure() -> None:
+    first = bench_result()
+    twice = [replace(batch, ops_per_s=2 * batch.ops_per_s) for batch in first.batches]
+    second = replace(first, config=replace(first.config, model="another"), batches=twice)
+    shown = rendered(*models_report([first, second]))
+    rows = {line.split()[0]: line.split() for line in shown.splitlines() if line.strip()}
+    assert "1.00x" in rows[first.config.model]
+    assert "2.00x" in rows["another"]
