@@ -20,7 +20,7 @@ BATCH = 1000
 
 
 def main() -> None:
-    """Measures and prints the ratio of the rates: median, least and most."""
+    """Measures and prints the ratio of the rates, and the share of an ingest's own time that is embedding."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", type=Path)
     parser.add_argument("--model", default="minilm")
@@ -29,7 +29,7 @@ def main() -> None:
     texts = list(dict.fromkeys(parse_memory(line).text for line in arguments.file.read_bytes().splitlines()))
     embedder = catalog.load(catalog.resolve(arguments.model))
     embedder.embed(texts[:200])
-    ratios = []
+    ratios, shares = [], []
     for repeat in range(arguments.repeats):
         spent_s = {}
         for what in ("embed", "ingest") if repeat % 2 else ("ingest", "embed"):
@@ -37,11 +37,15 @@ def main() -> None:
             if what == "embed":
                 _embed(embedder, texts)
             else:
-                _ingest(embedder, arguments.file)
+                embedding_s = _ingest(embedder, arguments.file)
             spent_s[what] = time.perf_counter() - start
+        shares.append(embedding_s / spent_s["ingest"])
         ratios.append(spent_s["embed"] / spent_s["ingest"])
-        print(f"embedding alone {len(texts) / spent_s['embed']:8,.1f}/s   ratio {ratios[-1]:.3f}", flush=True)
+        print(
+            f"embedding alone {len(texts) / spent_s['embed']:8,.1f}/s   ratio {ratios[-1]:.3f}   share {shares[-1]:.3f}"
+        )
     print(f"the ingest's rate against the embedding's: {median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
+    print(f"embedding's share of the ingest: {median(shares):.3f} ({min(shares):.3f} to {max(shares):.3f})")
 
 
 def _embed(embedder: Embedder, texts: list[str]) -> None:
@@ -49,9 +53,12 @@ def _embed(embedder: Embedder, texts: list[str]) -> None:
         embedder.embed(texts[start : start + BATCH])
 
 
-def _ingest(embedder: Embedder, file: Path) -> None:
-    with tempfile.TemporaryDirectory() as folder, AgentMem(Path(folder) / "store", embedder=embedder) as mem:
-        mem.ingest([str(file)])
+def _ingest(embedder: Embedder, file: Path) -> float:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        AgentMem(Path(folder) / "store", embedder=embedder, index="off") as mem,
+    ):
+        return mem.ingest([str(file)]).stages_s["embed"]
 
 
 if __name__ == "__main__":
