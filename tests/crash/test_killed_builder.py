@@ -1,6 +1,5 @@
 """A builder of the graph that is killed anywhere leaves a whole store, and the next one completes its work."""
 
-import random
 import signal
 import time
 from contextlib import closing
@@ -14,20 +13,17 @@ from tests.crash.inputs import embedder, id_of, index_files, text_of
 
 _KILLS = 12
 _MEMORIES = 4000
+_SEEN = ("", ".tmp", ".hnsw", ".json")
 
 
 def test_a_builder_killed_at_any_moment_is_made_up_for(tmp_path: Path) -> None:
-    store, chance, found = tmp_path / "store", random.Random(4), set()
+    store, found = tmp_path / "store", set()
     numbers = iter(range(1, 2 * _MEMORIES))
     with AgentMem(store, embedder=embedder(), index="off") as mem:
         mem.add_batch({"id": id_of(i), "text": text_of(i)} for i, _ in zip(numbers, range(_MEMORIES), strict=False))
-    took_s = _seconds_of_a_build(store)
-    for _ in range(_KILLS):
+    for kill in range(_KILLS):
         _forget_graph(store)
-        builder = start_builder(store)
-        time.sleep(chance.uniform(0.1, 1.1) * took_s)
-        builder.send_signal(signal.SIGKILL)
-        builder.wait(60)
+        _kill_when_seen(store, _SEEN[kill % len(_SEEN)], 0.05 * kill)
         found.add(tuple(name.partition(".")[2] for name in index_files(store)))
         number = next(numbers)
         with AgentMem(store, embedder=embedder(), index="off") as mem:
@@ -42,11 +38,16 @@ def test_a_builder_killed_at_any_moment_is_made_up_for(tmp_path: Path) -> None:
     assert len(found) > 1, f"the kills should fall into different moments: {found}"
 
 
-def _seconds_of_a_build(store: Path) -> float:
-    _forget_graph(store)
-    start = time.monotonic()
-    start_builder(store).wait(60)
-    return time.monotonic() - start
+def _kill_when_seen(store: Path, suffix: str, after_s: float) -> None:
+    """Kills a builder when it has a file of this suffix, or a little after it has started."""
+    builder = start_builder(store)
+    if suffix:
+        while not list((store / "index").glob(f"*{suffix}")) and builder.poll() is None:
+            time.sleep(0.0005)
+    else:
+        time.sleep(after_s)
+    builder.send_signal(signal.SIGKILL)
+    builder.wait(60)
 
 
 def _forget_graph(store: Path) -> None:
