@@ -38,7 +38,7 @@ class PublishedGraph:
             if self._graph is None:
                 _log.warning(
                     "agentmem: warning: %s is missing or not what was published: searches scan every vector until the "
-                    "next write rebuilds it",
+                    "next builder replaces it: 'agentmem index' does it now",
                     printable(str(self._folder / row.file)),
                 )
         return self._graph
