@@ -41,7 +41,7 @@ class Pipeline:
     def waits_for_model(self) -> bool:
         """Whether most of the time so far went into embedding: then other things are worth doing beside it.
 
-        With a model that is quicker than the rest, threads only take turns at Python's lock, and lose a fifth.
+        With a model that is quicker than the rest, threads only take turns at Python's lock, and lose by it.
         """
         spent_s = self.report.stages_s
         return spent_s.get("embed", 0.0) > sum(spent_s.get(stage, 0.0) for stage in ("parse", "plan", "commit"))
