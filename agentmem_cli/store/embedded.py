@@ -69,8 +69,7 @@ class EmbeddedStore:
     def close(self) -> None:
         """Closes the database and gives the writer's lock back."""
         if self._writer is not None:
-            with suppress(StoreError):  # a graph that isn't published now is at the next writing
-                self.graph.take_offer(self._writer)
+            self.graph.take_offer(self._writer)
         for database in (self._reader, self._writer):
             if database is not None:
                 database.close()

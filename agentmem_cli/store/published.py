@@ -1,6 +1,7 @@
 """The published graph of a store: when it is trusted, when it is built anew, and how a new one takes its place."""
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -74,8 +75,8 @@ class PublishedGraph:
         if trusted is None and not self.needs_building(writer, min_tail):
             return False  # a small store has no folder for graphs
         try:
-            with folder_locked(self._folder, while_waiting=lambda: take_offer(writer, self._folder)):
-                take_offer(writer, self._folder)
+            with folder_locked(self._folder, while_waiting=lambda: self.take_offer(writer)):
+                self.take_offer(writer)
                 return self._build_and_publish(writer, min_tail)
         except (OSError, StoreError) as error:
             raise StoreWriteError(
@@ -83,18 +84,22 @@ class PublishedGraph:
             ) from error
 
     def take_offer(self, writer: Database) -> None:
-        """Publishes what a builder has made meanwhile. Raises StoreError."""
+        """Publishes what a builder has made meanwhile, if it can be: memories don't fail for want of a graph."""
         if has_offer(self._folder):
-            take_offer(writer, self._folder)
+            with suppress(OSError, StoreError):
+                take_offer(writer, self._folder)
 
     def remove_unpublished(self, database: Database, *, wait: bool = False) -> None:
         """Removes files of graphs that are not the published one, unless a builder is at work there."""
         if not self._folder.is_dir() or (is_held(self._folder) and not wait):
             return
-        with folder_locked(self._folder, while_waiting=lambda: take_offer(database, self._folder)):
-            take_offer(database, self._folder)
-            row = database.graph()
-            remove_all_but(self._folder, row.file if row else "")
+        try:
+            with folder_locked(self._folder, while_waiting=lambda: self.take_offer(database)):
+                self.take_offer(database)
+                row = database.graph()
+                remove_all_but(self._folder, row.file if row else "")
+        except OSError as error:
+            raise StoreWriteError(f"old graphs in {self._folder} can't be removed: {error}: free the folder") from error
 
     def _build_and_publish(self, writer: Database, min_tail: int) -> bool:
         generation, trusted = writer.next_generation(), self.current(writer)

@@ -112,6 +112,13 @@ def test_a_damaged_offer_is_dropped(store: Path, writer: AgentMem, content: byte
     assert (_published(store), has_offer(store / "index")) == (None, False)
 
 
+def test_what_can_not_be_taken_as_an_offer_stops_no_writing(store: Path) -> None:
+    (store / "index" / "offer.json").mkdir(parents=True)
+    with AgentMem(store, embedder=FakeEmbedder(), index="off") as mem:
+        mem.add("one more")
+        assert mem.search("one more", 1)[0].text == "one more"
+
+
 def test_an_offer_whose_file_is_cut_off_is_dropped(store: Path, writer: AgentMem) -> None:
     build(store)
     graph = store / "index" / "1.hnsw"
