@@ -9,15 +9,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, TypeAlias
 
-from agentmem_cli.checks import JsonScalar, JsonValue, is_encodable, kind_of
+from agentmem_cli.checks import JsonValue, is_encodable, kind_of
 from agentmem_cli.embedding import catalog, static_cache
 from agentmem_cli.embedding.base import Device, Embedder, EmbedderSpec, OnProgress, no_progress
 from agentmem_cli.errors import InvalidMemoryError, ModelNotFoundError, StoreNotFoundError, UsageError
 from agentmem_cli.ingest import IngestOptions, Observer, dry_run_store, ingest_files
 from agentmem_cli.jsonl import memory_from_fields
-from agentmem_cli.memory import BatchResult, HistoryEvent, Hit, IngestReport, Memory, SearchFilter
+from agentmem_cli.memory import BatchResult, HistoryEvent, IngestReport, Memory
 from agentmem_cli.pipeline import Pipeline
-from agentmem_cli.search.retrieve import nearest_hits
+from agentmem_cli.searching import StoreSearch
 from agentmem_cli.store.building import MIN_TAIL
 from agentmem_cli.store.embedded import EmbeddedStore
 from agentmem_cli.upkeep import StoreUpkeep
@@ -27,7 +27,7 @@ _WRITING_MIN_TAIL: Final = 10_000  # while memories keep coming, the graph is le
 Indexing: TypeAlias = Literal["background", "wait", "off"]
 
 
-class AgentMem(StoreUpkeep):
+class AgentMem(StoreSearch, StoreUpkeep):
     """A store of memories in a folder, and the embedding model that its vectors are of.
 
     `model` is a name or alias of `agentmem models`; `model_path` a local model folder; `embedder_url` an
@@ -196,35 +196,6 @@ class AgentMem(StoreUpkeep):
                 pipeline.report.indexing = self._store.indexing and pipeline.report.unindexed > 0
         pipeline.report.elapsed_s = time.perf_counter() - start
         return pipeline.report
-
-    def search(
-        self,
-        query: str,
-        k: int = 10,
-        *,
-        agent_id: str | None = None,
-        user_id: str | None = None,
-        run_id: str | None = None,
-        memory_type: str | None = None,
-        where: Mapping[str, JsonScalar] | None = None,
-    ) -> list[Hit]:
-        """The k memories nearest to a query, best first, of those that match: every scope given, and every metadata
-        key of `where` with an equal value of the same type.
-
-        The filter applies before the k are taken, so fewer come back only where fewer match. Raises UsageError for a
-        blank query or k below 1, and ModelError, StoreError.
-        """
-        if k < 1:
-            raise UsageError(f"k is {k}: it must be at least 1")
-        if not query.strip():
-            raise UsageError("the query is empty: say what to search for")
-        if not is_encodable(query):
-            raise UsageError("the query is not valid text: it has bytes that aren't UTF-8")
-        wanted = SearchFilter.of(agent_id, user_id, run_id, memory_type, where)
-        with self._turn:
-            if not self._store.any(wanted):
-                return []
-            return nearest_hits(self._store, self.load(), query, k, wanted)
 
     def get(self, id: str) -> Memory | None:
         """The memory of this id, or None."""

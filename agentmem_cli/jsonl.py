@@ -4,7 +4,7 @@ import base64
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Final, cast
@@ -34,6 +34,7 @@ _ZONES: Final = {"": "+00:00", "Z": "+00:00", "z": "+00:00"}
 VECTOR_KEY: Final = "agentmem_vector"
 _UNSAID: Final = Scope()
 _SCOPE_NAMES: Final = ("agent_id", "user_id", "run_id", "memory_type")
+_WHERE_ANY: Final = {"before", "after", "passage", "duplicates"}  # of a hit: said where there are any
 
 
 def parse_memory(line: bytes, text_field: str = "text", defaults: Scope | None = None) -> Memory:
@@ -97,11 +98,15 @@ def parse_time(value: str) -> datetime:
     return as_utc(time)
 
 
-def dump_hit(hit: Hit) -> dict[str, JsonValue]:
-    """A hit as the JSON object that `search --json` prints."""
-    fields: dict[str, JsonValue] = asdict(hit)
+def dump_hit(hit: Hit, *, explain: bool = False) -> dict[str, JsonValue]:
+    """A hit as the JSON object that `search --json` prints; what wasn't asked for is left out."""
+    fields: dict[str, JsonValue] = asdict(replace(hit, before=(), after=()))
     fields["created_at"] = hit.created_at.isoformat()
-    return fields
+    if not explain:
+        del fields["parts"]
+    for name, memories in (("before", hit.before), ("after", hit.after)):
+        fields[name] = [dump_memory(memory) for memory in memories]
+    return {name: value for name, value in fields.items() if name not in _WHERE_ANY or value}
 
 
 def dump_memory(memory: Memory) -> dict[str, JsonValue]:

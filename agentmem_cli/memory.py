@@ -111,8 +111,24 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoreParts:
+    """What a hit's score is made of: `cosine` and `text` (the share of the query's words, by weight, that it has) are
+    None where the mode doesn't look at them; what `neighbours`, `recency` and `importance` added is 0 where nothing."""
+
+    cosine: float | None = None
+    text: float | None = None
+    neighbours: float = 0.0
+    recency: float = 0.0
+    importance: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
-    """A memory that a search found; `score` is the cosine to the query in [-1, 1], higher is closer."""
+    """A memory that a search found; a higher `score` is a better answer (in mode `vector`, the cosine).
+
+    `before` and `after` are the memories around it in its run, in their order, where they were asked for; `passage`
+    is the part of a long memory that was found; `duplicates` the ids of the hits that were folded into this one.
+    """
 
     id: str
     score: float
@@ -124,6 +140,11 @@ class Hit:
     importance: float | None
     created_at: datetime
     metadata: Mapping[str, JsonValue]
+    parts: ScoreParts = field(default_factory=ScoreParts)
+    before: tuple[Memory, ...] = ()
+    after: tuple[Memory, ...] = ()
+    passage: str | None = None
+    duplicates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

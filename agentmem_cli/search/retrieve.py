@@ -1,14 +1,20 @@
 """A query's text -> the memories nearest to it."""
 
+from collections.abc import Callable
+
 from agentmem_cli.embedding.base import Embedder, embed_query_checked
-from agentmem_cli.memory import Hit, Memory, SearchFilter, from_microseconds
+from agentmem_cli.memory import Hit, Memory, from_microseconds
+from agentmem_cli.ranking import Query, Ranking
 from agentmem_cli.store.embedded import EmbeddedStore
 
 
-def nearest_hits(store: EmbeddedStore, embedder: Embedder, query: str, k: int, wanted: SearchFilter) -> list[Hit]:
-    """The k matching memories whose vectors are nearest to the query's, best first; fewer where fewer match."""
-    vector, fingerprint = embed_query_checked(embedder, query), embedder.spec.fingerprint()
-    return [_hit(memory, score) for memory, score in store.nearest(vector, k, wanted, fingerprint)]
+def ranked_hits(
+    store: EmbeddedStore, load: Callable[[], Embedder], query: Query, k: int, ranking: Ranking
+) -> list[Hit]:
+    """The k matching memories that answer a query best, best first; fewer where fewer match."""
+    embedder = load()
+    vector, fingerprint = embed_query_checked(embedder, query.text), embedder.spec.fingerprint()
+    return [_hit(memory, score) for memory, score in store.nearest(vector, k, query.wanted, fingerprint)]
 
 
 def _hit(memory: Memory, score: float) -> Hit:

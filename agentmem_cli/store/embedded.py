@@ -9,7 +9,7 @@ the graph doesn't have, and all of them where there is no graph that can be trus
 
 import subprocess
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -23,14 +23,13 @@ from agentmem_cli.files import make_durable_folder
 from agentmem_cli.memory import HistoryEvent, Memory, Position, SearchFilter
 from agentmem_cli.store.building import MIN_TAIL, build, start_builder
 from agentmem_cli.store.database import Database
-from agentmem_cli.store.index import Graph, Labels, Scores, best_of, exact_nearest
 from agentmem_cli.store.lock import WriterLock
+from agentmem_cli.store.nearest import nearest_vectors
 from agentmem_cli.store.plan import BatchPlan, Planner
 from agentmem_cli.store.published import PublishedGraph
 from agentmem_cli.store.rows import StoredMemory, text_hash
 
 _NOT_COMPARED: Final = ("folder", "probe")  # of what an embedder is pinned with: where it is, and how it is known
-_EXACT_MATCHES: Final = 20_000  # so many matching vectors are scanned in about 20 ms
 
 
 class EmbeddedStore:
@@ -255,7 +254,7 @@ class EmbeddedStore:
             graph = self.graph.current(reader)
             taken = k
             while True:
-                labels, scores = self._nearest_vectors(reader, graph, query, taken, wanted)
+                labels, scores = nearest_vectors(reader, graph, query, taken, wanted)
                 score_of = dict(zip(labels.tolist(), scores.tolist(), strict=True))
                 found = reader.memories_of(list(score_of), wanted)
                 # A graph may still hold vectors of texts that are gone: then more must be asked of it.
@@ -287,21 +286,6 @@ class EmbeddedStore:
         """What plans are made against: the writer's own view, so that readers in other threads are left alone."""
         return self._writer or self.reader()
 
-    def _nearest_vectors(
-        self, reader: Database, graph: Graph | None, query: NDArray[np.float32], k: int, wanted: SearchFilter
-    ) -> tuple[Labels, Scores]:
-        matching = reader.vector_ids_matching(wanted) if wanted and graph is not None else None
-        if graph is None or (matching is not None and len(matching) <= _EXACT_MATCHES):
-            return exact_nearest(query, reader.vectors(wanted), k)
-        allowed = None if matching is None else _mask(matching, graph.last_label)
-        tail = reader.vectors(wanted, after=graph.last_label)
-        from_graph = graph.search(query, k, allowed)
-        if from_graph is None:
-            return exact_nearest(query, reader.vectors(wanted), k)
-        from_tail = exact_nearest(query, tail, k)
-        labels = np.concatenate([from_graph[0], from_tail[0]])
-        return best_of(labels, np.concatenate([from_graph[1], from_tail[1]]), k)
-
     def reader(self) -> Database | None:
         """The database for reading, or None where there is no store yet."""
         if self._reader is None and self.path.exists():
@@ -313,10 +297,3 @@ class EmbeddedStore:
         if self._writer is None:
             raise StoreNotFoundError(f"store {self.folder} is not open for writing")
         return self._writer
-
-
-def _mask(labels: Sequence[int], last: int) -> NDArray[np.bool_]:
-    mask = np.zeros(last + 1, dtype=np.bool_)
-    wanted = np.asarray(labels, dtype=np.int64)
-    mask[wanted[wanted <= last]] = True
-    return mask

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from agentmem_cli import AgentMem, Memory, Scope, failpoints
 from agentmem_cli.checks import JsonScalar
 from agentmem_cli.memory import SearchFilter
-from agentmem_cli.store import embedded
+from agentmem_cli.store import nearest
 from tests.fakes import FakeEmbedder
 
 _MODEL = FakeEmbedder()
@@ -54,14 +54,14 @@ class StoreMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
-        self.exact_matches = embedded._EXACT_MATCHES
+        self.exact_matches = nearest._EXACT_MATCHES
         self.mem = self._open()
         self.memories: dict[str, Memory] = {}
         self.events: dict[str, list[tuple[str, str | None, str | None]]] = {}
         self.damaged = False
 
     def teardown(self) -> None:
-        embedded._EXACT_MATCHES = self.exact_matches  # type: ignore[misc]
+        nearest._EXACT_MATCHES = self.exact_matches  # type: ignore[misc]
         self.mem.close()
         shutil.rmtree(self.folder)
 
@@ -225,7 +225,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(exact_matches=st.sampled_from([0, 20_000]))
     def prefer_the_graph_or_a_scan_under_filters(self, exact_matches: int) -> None:
-        embedded._EXACT_MATCHES = exact_matches  # type: ignore[misc]
+        nearest._EXACT_MATCHES = exact_matches  # type: ignore[misc]
 
     @invariant()
     def as_many_memories_as_the_dictionary_has(self) -> None:
