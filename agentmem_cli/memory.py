@@ -31,6 +31,7 @@ MEMORY_TYPES: Final = (
     "contextual",
 )
 UNKNOWN_WARNING_RATIO: Final = 0.2  # a model that knows less of a text than this can't be said to read it
+_RUN_KEYS: Final = ("session", "session_id", "conversation_id")  # of metadata
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _SORTED_JSON: Final = json.JSONEncoder(sort_keys=True)  # made once: `json.dumps` makes one a call
 
@@ -89,6 +90,11 @@ class Memory:
         if not self.id:
             object.__setattr__(self, "id", self.content_digest().hex())
         check_name("id", self.id)
+
+    @property
+    def run(self) -> str | None:
+        """What it stands before and after others in: its `run_id`, or what its metadata calls the conversation."""
+        return run_of(self.scope.run_id, self.metadata)
 
     def without_time(self) -> "Memory":
         """The same memory with no `created_at`, as one is whose time the store filled in."""
@@ -253,6 +259,12 @@ class IngestReport:
     def memories_per_s(self) -> float:
         """Memories stored a second of the whole run, model loading and indexing included."""
         return self.stored / self.elapsed_s if self.elapsed_s else 0.0
+
+
+def run_of(run_id: str | None, metadata: Mapping[str, JsonValue]) -> str | None:
+    """The run of a memory: see `Memory.run`."""
+    named = (metadata.get(key) for key in _RUN_KEYS)
+    return run_id or next((name for name in named if isinstance(name, str) and name), None)
 
 
 def to_microseconds(time: datetime) -> int:

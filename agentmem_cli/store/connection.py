@@ -168,9 +168,14 @@ class Connection:
             while part := cursor.fetchmany(rows):
                 yield part
 
+    def set_version(self, version: int) -> None:
+        """Notes which version of the schema this is."""
+        self.change(f"PRAGMA user_version = {version:d}")
+        self.version = version
+
     def _check_version(self) -> None:
         application_id = self.one("PRAGMA application_id")
-        version = self.one("PRAGMA user_version")
+        self.version = version = self.one("PRAGMA user_version")
         if application_id != APPLICATION_ID:
             raise StoreDamagedError(f"{self._path} is not an agentmem store: give another folder with --store")
         if version > SCHEMA_VERSION:

@@ -12,7 +12,8 @@ from agentmem_cli.memory import HistoryEvent, Memory, Position, Scope, SearchFil
 from agentmem_cli.printable import printable
 from agentmem_cli.store.connection import VARIABLES, Connection, Parameter
 from agentmem_cli.store.filters import conditions
-from agentmem_cli.store.rows import GraphRow, HistoryRow, MemoryRow, StoredMemory, event_checksum
+from agentmem_cli.store.rows import GraphRow, HistoryRow, MemoryRow, StoredMemory, Text, event_checksum, text_hash
+from agentmem_cli.store.text_index import TextIndex
 
 _VERIFY_HINT: Final = "'agentmem verify' lists what is damaged"
 _EMBEDDER_FIELDS: Final = {
@@ -107,12 +108,13 @@ class Database(Connection):
         """Adds memories, or replaces those of the same id."""
         self.insert_many(
             "INSERT INTO memories(id, vector_id, text, agent_id, user_id, run_id, memory_type, importance,"
-            " created_at_us, metadata, content)",
+            " created_at_us, metadata, content, run)",
             [_memory_parameters(row) for row in rows],
             "ON CONFLICT(id) DO UPDATE SET vector_id = excluded.vector_id, text = excluded.text,"
             " agent_id = excluded.agent_id, user_id = excluded.user_id, run_id = excluded.run_id,"
             " memory_type = excluded.memory_type, importance = excluded.importance,"
-            " created_at_us = excluded.created_at_us, metadata = excluded.metadata, content = excluded.content",
+            " created_at_us = excluded.created_at_us, metadata = excluded.metadata, content = excluded.content,"
+            " run = excluded.run",
         )
 
     def write_history(self, rows: Iterable[HistoryRow]) -> None:
@@ -122,12 +124,18 @@ class Database(Connection):
             [(*event, event_checksum(*event)) for event in map(_event, rows)],
         )
 
-    def drop_unused_vectors(self, vector_ids: Iterable[int]) -> None:
-        """Removes those of these vectors that no memory has any more."""
-        self.change_many(
-            "DELETE FROM vectors WHERE vector_id = ?1 AND NOT EXISTS (SELECT 1 FROM memories WHERE vector_id = ?1)",
-            [(vector_id,) for vector_id in vector_ids],
+    def drop_unused(self, texts: Iterable[Text]) -> None:
+        """Removes those of these texts' vectors and words that no memory has any more."""
+        text_of = dict(texts)
+        unused = self.read_in(
+            "SELECT vector_id, text_hash FROM vectors v WHERE vector_id IN ({})"
+            " AND NOT EXISTS (SELECT 1 FROM memories m WHERE m.vector_id = v.vector_id)",
+            list(text_of),
         )
+        self.change_many("DELETE FROM vectors WHERE vector_id = ?", [(vector_id,) for vector_id, _ in unused])
+        # The index must be told the very text that it took in: another, as of a damaged row, would break it.
+        whole = [vector_id for vector_id, digest in unused if digest == text_hash(text_of[vector_id])]
+        TextIndex(self).remove([(vector_id, text_of[vector_id]) for vector_id in whole])
 
     def write_position(self, position: Position) -> None:
         """Notes how far an input has been taken in."""
@@ -295,6 +303,7 @@ def _memory_parameters(row: MemoryRow) -> tuple[Parameter, ...]:
         row.created_at_us,
         dump_metadata(memory.metadata),
         row.content,
+        memory.run,
     )
 
 

@@ -24,10 +24,12 @@ from agentmem_cli.memory import HistoryEvent, Memory, Position, SearchFilter
 from agentmem_cli.store.building import MIN_TAIL, build, start_builder
 from agentmem_cli.store.database import Database
 from agentmem_cli.store.lock import WriterLock
+from agentmem_cli.store.migration import bring_up_to_date
 from agentmem_cli.store.nearest import nearest_vectors
 from agentmem_cli.store.plan import BatchPlan, Planner
 from agentmem_cli.store.published import PublishedGraph
 from agentmem_cli.store.rows import StoredMemory, text_hash
+from agentmem_cli.store.text_index import TextIndex
 
 _NOT_COMPARED: Final = ("folder", "probe")  # of what an embedder is pinned with: where it is, and how it is known
 
@@ -115,7 +117,8 @@ class EmbeddedStore:
         self._writer = writer
         try:
             self._check_embedder(writer, embedder)
-        except StoreMismatchError:
+            bring_up_to_date(writer)
+        except StoreError:
             self.close()
             raise
         self.graph.take_offer(writer)
@@ -161,8 +164,10 @@ class EmbeddedStore:
             writer.write_memories(plan.memories)
             reached("commit.memories")
             writer.write_history(plan.history)
-            writer.drop_unused_vectors(plan.replaced_vector_ids)
             reached("commit.history")
+            TextIndex(writer).add(list(enumerate(plan.new_texts, plan.first_vector_id)))
+            writer.drop_unused(plan.replaced_texts)
+            reached("commit.words")
             if position is not None:
                 writer.write_position(position)
             reached("commit.position")

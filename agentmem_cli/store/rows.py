@@ -4,10 +4,11 @@ import hashlib
 import json
 import zlib
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from agentmem_cli.memory import Memory
 
+Text: TypeAlias = tuple[int, str]  # a vector's id, and the text that it is of
 _JSON: Final = json.JSONEncoder()
 
 
@@ -19,6 +20,10 @@ class StoredMemory:
     text: str
     vector_id: int
     created_at_us: int
+
+    def text_and_vector(self) -> Text:
+        """The id of its vector, and its text."""
+        return self.vector_id, self.text
 
 
 @dataclass(frozen=True, slots=True)

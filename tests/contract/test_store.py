@@ -182,9 +182,7 @@ def _fail(*_: object) -> None:
     raise sqlite3.OperationalError("disk I/O error")
 
 
-@pytest.mark.parametrize(
-    "step", ["insert_vectors", "write_memories", "write_history", "drop_unused_vectors", "write_position"]
-)
+@pytest.mark.parametrize("step", ["insert_vectors", "write_memories", "write_history", "drop_unused", "write_position"])
 def test_a_batch_whose_commit_fails_leaves_nothing_and_can_be_put_again(
     store: EmbeddedStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
