@@ -118,14 +118,18 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class ScoreParts:
-    """What a hit's score is made of: `cosine` and `text` (the share of the query's words, by weight, that it has) are
-    None where the mode doesn't look at them; what `neighbours`, `recency` and `importance` added is 0 where nothing."""
+    """What a hit's score is made of: the cosine, the words, or half of each, and what the `neighbours` lend; times the
+    factors for `recency` and `importance`.
+
+    `cosine` and `text` (the share of the query's words, by weight, that it has) are None where the mode doesn't look
+    at them. See `agentmem_cli.search.fusion`.
+    """
 
     cosine: float | None = None
     text: float | None = None
     neighbours: float = 0.0
-    recency: float = 0.0
-    importance: float = 0.0
+    recency: float = 1.0
+    importance: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

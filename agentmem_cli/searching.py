@@ -4,11 +4,11 @@ import threading
 from collections.abc import Mapping, Sequence
 
 from agentmem_cli.checks import JsonScalar, is_encodable
-from agentmem_cli.embedding.base import Embedder
+from agentmem_cli.embedding.base import Embedder, embed_query_checked
 from agentmem_cli.errors import UsageError
 from agentmem_cli.memory import Hit, SearchFilter
 from agentmem_cli.ranking import NEIGHBOUR_SHARE, Mode, Query, Ranking
-from agentmem_cli.search.retrieve import ranked_hits
+from agentmem_cli.search.retrieve import Search
 from agentmem_cli.store.embedded import EmbeddedStore
 
 
@@ -55,13 +55,19 @@ class StoreSearch:
             raise UsageError(f"k is {k}: it must be at least 1")
         for query in queries:
             _check_text(query.text)
+        ranking = ranking or Ranking()
         with self._turn:
-            return [
-                ranked_hits(self._store, self.load, query, k, ranking or Ranking())
-                if self._store.any(query.wanted)
-                else []
-                for query in queries
-            ]
+            return [self._hits(query, k, ranking) for query in queries]
+
+    def _hits(self, query: Query, k: int, ranking: Ranking) -> list[Hit]:
+        if not self._store.any(query.wanted):
+            return []
+        vector = pin = None
+        if ranking.mode != "text":
+            embedder = self.load()
+            vector, pin = embed_query_checked(embedder, query.text), embedder.spec.fingerprint()
+        with self._store.view(query.wanted, pin) as view:
+            return [] if view is None else Search(view, query.text, vector, ranking).hits(k)
 
 
 def _check_text(text: str) -> None:

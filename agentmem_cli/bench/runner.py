@@ -161,7 +161,7 @@ def _fresh_store(embedder: Embedder) -> Iterator[tuple[AgentMem, Path]]:
 def _check_searchable(mem: AgentMem, lines: Sequence[bytes]) -> None:
     """What was timed must have happened: all memories are there, and a search finds the last."""
     text = parse_memory(lines[-1]).text
-    if len(mem) != len(lines) or text not in {hit.text for hit in mem.search(text, k=10)}:
+    if len(mem) != len(lines) or text not in {hit.text for hit in mem.search(text, k=10, mode="vector")}:
         raise StoreError(f"benchmark: {len(mem)} of {len(lines)} memories are in the store, or the last is not found")
 
 

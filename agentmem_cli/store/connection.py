@@ -178,6 +178,10 @@ class Connection:
         self.version = version = self.one("PRAGMA user_version")
         if application_id != APPLICATION_ID:
             raise StoreDamagedError(f"{self._path} is not an agentmem store: give another folder with --store")
+        if version < 1:
+            raise StoreDamagedError(
+                f"{self._path} does not say its version: it was left as it is; restore it from a copy"
+            )
         if version > SCHEMA_VERSION:
             raise StoreDamagedError(f"{self._path} was made by a newer agentmem (schema {version}): upgrade agentmem")
 

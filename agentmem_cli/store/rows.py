@@ -52,6 +52,16 @@ def event_checksum(identity: str, event: str, previous_text: str | None, at_us: 
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """What a search needs to know of a memory to rank it."""
+
+    seq: int
+    vector_id: int
+    created_at_us: int
+    importance: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class GraphRow:
     """A published graph: its file in `index/`, and what proves that the file is it."""
 

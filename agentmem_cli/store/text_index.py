@@ -75,7 +75,7 @@ class TextIndex:
             weight = math.log(1 + (texts - len(ids) + 0.5) / (len(ids) + 0.5))
             scores[ids] += weight
             whole += weight
-        return scores / np.float32(whole) if whole else scores
+        return np.minimum(scores / np.float32(whole), np.float32(1)) if whole else scores
 
     def _looked_up(self, words: Sequence[str], wanted: "_Wanted") -> Iterator[Ids]:
         """The wanted texts of each word; of words that very many texts have, only where there is no other."""
@@ -124,7 +124,7 @@ class _Wanted:
         if matching is None:
             return cls(0, last_id, None)
         mask = np.zeros(last_id + 1, dtype=np.bool_)
-        mask[matching] = True
+        mask[matching[matching <= last_id]] = True
         return cls(int(matching.min(initial=last_id)), int(matching.max(initial=0)), mask)
 
     def of_these(self, ids: Ids) -> Ids:

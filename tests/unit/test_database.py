@@ -203,8 +203,9 @@ def test_more_ids_than_one_statement_binds_are_found(database: Database) -> None
     _add(database, *texts)
     assert set(database.find([*texts, "missing"])) == set(texts)
     assert len(database.find_vectors(map(text_hash, texts))) == 2500
-    found = database.memories_of(range(1, 3000), _NOTHING)
-    assert [memory.id for _, memory in found] == texts
+    found = [candidate.seq for candidate in database.candidates(range(1, 3000), _NOTHING)]
+    memories = database.memories_at(found)
+    assert [memories[seq].id for seq in found] == texts
 
 
 def test_vectors_come_in_chunks_in_order_of_their_ids_after_the_one_given(database: Database) -> None:
