@@ -38,6 +38,7 @@ LAYER: Final = {
     "files": 0,
     "machine": 0,
     "printable": 0,
+    "stats": 0,
     "checks": -1,
     "errors": -2,
 }
