@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import orjson
-from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -16,6 +15,8 @@ from agentmem_cli.memory import HistoryEvent, Hit, IngestReport, Memory, Scope
 from agentmem_cli.printable import printable
 from agentmem_cli.store.keeper import StoreStats
 from agentmem_cli.store.verify import Finding
+from agentmem_cli.tables import inert as _inert
+from agentmem_cli.tables import plain_table as _table
 
 if TYPE_CHECKING:
     from agentmem_cli.embedding.entries import CatalogEntry
@@ -254,22 +255,6 @@ def _targets_table(result: BenchResult) -> Table:
 
 def _spread(samples_s: Sequence[float]) -> str:
     return f"{1000 * min(samples_s):,.1f} to {1000 * max(samples_s):,.1f}"
-
-
-def _table(title: str | None, *, show_header: bool = True) -> Table:
-    return Table(
-        title=None if title is None else _inert(title),
-        title_justify="left",
-        title_style="bold",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        show_header=show_header,
-    )
-
-
-def _inert(text: str) -> Text:
-    return Text(printable(text))
 
 
 def _text_and_id(text: str, identity: str) -> Text:

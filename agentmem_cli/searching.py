@@ -4,10 +4,12 @@ import threading
 from collections.abc import Mapping, Sequence
 
 from agentmem_cli.checks import JsonScalar, is_encodable
-from agentmem_cli.embedding.base import Embedder, embed_query_checked
+from agentmem_cli.embedding.base import Embedder, Vectors, embed_queries_checked
 from agentmem_cli.errors import UsageError
 from agentmem_cli.memory import Hit, SearchFilter
+from agentmem_cli.queries import LabelledQuery
 from agentmem_cli.ranking import NEIGHBOUR_SHARE, Mode, Query, Ranking
+from agentmem_cli.search.evaluation import Evaluation, evaluate
 from agentmem_cli.search.retrieve import Search
 from agentmem_cli.store.embedded import EmbeddedStore
 
@@ -57,15 +59,47 @@ class StoreSearch:
             _check_text(query.text)
         ranking = ranking or Ranking()
         with self._turn:
-            return [self._hits(query, k, ranking) for query in queries]
+            vectors = {} if ranking.mode == "text" else self._vectors(queries)
+            return self._answers(queries, vectors, k, ranking)
 
-    def _hits(self, query: Query, k: int, ranking: Ranking) -> list[Hit]:
-        if not self._store.any(query.wanted):
-            return []
-        vector = pin = None
-        if ranking.mode != "text":
-            embedder = self.load()
-            vector, pin = embed_query_checked(embedder, query.text), embedder.spec.fingerprint()
+    def evaluate(
+        self, queries: Sequence[LabelledQuery], rankings: Sequence[Ranking] = (Ranking(),)
+    ) -> list[Evaluation]:
+        """How well each ranking finds what queries ask for, of those queries whose relevant ids are said.
+
+        Queries are embedded once for all rankings. `agentmem_cli.search.evaluation.compare` compares two of the
+        results, query by query. Raises UsageError where no query has relevant ids, and ModelError, StoreError.
+        """
+        labelled = [query.query for query in queries if query.relevant]
+        for query in labelled:
+            _check_text(query.text)
+        with self._turn:
+            by_words_alone = all(ranking.mode == "text" for ranking in rankings)
+            vectors = {} if by_words_alone else self._vectors(labelled)
+            relevant = dict.fromkeys(identity for query in queries for identity in query.relevant)
+            missing = [i for i in relevant if not is_encodable(i) or self._store.get(i) is None]
+
+            def evaluation(ranking: Ranking) -> Evaluation:
+                return evaluate(queries, lambda asked, k: self._answers(asked, vectors, k, ranking), missing)
+
+            return [evaluation(ranking) for ranking in rankings]
+
+    def _vectors(self, queries: Sequence[Query]) -> dict[str, Vectors]:
+        """The vectors of those queries that any memory may answer, by text; the model isn't loaded for none."""
+        texts = list(dict.fromkeys(query.text for query in queries if self._store.any(query.wanted)))
+        return dict(zip(texts, embed_queries_checked(self.load(), texts), strict=True)) if texts else {}
+
+    def _answers(
+        self, queries: Sequence[Query], vectors: Mapping[str, Vectors], k: int, ranking: Ranking
+    ) -> list[list[Hit]]:
+        pin = self.load().spec.fingerprint() if vectors else None
+        return [self._hits(query, vectors.get(query.text), pin, k, ranking) for query in queries]
+
+    def _hits(
+        self, query: Query, vector: Vectors | None, pin: Mapping[str, str | int] | None, k: int, ranking: Ranking
+    ) -> list[Hit]:
+        if vector is None and ranking.mode != "text":
+            return []  # no memory matches
         with self._store.view(query.wanted, pin) as view:
             return [] if view is None else Search(view, query.text, vector, ranking).hits(k)
 

@@ -48,9 +48,9 @@ class Search:
     """One query, asked of one view of a store."""
 
     def __init__(self, view: StoreView, query: str, vector: Vector | None, ranking: Ranking) -> None:
-        """`vector` (dim,) is the query's, of unit length, and None in mode `text`. Raises StoreError."""
+        """`vector` (dim,) is the query's, of unit length; mode `text` needs none. Raises StoreError."""
         self._view = view
-        self._vector = vector
+        self._vector = None if ranking.mode == "text" else vector
         self._ranking = ranking
         looks_at_words = ranking.mode == "text" or (ranking.mode == "hybrid" and view.has_words)
         self._texts = view.text_scores(query) if looks_at_words else None
