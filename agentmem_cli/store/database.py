@@ -150,16 +150,17 @@ class Database(Connection):
             )
         )
 
-    def vectors(self, wanted: SearchFilter | None = None, after: int = 0) -> Iterator[tuple[list[int], bytes]]:
-        """Vector ids, ascending, and the joined float32 rows, in chunks: of all, or of those of matching memories."""
-        sql = "SELECT vector_id, vector FROM vectors WHERE vector_id > ?"
-        parameters: list[Parameter] = [after]
-        if wanted:
-            where, bound = conditions(wanted)
-            sql += f" AND vector_id IN (SELECT m.vector_id FROM memories m WHERE {where})"
-            parameters += bound
-        for rows in self.chunks(sql + " ORDER BY vector_id", parameters):
+    def vectors(self, after: int = 0) -> Iterator[tuple[list[int], bytes]]:
+        """The ids, ascending, of all vectors above an id, and their joined float32 rows, in chunks."""
+        for rows in self.chunks(
+            "SELECT vector_id, vector FROM vectors WHERE vector_id > ? ORDER BY vector_id", [after]
+        ):
             yield self._joined(rows)
+
+    def vectors_of(self, vector_ids: Sequence[int]) -> bytes:
+        """The joined float32 rows of these vectors, in the order of the ids. Raises StoreDamagedError for a gap."""
+        rows = dict(self.read_in("SELECT vector_id, vector FROM vectors WHERE vector_id IN ({})", vector_ids))
+        return self._joined([(vector_id, rows.get(vector_id, b"")) for vector_id in vector_ids])[1]
 
     def _joined(self, rows: Sequence[tuple[int, bytes]]) -> tuple[list[int], bytes]:
         size_bytes = 4 * int(self.embedder()["dim"])

@@ -24,7 +24,7 @@ from agentmem_cli.memory import HistoryEvent, Memory, Position, SearchFilter
 from agentmem_cli.store.building import MIN_TAIL, build, start_builder
 from agentmem_cli.store.database import Database
 from agentmem_cli.store.lock import WriterLock
-from agentmem_cli.store.nearest import nearest_vectors
+from agentmem_cli.store.nearest import matching_ids, nearest_vectors
 from agentmem_cli.store.plan import BatchPlan, Planner
 from agentmem_cli.store.published import PublishedGraph
 from agentmem_cli.store.rows import StoredMemory, text_hash
@@ -252,9 +252,10 @@ class EmbeddedStore:
         with reader.snapshot():
             self._check_embedder(reader, embedder)  # it may have been re-embedded while the query was embedded
             graph = self.graph.current(reader)
+            matching = matching_ids(reader, wanted)
             taken = k
             while True:
-                labels, scores = nearest_vectors(reader, graph, query, taken, wanted)
+                labels, scores = nearest_vectors(reader, graph, query, taken, matching)
                 score_of = dict(zip(labels.tolist(), scores.tolist(), strict=True))
                 found = reader.memories_of(list(score_of), wanted)
                 # A graph may still hold vectors of texts that are gone: then more must be asked of it.
