@@ -49,9 +49,20 @@ WhereOption: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
         "--where",
-        metavar="KEY=VALUE",
-        help="Metadata that must be equal; VALUE is JSON (3, true, null) or else a string. Repeat for more.",
+        metavar="CONDITION",
+        help="What metadata must say: KEY=VALUE, or with !=, <, <=, >, >=; 'KEY in [...]', 'KEY not in [...]', "
+        "'KEY exists', 'KEY not exists'. VALUE is JSON (3, true, null) or else a string; a.b is b in a. "
+        "Repeat for more.",
     ),
+]
+SinceOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--since", metavar="TIME", help="Created then or later: 2025-03-01, 2025-03-01T09:30:00Z (UTC), or 7d ago."
+    ),
+]
+UntilOption: TypeAlias = Annotated[
+    str | None, typer.Option("--until", metavar="TIME", help="Created before then, written like --since.")
 ]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 QuietOption: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result and errors.")]

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from agentmem_cli.cli import options
-from agentmem_cli.cli.conditions import parse_conditions
+from agentmem_cli.cli.conditions import filter_of
 from agentmem_cli.cli.making import making_view
 from agentmem_cli.cli.output import print_json, print_jsonl, print_rich, say
 from agentmem_cli.errors import UsageError
@@ -20,6 +20,8 @@ def search(
     run_id: options.RunOption = None,
     memory_type: options.TypeOption = None,
     where: options.WhereOption = None,
+    since: options.SinceOption = None,
+    until: options.UntilOption = None,
     model: options.ModelOption = None,
     model_path: options.ModelPathOption = None,
     embedder_url: options.EmbedderUrlOption = None,
@@ -33,7 +35,9 @@ def search(
         raise UsageError("--json and --jsonl are two formats: give one of them")
     from agentmem_cli.api import AgentMem
     from agentmem_cli.jsonl import dump_hit
+    from agentmem_cli.ranking import Query
 
+    wanted = filter_of(agent_id, user_id, run_id, memory_type, where, since, until)
     with (
         making_view() as on_progress,
         AgentMem(
@@ -47,15 +51,7 @@ def search(
             on_model_progress=on_progress,
         ) as mem,
     ):
-        hits = mem.search(
-            query,
-            k,
-            agent_id=agent_id,
-            user_id=user_id,
-            run_id=run_id,
-            memory_type=memory_type,
-            where=parse_conditions(where),
-        )
+        hits = mem.search_many([Query(query, wanted)], k)[0]
         memories = len(mem)
     if json:
         print_json([dump_hit(hit) for hit in hits])

@@ -154,7 +154,7 @@ _AWKWARD = [
 @pytest.mark.parametrize("awkward", _AWKWARD)
 def test_a_key_is_a_key_whatever_it_looks_like(mem: AgentMem, awkward: str) -> None:
     mem.add("text one", id="has it", metadata={awkward: 1})
-    mem.add("text two", id="has another", metadata={"a": {"b": 1}, "b": 1})
+    mem.add("text two", id="has another", metadata={"a": {"c": 1}, "b": 1})
     assert [hit.id for hit in mem.search("text", where={awkward: 1})] == ["has it"]
     assert len(mem) == 2
 
