@@ -64,6 +64,7 @@ HOMES_OF_SQL: Final = {
     "store/connection.py",
     "store/database.py",
     "store/filters.py",
+    "store/matching.py",
     "store/schema.py",
     "store/upkeep.py",
 }

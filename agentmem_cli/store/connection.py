@@ -123,6 +123,10 @@ class Connection:
         finally:
             self._connection.execute("ROLLBACK")
 
+    def version(self) -> tuple[int, int]:
+        """What is another as soon as this connection sees a commit that it did not see before, or changes something."""
+        return self.one("PRAGMA data_version"), self._connection.total_changes
+
     def one(self, sql: str, parameters: Sequence[Parameter] = ()) -> int:
         """The one number that a question is answered with."""
         return int(self.read(sql, parameters)[0][0])

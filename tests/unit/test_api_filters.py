@@ -39,7 +39,7 @@ def many(mem: AgentMem, request: pytest.FixtureRequest, monkeypatch: pytest.Monk
     assert mem._store.refresh_graph(min_tail=1) == (in_graph > 0)
     mem.add_batch(memories[in_graph:])
     if request.param not in ("scan", "graph"):
-        monkeypatch.setattr(nearest, "_EXACT_MATCHES", 0)
+        monkeypatch.setattr(nearest, "_WALK_VECTORS", 0)
     return mem
 
 
