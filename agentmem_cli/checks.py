@@ -37,16 +37,6 @@ def is_object(value: object) -> TypeGuard[Mapping[str, object]]:
     return type(value) is dict or isinstance(value, Mapping)  # asking an abstract class takes ten times as long
 
 
-def checked_where(where: Mapping[str, JsonScalar]) -> dict[str, JsonScalar]:
-    """The conditions of a filter, as a plain copy; raises InvalidMemoryError."""
-    checked: dict[str, JsonScalar] = {}
-    for key, value in plain_metadata(where).items():
-        if isinstance(value, (list, dict)):
-            raise InvalidMemoryError(f"{shown(key)} is compared with {kind_of(value)}")
-        checked[key] = value
-    return checked
-
-
 def _plain_object(value: Mapping[str, object], depth: int) -> dict[str, JsonValue]:
     return {_plain_string("a metadata key", key): _plain(inner, depth) for key, inner in value.items()}
 

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
@@ -22,15 +21,12 @@ from agentmem_cli.checks import (
     shown,
 )
 from agentmem_cli.errors import InvalidMemoryError
-from agentmem_cli.memory import HistoryEvent, Hit, IngestReport, Memory, Scope, StoredVector, as_utc, from_microseconds
+from agentmem_cli.memory import HistoryEvent, Hit, IngestReport, Memory, Scope, StoredVector, from_microseconds
+from agentmem_cli.times import parse_time
 
 # orjson reads an integer beyond 64 bits as a float, silently: only so many digits can be one.
 _LONG_INTEGER: Final = b"0" * 19
 _DIGITS_AS_ZEROS: Final = bytes(ord("0") if chr(byte).isdecimal() else byte for byte in range(128)) + bytes(128)
-_ISO_TIME: Final = re.compile(
-    r"(\d{4}-\d{2}-\d{2})(?:[Tt ](\d{2}:\d{2})(:\d{2}(?=[.+\-Zz]|$))?(\.\d{1,9})?(Z|z|[+-]\d{2}:\d{2})?)?", re.ASCII
-)
-_ZONES: Final = {"": "+00:00", "Z": "+00:00", "z": "+00:00"}
 VECTOR_KEY: Final = "agentmem_vector"
 _UNSAID: Final = Scope()
 _SCOPE_NAMES: Final = ("agent_id", "user_id", "run_id", "memory_type")
@@ -80,22 +76,6 @@ def memory_from_fields(fields: Mapping[str, object], text_field: str = "text", d
         vector=_vector(rest),
         metadata=_metadata(rest),
     )
-
-
-def parse_time(value: str) -> datetime:
-    """The UTC time that an ISO 8601 string names. Raises InvalidMemoryError."""
-    match = _ISO_TIME.fullmatch(value)
-    try:
-        if match is None:
-            raise ValueError("no such form")
-        day, clock, seconds, fraction, zone = match.groups(default="")
-        # In the one form that every version of Python reads.
-        time = datetime.fromisoformat(
-            f"{day}T{clock or '00:00'}{seconds or ':00'}.{fraction[1:7]:0<6}{_ZONES.get(zone, zone)}"
-        )
-    except ValueError as error:
-        raise InvalidMemoryError(f"created_at {shown(value)} is not an ISO 8601 time") from error
-    return as_utc(time)
 
 
 def dump_hit(hit: Hit, *, explain: bool = False) -> dict[str, JsonValue]:

@@ -8,17 +8,16 @@ from datetime import datetime, timedelta, timezone
 from typing import Final
 
 from agentmem_cli.checks import (
-    JsonScalar,
     JsonValue,
     check_name,
     check_number,
     check_text,
-    checked_where,
-    kind_of,
     plain_metadata,
     shown,
 )
 from agentmem_cli.errors import InvalidMemoryError, UsageError
+from agentmem_cli.times import as_utc, bound
+from agentmem_cli.where import Condition, Where, checked_where
 
 MEMORY_TYPES: Final = (
     "episodic",
@@ -170,28 +169,38 @@ class HistoryEvent:
 
 @dataclass(frozen=True, slots=True)
 class SearchFilter:
-    """Which memories a search may return: equal in every scope that is said and every metadata key of `where`."""
+    """Which memories a search may return: equal in every scope that is said, meeting every condition of `where`, and
+    created at `since` or later and before `until` (aware UTC times)."""
 
     scope: Scope = field(default_factory=Scope)
-    where: Mapping[str, JsonScalar] = field(default_factory=dict)
+    where: tuple[Condition, ...] = ()
+    since: datetime | None = None
+    until: datetime | None = None
 
     @classmethod
     def of(
         cls,
-        agent_id: str | None,
-        user_id: str | None,
-        run_id: str | None,
-        memory_type: str | None,
-        where: Mapping[str, JsonScalar] | None,
+        agent_id: str | None = None,
+        user_id: str | None = None,
+        run_id: str | None = None,
+        memory_type: str | None = None,
+        where: Where | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
     ) -> "SearchFilter":
-        """The filter that a caller asks for. Raises UsageError for what no memory can have."""
+        """The filter that a caller asks for; see `checked_where` and `bound`. Raises UsageError where no memory can
+        match."""
         try:
-            return cls(Scope(agent_id, user_id, run_id, memory_type), checked_where(where or {}))
+            scope, conditions = Scope(agent_id, user_id, run_id, memory_type), checked_where(where or {})
         except InvalidMemoryError as error:
             raise UsageError(f"no memory can match: {error}") from error
+        first, end = bound("since", since), bound("until", until)
+        if first is not None and end is not None and first >= end:
+            raise UsageError(f"no memory can match: since {since} is not before until {until}")
+        return cls(scope, conditions, first, end)
 
     def __bool__(self) -> bool:
-        return bool(self.where) or self.scope != Scope()
+        return self != SearchFilter()
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,13 +288,3 @@ def to_microseconds(time: datetime) -> int:
 def from_microseconds(time_us: int) -> datetime:
     """The aware UTC time of so many microseconds since 1970."""
     return _EPOCH + timedelta(microseconds=time_us)
-
-
-def as_utc(time: datetime) -> datetime:
-    """The same instant in UTC; a time without a zone is taken as UTC."""
-    if not isinstance(time, datetime):
-        raise InvalidMemoryError(f"created_at must be a time, not {kind_of(time)}")
-    try:
-        return time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)
-    except (OverflowError, ValueError) as error:
-        raise InvalidMemoryError(f"created_at {time} is out of range") from error

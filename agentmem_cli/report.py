@@ -1,17 +1,14 @@
 """Results -> what Rich prints. Text that came from outside goes through `printable`, and is never markup."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING
 
-import orjson
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from agentmem_cli.bench.result import BenchResult, Comparison
-from agentmem_cli.jsonl import dump_memory
-from agentmem_cli.memory import HistoryEvent, Hit, IngestReport, Memory, Scope
+from agentmem_cli.memory import IngestReport
 from agentmem_cli.printable import printable
 from agentmem_cli.store.keeper import StoreStats
 from agentmem_cli.store.verify import Finding
@@ -35,59 +32,6 @@ def ingest_table(report: IngestReport, store: str, model: str, dry_run: bool) ->
         table.add_row(f"{stage}, s", f"{spent_s:.3f}")
     table.add_row("total, s", f"{report.elapsed_s:.3f}")
     table.add_row("memories/s", f"{report.memories_per_s:,.0f}")
-    return table
-
-
-def hits_table(hits: Sequence[Hit], k: int, memories: int) -> Table:
-    """Hits, best first."""
-    table = _table(None)
-    table.add_column("score", justify="right", no_wrap=True)
-    table.add_column("text", overflow="fold", ratio=1)
-    table.add_column("scope", overflow="fold", max_width=18)
-    table.add_column("time", no_wrap=True)
-    for hit in hits:
-        table.add_row(
-            f"{hit.score:.3f}",
-            _text_and_id(hit.text, hit.id),
-            _scope(Scope(hit.agent_id, hit.user_id, hit.run_id, hit.memory_type)),
-            _time(hit.created_at),
-        )
-    none_left = "" if len(hits) == k else f"; no other of the {memories:,} memories matches"
-    table.caption = f"{len(hits)} of at most {k}{none_left}"
-    return table
-
-
-def memories_table(memories: Sequence[Memory], offset: int) -> Table:
-    """Memories, as they come."""
-    table = _table(None)
-    table.add_column("text", overflow="fold", ratio=1)
-    table.add_column("scope", overflow="fold", max_width=18)
-    table.add_column("time", no_wrap=True)
-    for memory in memories:
-        table.add_row(_text_and_id(memory.text, memory.id), _scope(memory.scope), _time(memory.created_at))
-    table.caption = f"{offset + 1} to {offset + len(memories)}, newest first"
-    return table
-
-
-def memory_table(memory: Memory) -> Table:
-    """One memory, a field a row."""
-    table = _table(None, show_header=False)
-    table.add_column("", style="dim")
-    table.add_column("", overflow="fold", ratio=1)
-    for name, value in dump_memory(memory).items():
-        table.add_row(name, _inert(value if isinstance(value, str) else orjson.dumps(value).decode()))
-    return table
-
-
-def history_table(events: Sequence[HistoryEvent]) -> Table:
-    """What happened to a memory, oldest first."""
-    table = _table(None)
-    table.add_column("time", no_wrap=True)
-    table.add_column("event", no_wrap=True)
-    table.add_column("text before", overflow="fold", ratio=1)
-    table.add_column("text after", overflow="fold", ratio=1)
-    for event in events:
-        table.add_row(_time(event.at), event.event, _inert(event.previous_text or ""), _inert(event.text or ""))
     return table
 
 
@@ -255,16 +199,3 @@ def _targets_table(result: BenchResult) -> Table:
 
 def _spread(samples_s: Sequence[float]) -> str:
     return f"{1000 * min(samples_s):,.1f} to {1000 * max(samples_s):,.1f}"
-
-
-def _text_and_id(text: str, identity: str) -> Text:
-    return Text.assemble(_inert(text), "\n", (printable(identity), "dim"))
-
-
-def _scope(scope: Scope) -> Text:
-    parts = (scope.user_id, scope.agent_id, scope.run_id, scope.memory_type)
-    return Text("\n".join(printable(part) for part in parts if part))
-
-
-def _time(time: datetime | None) -> str:
-    return "" if time is None else f"{time:%Y-%m-%d}\n{time:%H:%M} UTC"

@@ -2,8 +2,9 @@
 
 import threading
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 
-from agentmem_cli.checks import JsonScalar, is_encodable
+from agentmem_cli.checks import is_encodable
 from agentmem_cli.embedding.base import Embedder, Vectors, embed_queries_checked
 from agentmem_cli.errors import UsageError
 from agentmem_cli.memory import Hit, SearchFilter
@@ -12,6 +13,8 @@ from agentmem_cli.ranking import NEIGHBOUR_SHARE, Mode, Query, Ranking
 from agentmem_cli.search.evaluation import Evaluation, evaluate
 from agentmem_cli.search.retrieve import Search
 from agentmem_cli.store.embedded import EmbeddedStore
+from agentmem_cli.times import parse_span
+from agentmem_cli.where import Where
 
 
 class StoreSearch:
@@ -33,22 +36,33 @@ class StoreSearch:
         user_id: str | None = None,
         run_id: str | None = None,
         memory_type: str | None = None,
-        where: Mapping[str, JsonScalar] | None = None,
+        where: Where | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
         mode: Mode = "hybrid",
         neighbour_share: float = NEIGHBOUR_SHARE,
-        recency_half_life_s: float | None = None,
+        recency_half_life: timedelta | str | None = None,
         importance_weight: float = 0.0,
         dedupe: bool = False,
         context: int = 0,
     ) -> list[Hit]:
-        """The k memories that answer a query best, best first, of those that match: every scope given, and every
-        metadata key of `where` with an equal value of the same type.
+        """The k memories that answer a query best, best first, of those that match: every scope given, every
+        condition of `where`, and created at `since` or later and before `until`.
+
+        `where` maps a key of metadata to the value that it must equal, or to operators and operands:
+        `{"topic": "food", "turn": {">=": 3, "<": 9}, "kind": {"in": ["a", "b"]}, "seat": {"exists": True}}`. Values
+        are compared with those of their own type alone (3 is not "3"); `!=` and `not in` take all that `=` and `in`
+        leave, so also what has no such key; `a.b` is a key of that name, or `b` in the object under `a`. The times
+        are datetimes, ISO 8601 strings (UTC where no zone is said), or ages such as `7d` (s, m, h, d, w).
 
         The filter applies before the k are taken, so fewer come back only where fewer match. How they are ranked is
         said in `Ranking`. Raises UsageError for a blank query or k below 1, and ModelError, StoreError.
         """
-        wanted = SearchFilter.of(agent_id, user_id, run_id, memory_type, where)
-        ranking = Ranking(mode, neighbour_share, recency_half_life_s, importance_weight, dedupe, context)
+        wanted = SearchFilter.of(agent_id, user_id, run_id, memory_type, where, since, until)
+        half_life_s = (
+            None if recency_half_life is None else parse_span("recency_half_life", recency_half_life).total_seconds()
+        )
+        ranking = Ranking(mode, neighbour_share, half_life_s, importance_weight, dedupe, context)
         return self.search_many([Query(query, wanted)], k, ranking)[0]
 
     def search_many(self, queries: Sequence[Query], k: int = 10, ranking: Ranking | None = None) -> list[list[Hit]]:

@@ -1,13 +1,14 @@
 """What AgentMem does for a store besides taking in and searching: listing, removing, checking, moving, re-embedding."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 import orjson
 
-from agentmem_cli.checks import JsonScalar, is_encodable
+from agentmem_cli.checks import is_encodable
 from agentmem_cli.embedding import catalog, static_cache
 from agentmem_cli.embedding.base import Device, Embedder, EmbedderSpec, OnProgress, embed_checked
 from agentmem_cli.errors import StoreMismatchError, StoreNotFoundError, UsageError
@@ -16,6 +17,7 @@ from agentmem_cli.store.embedded import EmbeddedStore
 from agentmem_cli.store.keeper import Keeper, StoreStats
 from agentmem_cli.store.upkeep import Upkeep
 from agentmem_cli.store.verify import Finding
+from agentmem_cli.where import Where
 
 _MOST_ROWS: Final = 2**63 - 1  # SQLite counts no further
 
@@ -60,12 +62,18 @@ class StoreUpkeep:
         user_id: str | None = None,
         run_id: str | None = None,
         memory_type: str | None = None,
-        where: Mapping[str, JsonScalar] | None = None,
+        where: Where | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
     ) -> list[Memory]:
+        """The memories that match (as `search` has it), newest first: `limit` of them, after `offset`."""
+        wanted = SearchFilter.of(agent_id, user_id, run_id, memory_type, where, since, until)
+        return self.page_matching(wanted, limit, offset)
+
+    def page_matching(self, wanted: SearchFilter, limit: int, offset: int) -> list[Memory]:
         """The memories that match, newest first: `limit` of them, after `offset`."""
         if limit < 1 or offset < 0:
             raise UsageError("limit must be at least 1, and offset at least 0")
-        wanted = SearchFilter.of(agent_id, user_id, run_id, memory_type, where)
         with self._turn:
             return Keeper(self._store).page(wanted, min(limit, _MOST_ROWS), min(offset, _MOST_ROWS))
 

@@ -20,6 +20,7 @@ LAYER: Final = {
     "cli": 8,
     "report": 7,
     "report_evaluation": 7,
+    "report_memories": 7,
     "bench": 6,
     "api": 5,
     "ingest": 4,
@@ -42,8 +43,10 @@ LAYER: Final = {
     "printable": 0,
     "stats": 0,
     "tables": 1,
-    "checks": -1,
-    "errors": -2,
+    "times": -1,
+    "where": -1,
+    "checks": -2,
+    "errors": -3,
 }
 HOMES: Final = {
     "sqlite3": {"store/connection.py", "store/sqlite_errors.py", "store/tokenizing.py", "bench/environment.py"},
@@ -56,7 +59,7 @@ HOMES: Final = {
     "safetensors": {"embedding/static_folder.py"},
     "tokenizers": {"embedding/*"},
     "httpx": {"embedding/endpoint.py"},
-    "rich": {"report.py", "report_evaluation.py", "tables.py", "cli/*"},
+    "rich": {"report.py", "report_evaluation.py", "report_memories.py", "tables.py", "cli/*"},
     "typer": {"cli/*"},
     "pickle": set(),
     "shelve": set(),
@@ -66,6 +69,7 @@ HOMES_OF_SQL: Final = {
     "store/connection.py",
     "store/database.py",
     "store/filters.py",
+    "store/matching.py",
     "store/migration.py",
     "store/schema.py",
     "store/text_index.py",
@@ -208,7 +212,9 @@ def test_a_module_begins_with_what_it_is_for(module: Module) -> None:
     assert _has_doc(module.tree) or module.tree.body == []
 
 
-@pytest.mark.parametrize("path", ["errors.py", "checks.py", "memory.py", "printable.py", "files.py", "lines.py"])
+@pytest.mark.parametrize(
+    "path", ["errors.py", "checks.py", "times.py", "where.py", "memory.py", "printable.py", "files.py", "lines.py"]
+)
 def test_the_lowest_modules_need_the_standard_library_alone(path: str) -> None:
     libraries = {imported.distribution for imported in Module(path).imports} - {PACKAGE, "_typeshed"}
     assert libraries <= sys.stdlib_module_names

@@ -12,11 +12,14 @@ if TYPE_CHECKING:
     from agentmem_cli.api import AgentMem
     from agentmem_cli.memory import SearchFilter
     from agentmem_cli.queries import LabelledQuery
+    from agentmem_cli.ranking import Ranking
 
 _QUERIES_AT_ONCE: Final = 256
 
 
-def answer_file(mem: "AgentMem", file: str, k: int, wanted: "SearchFilter") -> None:
+def answer_file(
+    mem: "AgentMem", file: str, k: int, wanted: "SearchFilter", ranking: "Ranking", *, explain: bool
+) -> None:
     """Prints the k best hits of each query of a file, in their order, and holds only so many at once.
 
     Raises RejectedLineError at a bad line, after the answers of those before it.
@@ -30,8 +33,8 @@ def answer_file(mem: "AgentMem", file: str, k: int, wanted: "SearchFilter") -> N
     for batch in _batches(read_queries(file, wanted)):
         asked = [labelled.query for labelled in batch]
         print_jsonl(
-            {"query": query.text, "hits": [dump_hit(hit) for hit in hits]}
-            for query, hits in zip(asked, mem.search_many(asked, k), strict=True)
+            {"query": query.text, "hits": [dump_hit(hit, explain=explain) for hit in hits]}
+            for query, hits in zip(asked, mem.search_many(asked, k, ranking), strict=True)
         )
         sys.stdout.flush()
         answered += len(batch)

@@ -9,7 +9,7 @@ import orjson
 import typer
 
 from agentmem_cli.cli import options
-from agentmem_cli.cli.conditions import parse_conditions
+from agentmem_cli.cli.conditions import filter_of
 from agentmem_cli.cli.output import print_json, print_rich, say
 from agentmem_cli.errors import AgentMemError, UsageError
 from agentmem_cli.printable import inert_json
@@ -29,7 +29,7 @@ def get(identity: IdArgument, store: options.StoreOption = ".agentmem", json: op
     if json:
         print_json(dump_memory(memory))
     else:
-        from agentmem_cli.report import memory_table
+        from agentmem_cli.report_memories import memory_table
 
         print_rich(memory_table(memory))
 
@@ -43,26 +43,21 @@ def list_memories(
     run_id: options.RunOption = None,
     memory_type: options.TypeOption = None,
     where: options.WhereOption = None,
+    since: options.SinceOption = None,
+    until: options.UntilOption = None,
     json: options.JsonOption = False,
 ) -> None:
     """List memories that match, newest first, a page at a time."""
     from agentmem_cli.api import AgentMem
     from agentmem_cli.jsonl import dump_memory
 
+    wanted = filter_of(agent_id, user_id, run_id, memory_type, where, since, until)
     with AgentMem(store, create=False) as mem:
-        memories = mem.list_memories(
-            limit,
-            offset,
-            agent_id=agent_id,
-            user_id=user_id,
-            run_id=run_id,
-            memory_type=memory_type,
-            where=parse_conditions(where),
-        )
+        memories = mem.page_matching(wanted, limit, offset)
     if json:
         print_json([dump_memory(memory) for memory in memories])
     elif memories:
-        from agentmem_cli.report import memories_table
+        from agentmem_cli.report_memories import memories_table
 
         print_rich(memories_table(memories, offset))
     else:
@@ -81,7 +76,7 @@ def history(identity: IdArgument, store: options.StoreOption = ".agentmem", json
     if json:
         print_json([dump_event(event) for event in events])
     else:
-        from agentmem_cli.report import history_table
+        from agentmem_cli.report_memories import history_table
 
         print_rich(history_table(events))
 
@@ -94,6 +89,8 @@ def delete(
     run_id: options.RunOption = None,
     memory_type: options.TypeOption = None,
     where: options.WhereOption = None,
+    since: options.SinceOption = None,
+    until: options.UntilOption = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
     json: options.JsonOption = False,
 ) -> None:
@@ -102,9 +99,8 @@ def delete(
     After 'agentmem compact' the texts are gone from the files too.
     """
     from agentmem_cli.api import AgentMem
-    from agentmem_cli.memory import SearchFilter
 
-    wanted = SearchFilter.of(agent_id, user_id, run_id, memory_type, parse_conditions(where))
+    wanted = filter_of(agent_id, user_id, run_id, memory_type, where, since, until)
     if bool(ids) == bool(wanted):
         raise UsageError("delete takes either ids or filters (--user-id, --where, ...), and one of them it needs")
     with AgentMem(store, create=False) as mem:

@@ -8,6 +8,7 @@ from agentmem_cli.errors import InvalidMemoryError, UsageError
 
 if TYPE_CHECKING:
     from agentmem_cli.memory import Scope
+    from agentmem_cli.ranking import Mode, Ranking
 
 StoreOption: TypeAlias = Annotated[
     str, typer.Option("--store", envvar="AGENTMEM_STORE", help="The store's folder.", show_default=True)
@@ -49,12 +50,65 @@ WhereOption: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
         "--where",
-        metavar="KEY=VALUE",
-        help="Metadata that must be equal; VALUE is JSON (3, true, null) or else a string. Repeat for more.",
+        metavar="CONDITION",
+        help="What metadata must say: KEY=VALUE, or with !=, <, <=, >, >=; 'KEY in [...]', 'KEY not in [...]', "
+        "'KEY exists', 'KEY not exists'. VALUE is JSON (3, true, null) or else a string; a.b is b in a. "
+        "Repeat for more.",
     ),
+]
+SinceOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--since", metavar="TIME", help="Created then or later: 2025-03-01, 2025-03-01T09:30:00Z (UTC), or 7d ago."
+    ),
+]
+UntilOption: TypeAlias = Annotated[
+    str | None, typer.Option("--until", metavar="TIME", help="Created before then, written like --since.")
+]
+ModeOption: TypeAlias = Annotated[
+    Literal["hybrid", "vector", "text"],
+    typer.Option("--mode", help="Search by meaning and words, by meaning alone (vector), or by words alone (text)."),
+]
+NeighbourShareOption: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        "--neighbour-share", min=0, max=1, help="Of its score, what a memory lends to those beside it in its run."
+    ),
+]
+HalfLifeOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--recency-half-life", metavar="SPAN", help="Halve a score for each such age: 12h, 30d, 8w."),
+]
+ImportanceOption: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        "--importance-weight", min=0, max=1, help="Multiply scores by 1 - weight + weight x importance (or 0.5)."
+    ),
+]
+DedupeOption: TypeAlias = Annotated[bool, typer.Option("--dedupe", help="Fold near-duplicates into the best of them.")]
+ContextOption: TypeAlias = Annotated[
+    int, typer.Option("--context", min=0, metavar="N", help="Show the N memories before and after each in its run.")
 ]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 QuietOption: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result and errors.")]
+
+
+def ranking(
+    mode: "Mode",
+    neighbour_share: float,
+    recency_half_life: str | None,
+    importance_weight: float,
+    dedupe: bool,
+    context: int,
+) -> "Ranking":
+    """The ranking that options ask for. Raises UsageError."""
+    from agentmem_cli.ranking import Ranking
+    from agentmem_cli.times import parse_span
+
+    half_life_s = None
+    if recency_half_life is not None:
+        half_life_s = parse_span("--recency-half-life", recency_half_life).total_seconds()
+    return Ranking(mode, neighbour_share, half_life_s, importance_weight, dedupe, context)
 
 
 def scope(agent_id: str | None, user_id: str | None, run_id: str | None, memory_type: str | None) -> "Scope":

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from agentmem_cli.cli import options
-from agentmem_cli.cli.conditions import parse_conditions
+from agentmem_cli.cli.conditions import filter_of
 from agentmem_cli.cli.making import making_view
 from agentmem_cli.cli.many import answer_file
 from agentmem_cli.cli.output import print_json, print_jsonl, print_rich, say
@@ -30,6 +30,15 @@ def search(
     run_id: options.RunOption = None,
     memory_type: options.TypeOption = None,
     where: options.WhereOption = None,
+    since: options.SinceOption = None,
+    until: options.UntilOption = None,
+    mode: options.ModeOption = "hybrid",
+    context: options.ContextOption = 0,
+    explain: Annotated[bool, typer.Option("--explain", help="Show what each score is made of.")] = False,
+    dedupe: options.DedupeOption = False,
+    recency_half_life: options.HalfLifeOption = None,
+    importance_weight: options.ImportanceOption = 0.0,
+    neighbour_share: options.NeighbourShareOption = 0.2,
     model: options.ModelOption = None,
     model_path: options.ModelPathOption = None,
     embedder_url: options.EmbedderUrlOption = None,
@@ -38,7 +47,7 @@ def search(
     json: options.JsonOption = False,
     jsonl: Annotated[bool, typer.Option("--jsonl", help="Print one JSON object a line.")] = False,
 ) -> None:
-    """Find the memories nearest in meaning to QUERY. Filters apply before the nearest are taken."""
+    """Find the memories that answer QUERY best, by meaning and by words. Filters apply before the best are taken."""
     if json and jsonl:
         raise UsageError("--json and --jsonl are two formats: give one of them")
     if (query is None) == (queries is None):
@@ -47,10 +56,10 @@ def search(
         raise UsageError("--queries prints a line of JSON for each query: leave out --json")
     from agentmem_cli.api import AgentMem
     from agentmem_cli.jsonl import dump_hit
-    from agentmem_cli.memory import SearchFilter
     from agentmem_cli.ranking import Query
 
-    wanted = SearchFilter.of(agent_id, user_id, run_id, memory_type, parse_conditions(where))
+    ranking = options.ranking(mode, neighbour_share, recency_half_life, importance_weight, dedupe, context)
+    wanted = filter_of(agent_id, user_id, run_id, memory_type, where, since, until)
     with (
         making_view() as on_progress,
         AgentMem(
@@ -65,17 +74,17 @@ def search(
         ) as mem,
     ):
         if queries is not None:
-            answer_file(mem, queries, k, wanted)
+            answer_file(mem, queries, k, wanted, ranking, explain=explain)
             return
-        hits = mem.search_many([Query(query or "", wanted)], k)[0]
+        hits = mem.search_many([Query(query or "", wanted)], k, ranking)[0]
         memories = len(mem)
     if json:
-        print_json([dump_hit(hit) for hit in hits])
+        print_json([dump_hit(hit, explain=explain) for hit in hits])
     elif jsonl:
-        print_jsonl(dump_hit(hit) for hit in hits)
+        print_jsonl(dump_hit(hit, explain=explain) for hit in hits)
     elif hits:
-        from agentmem_cli.report import hits_table
+        from agentmem_cli.report_memories import hits_table
 
-        print_rich(hits_table(hits, k, memories))
+        print_rich(hits_table(hits, k, memories, explain=explain))
     if not hits:
         say(f"store {store} is empty" if not memories else f"none of the {memories} memories matches the filters")

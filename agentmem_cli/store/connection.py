@@ -123,6 +123,10 @@ class Connection:
         finally:
             self._connection.execute("ROLLBACK")
 
+    def version(self) -> tuple[int, int]:
+        """What is another as soon as this connection sees a commit that it did not see before, or changes something."""
+        return self.one("PRAGMA data_version"), self._connection.total_changes
+
     def one(self, sql: str, parameters: Sequence[Parameter] = ()) -> int:
         """The one number that a question is answered with."""
         return int(self.read(sql, parameters)[0][0])
@@ -168,14 +172,14 @@ class Connection:
             while part := cursor.fetchmany(rows):
                 yield part
 
-    def set_version(self, version: int) -> None:
+    def set_schema_version(self, version: int) -> None:
         """Notes which version of the schema this is."""
         self.change(f"PRAGMA user_version = {version:d}")
-        self.version = version
+        self.schema_version = version
 
     def _check_version(self) -> None:
         application_id = self.one("PRAGMA application_id")
-        self.version = version = self.one("PRAGMA user_version")
+        self.schema_version = version = self.one("PRAGMA user_version")
         if application_id != APPLICATION_ID:
             raise StoreDamagedError(f"{self._path} is not an agentmem store: give another folder with --store")
         if version < 1:

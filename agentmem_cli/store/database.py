@@ -2,9 +2,12 @@
 
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from agentmem_cli.errors import AgentMemError, StoreDamagedError
 from agentmem_cli.jsonl import dump_metadata, load_metadata
@@ -12,6 +15,7 @@ from agentmem_cli.memory import HistoryEvent, Memory, Position, Scope, SearchFil
 from agentmem_cli.printable import printable
 from agentmem_cli.store.connection import VARIABLES, Connection, Parameter
 from agentmem_cli.store.filters import conditions
+from agentmem_cli.store.matching import KnownMatches
 from agentmem_cli.store.rows import (
     Candidate,
     GraphRow,
@@ -51,6 +55,11 @@ LIMIT ?5
 
 class Database(Connection):
     """A store's memories, vectors, history, positions and published graph. Raises StoreError and its kind."""
+
+    def __init__(self, path: Path, *, writable: bool) -> None:
+        """Opens a database that is there. Raises StoreNotFoundError, StoreDamagedError."""
+        super().__init__(path, writable=writable)
+        self._matches = KnownMatches()
 
     def embedder(self) -> dict[str, str | int]:
         """The embedder that the store is pinned to."""
@@ -188,10 +197,15 @@ class Database(Connection):
         ):
             yield self._joined(rows)
 
-    def vectors_of(self, vector_ids: Sequence[int]) -> bytes:
-        """The joined float32 rows of these vectors, in the order of the ids. Raises StoreDamagedError for a gap."""
-        rows = dict(self.read_in("SELECT vector_id, vector FROM vectors WHERE vector_id IN ({})", vector_ids))
-        return self._joined([(vector_id, rows.get(vector_id, b"")) for vector_id in vector_ids])[1]
+    def vectors_of(self, vector_ids: Sequence[int]) -> Iterator[bytes]:
+        """The joined float32 rows of these vectors, in the order of the ids, in chunks.
+
+        Raises StoreDamagedError where one is missing.
+        """
+        for start in range(0, len(vector_ids), VARIABLES):
+            part = vector_ids[start : start + VARIABLES]
+            rows = dict(self.read_in("SELECT vector_id, vector FROM vectors WHERE vector_id IN ({})", part))
+            yield self._joined([(vector_id, rows.get(vector_id, b"")) for vector_id in part])[1]
 
     def _joined(self, rows: Sequence[tuple[int, bytes]]) -> tuple[list[int], bytes]:
         size_bytes = 4 * int(self.embedder()["dim"])
@@ -200,10 +214,9 @@ class Database(Connection):
                 raise StoreDamagedError(f"vector {vector_id} in {self._path} is damaged: {_VERIFY_HINT}")
         return [row[0] for row in rows], b"".join(row[1] for row in rows)
 
-    def vector_ids_matching(self, wanted: SearchFilter) -> list[int]:
-        """The vector ids of all memories that match."""
-        where, parameters = conditions(wanted)
-        return [row[0] for row in self.read(f"SELECT DISTINCT m.vector_id FROM memories m WHERE {where}", parameters)]
+    def vector_ids_matching(self, wanted: SearchFilter) -> NDArray[np.int64]:
+        """The vector ids of all memories that match, ascending, each once; not to be written to."""
+        return self._matches.ids(self, wanted)
 
     def count_vectors(self, *, up_to: int | None = None) -> int:
         """How many vectors there are, or of ids up to one."""

@@ -1,32 +1,91 @@
 """Which memories a search or a listing wants, as SQL over `memories m`: every value is bound, none is spliced."""
 
-from agentmem_cli.checks import JsonScalar
-from agentmem_cli.memory import SearchFilter
+from collections.abc import Sequence
+from typing import Final
+
+from agentmem_cli.checks import MAX_METADATA_DEPTH, JsonScalar
+from agentmem_cli.memory import SearchFilter, to_microseconds
 from agentmem_cli.store.connection import Parameter
+from agentmem_cli.where import Condition
+
+_Sql = tuple[str, list[Parameter]]  # a condition, and what it binds
+_NUMBER: Final = "v.type IN ('integer', 'real')"
 
 
-def conditions(wanted: SearchFilter | None) -> tuple[str, list[Parameter]]:
+def conditions(wanted: SearchFilter | None) -> _Sql:
     """The condition, and what it binds."""
     if not wanted:
         return "TRUE", []
-    parts: list[str] = []
-    parameters: list[Parameter] = []
-    for name in ("agent_id", "user_id", "run_id", "memory_type"):
-        value = getattr(wanted.scope, name)
-        if value is not None:
-            parts.append(f"m.{name} = ?")
-            parameters.append(value)
-    for key, value in wanted.where.items():
-        condition, bound = _typed_equal(value)
-        parts.append(f"EXISTS (SELECT 1 FROM json_each(m.metadata) WHERE key = ? AND {condition})")
-        parameters += [key, *bound]
-    return " AND ".join(parts), parameters
+    scope = wanted.scope
+    asked: list[tuple[str, Parameter]] = [
+        ("m.agent_id = ?", scope.agent_id),
+        ("m.user_id = ?", scope.user_id),
+        ("m.run_id = ?", scope.run_id),
+        ("m.memory_type = ?", scope.memory_type),
+        ("m.created_at_us >= ?", None if wanted.since is None else to_microseconds(wanted.since)),
+        ("m.created_at_us < ?", None if wanted.until is None else to_microseconds(wanted.until)),
+    ]
+    parts: list[_Sql] = [(sql, [value]) for sql, value in asked if value is not None]
+    return _joined(" AND ", [*parts, *map(_on_metadata, wanted.where)])
 
 
-def _typed_equal(value: JsonScalar) -> tuple[str, list[Parameter]]:
+def _on_metadata(condition: Condition) -> _Sql:
+    test, bound = _test(condition)
+    paths = [[condition.key]]
+    nested = condition.key.split(".")
+    if 1 < len(nested) <= MAX_METADATA_DEPTH:
+        paths.append(nested)
+    sql, parameters = _joined(" OR ", [_at(path, test, bound) for path in paths])
+    return f"{'NOT ' if condition.negated else ''}({sql})", parameters
+
+
+def _at(path: Sequence[str], test: str, bound: list[Parameter]) -> _Sql:
+    """Whether what is there at the end of a path of keys, `v`, passes a test."""
+    names = [*(f"v{i}" for i in range(len(path) - 1)), "v"]
+    insides = [f"CASE {name}.type WHEN 'object' THEN {name}.value END" for name in names]
+    tables = " CROSS JOIN ".join(
+        f"json_each({inside}) {name}" for inside, name in zip(["m.metadata", *insides], names, strict=False)
+    )
+    keys = " AND ".join(f"{name}.key = ?" for name in names)
+    return f"EXISTS (SELECT 1 FROM {tables} WHERE {keys} AND {test})", [*path, *bound]
+
+
+def _test(condition: Condition) -> _Sql:
+    """Whether a value `v` passes: it is compared with values of its own type alone."""
+    if condition.test == "exists":
+        return "TRUE", []
+    if condition.test == "in":
+        return _is_one_of(condition.values)
+    (value,) = condition.values
+    is_comparable = "v.type = 'text'" if isinstance(value, str) else _NUMBER
+    return f"{is_comparable} AND v.atom {condition.test} ?", [_parameter(value)]
+
+
+def _is_one_of(values: Sequence[JsonScalar]) -> _Sql:
+    words = [_parameter(value) for value in values if value is None or isinstance(value, bool)]
+    texts = [_parameter(value) for value in values if isinstance(value, str)]
+    numbers = [_parameter(value) for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
+    kinds: list[_Sql] = [
+        (f"v.type IN ({_marks(words)})", words),
+        (f"v.type = 'text' AND v.atom IN ({_marks(texts)})", texts),
+        (f"{_NUMBER} AND v.atom IN ({_marks(numbers)})", numbers),
+    ]
+    sql, parameters = _joined(" OR ", [(sql, bound) for sql, bound in kinds if bound])
+    return f"({sql})", parameters
+
+
+def _parameter(value: JsonScalar) -> Parameter:
     if value is None or isinstance(value, bool):
-        return "type = ?", ["null" if value is None else str(value).lower()]
-    if isinstance(value, str):
-        return "type = 'text' AND atom = ?", [value]
-    # SQLite's own integers end at 63 bits; it reads longer ones in JSON as reals.
-    return "type IN ('integer', 'real') AND atom = ?", [value if -(2**63) <= value < 2**63 else float(value)]
+        return "null" if value is None else str(value).lower()
+    if isinstance(value, int):
+        # SQLite's own integers end at 63 bits; it reads longer ones in JSON as reals.
+        return value if -(2**63) <= value < 2**63 else float(value)
+    return value
+
+
+def _marks(parameters: Sequence[Parameter]) -> str:
+    return ", ".join("?" * len(parameters))
+
+
+def _joined(word: str, parts: Sequence[_Sql]) -> _Sql:
+    return word.join(sql for sql, _ in parts), [parameter for _, bound in parts for parameter in bound]

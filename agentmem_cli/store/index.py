@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from agentmem_cli.failpoints import reached
 from agentmem_cli.files import fsync_file, fsync_folder, sha256_of
+from agentmem_cli.store.mapped import MappedVectors, file_state
 from agentmem_cli.store.rows import GraphRow
 
 M: Final = 16
@@ -33,12 +34,14 @@ class Graph:
         self._index = hnswlib.Index("ip", dim)
         self._index.init_index(max(capacity, 1), ef_construction=EF_CONSTRUCTION, M=M)
         self.last_label = 0
+        self._mapped: MappedVectors | None = None
 
     @classmethod
     def load(cls, folder: Path, row: GraphRow, dim: int) -> "Graph | None":
         """The published graph, or None where its file is missing or is not, byte for byte, what was published."""
         path = folder / row.file
         try:
+            state = file_state(path)
             if path.stat().st_size != row.size_bytes or sha256_of(path) != row.sha256:
                 return None
         except (OSError, ValueError):
@@ -51,6 +54,7 @@ class Graph:
         except RuntimeError:
             return None
         graph.last_label = row.last_vector_id
+        graph._mapped = MappedVectors(path, state, row.vectors, dim, links=2 * M)
         return graph
 
     def __len__(self) -> int:
@@ -79,6 +83,11 @@ class Graph:
         except RuntimeError:
             return None
         return labels[0].astype(np.int64), 1 - distances[0]
+
+    def cosines(self, query: NDArray[np.float32], labels: Labels) -> Scores | None:
+        """The cosines of a query (dim,) with the vectors of these labels, in their order; None where not all of them
+        can be read from the published file."""
+        return None if self._mapped is None else self._mapped.cosines(query, labels)
 
     def labels(self) -> list[int]:
         """All labels, ascending."""
@@ -109,6 +118,7 @@ class Graph:
         reached("publish.written")
         fsync_file(temporary)
         reached("publish.synced")
+        state = file_state(temporary)
         row = GraphRow(
             generation=generation,
             file=f"{generation}.hnsw",
@@ -120,6 +130,7 @@ class Graph:
         temporary.replace(folder / row.file)
         fsync_folder(folder)
         reached("publish.named")
+        self._mapped = MappedVectors(folder / row.file, state, row.vectors, self._dim, links=2 * M)
         return row
 
 
@@ -147,5 +158,8 @@ def exact_nearest(
 
 def best_of(labels: Labels, scores: Scores, k: int) -> tuple[Labels, Scores]:
     """The k best of these, best first; of equals the lowest label first."""
+    if k < len(scores):
+        kept = np.flatnonzero(scores >= np.partition(scores, -k)[-k])  # of many, few are worth sorting
+        labels, scores = labels[kept], scores[kept]
     order = np.lexsort((labels, -scores))[:k]
     return labels[order], scores[order]

@@ -15,14 +15,14 @@ def bring_up_to_date(connection: Connection) -> None:
 
     Takes some 20 us a memory. Raises StoreWriteError.
     """
-    if connection.version == SCHEMA_VERSION:
+    if connection.schema_version == SCHEMA_VERSION:
         return
     with connection.transaction():
         for statement in FROM_VERSION_1:
             connection.change(statement)
         connection.change_many("UPDATE memories SET run = ? WHERE seq = ?", list(_runs(connection)))
         TextIndex(connection).fill()
-        connection.set_version(SCHEMA_VERSION)
+        connection.set_schema_version(SCHEMA_VERSION)
 
 
 def _runs(connection: Connection) -> Iterator[tuple[str, int]]:

@@ -9,7 +9,7 @@ SCHEMA_VERSION: Final = 2
 # Vectors of 256 to 1024 dims waste up to a quarter of SQLite's default page of 4 KB, and a twentieth of this one.
 PAGE_BYTES: Final = 8192
 
-_RUN_INDEX: Final = "CREATE INDEX memories_run ON memories(run, user_id, created_at_us) WHERE run IS NOT NULL;"
+_RUN_INDEX: Final = "CREATE INDEX memories_in_run ON memories(run, user_id, created_at_us) WHERE run IS NOT NULL;"
 # Without the texts, and without where in them a word stands: see `text_index.py`.
 _WORDS: Final = f"CREATE VIRTUAL TABLE words USING fts5(text, content='', detail=none, tokenize='{STEMMED}');"
 
@@ -42,6 +42,7 @@ CREATE TABLE memories(
 CREATE INDEX memories_vector ON memories(vector_id);
 CREATE INDEX memories_user ON memories(user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX memories_agent ON memories(agent_id) WHERE agent_id IS NOT NULL;
+CREATE INDEX memories_run ON memories(run_id) WHERE run_id IS NOT NULL;
 {_RUN_INDEX}
 
 -- An event keeps the text before it; the text after it is the next event's, or the memory's own.
@@ -77,4 +78,4 @@ CREATE TABLE graph(
 """
 
 # What brings a database of version 1 to version 2, before its text index is filled.
-FROM_VERSION_1: Final = ("ALTER TABLE memories ADD COLUMN run TEXT", "DROP INDEX memories_run", _RUN_INDEX, _WORDS)
+FROM_VERSION_1: Final = ("ALTER TABLE memories ADD COLUMN run TEXT", _RUN_INDEX, _WORDS)

@@ -80,7 +80,7 @@ def _wrong_memories(upkeep: Upkeep) -> Iterator[Finding]:
 
 
 def _wrong_words(database: Database) -> Iterator[Finding]:
-    if database.version == SCHEMA_VERSION and not TextIndex(database).is_whole():
+    if database.schema_version == SCHEMA_VERSION and not TextIndex(database).is_whole():
         yield Finding("text index", "it does not hold the words of the stored texts", repairable=True)
 
 

@@ -34,7 +34,7 @@ class StoreView:
     @property
     def has_words(self) -> bool:
         """Whether there is a text index: a store that an older agentmem made has none until it is written to."""
-        return self._reader.version >= SCHEMA_VERSION
+        return self._reader.schema_version >= SCHEMA_VERSION
 
     def nearest(self, query: NDArray[np.float32], n: int) -> tuple[Labels, Scores]:
         """The n vector ids nearest to a query (dim,), and their cosines, best first; fewer only where fewer match."""
@@ -46,7 +46,7 @@ class StoreView:
 
     def vectors(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """These vectors, (n, dim), in the order of the ids."""
-        return np.frombuffer(self._reader.vectors_of(ids), dtype=np.float32).reshape(len(ids), -1)
+        return np.frombuffer(b"".join(self._reader.vectors_of(ids)), dtype=np.float32).reshape(len(ids), -1)
 
     def text_scores(self, query: str) -> NDArray[np.float32]:
         """How much of a query's words each text has, by vector id: see `TextIndex.scores`.

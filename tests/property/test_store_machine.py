@@ -63,14 +63,14 @@ class StoreMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
-        self.exact_matches = nearest._EXACT_MATCHES
+        self.walk_vectors = nearest._WALK_VECTORS
         self.mem = self._open()
         self.memories: dict[str, Memory] = {}
         self.events: dict[str, list[tuple[str, str | None, str | None]]] = {}
         self.damaged = False
 
     def teardown(self) -> None:
-        nearest._EXACT_MATCHES = self.exact_matches  # type: ignore[misc]
+        nearest._WALK_VECTORS = self.walk_vectors  # type: ignore[misc]
         self.mem.close()
         shutil.rmtree(self.folder)
 
@@ -248,9 +248,9 @@ class StoreMachine(RuleBasedStateMachine):
                 graph.write_bytes(content)
         self.damaged = self.damaged or bool(graphs)
 
-    @rule(exact_matches=st.sampled_from([0, 20_000]))
-    def prefer_the_graph_or_a_scan_under_filters(self, exact_matches: int) -> None:
-        nearest._EXACT_MATCHES = exact_matches  # type: ignore[misc]
+    @rule(walk_vectors=st.sampled_from([0, 4000]))
+    def prefer_the_graph_or_a_scan_under_filters(self, walk_vectors: int) -> None:
+        nearest._WALK_VECTORS = walk_vectors  # type: ignore[misc]
 
     @invariant()
     def as_many_memories_as_the_dictionary_has(self) -> None:

@@ -14,9 +14,9 @@ from agentmem_cli.jsonl import (
     memory_from_fields,
     parse_memory,
     parse_object,
-    parse_time,
 )
 from agentmem_cli.memory import Hit, IngestReport, Scope
+from agentmem_cli.times import parse_time
 
 TEN = datetime(2024, 5, 1, 10, tzinfo=timezone.utc)
 

@@ -15,10 +15,10 @@ from agentmem_cli.memory import (
     Memory,
     Scope,
     SearchFilter,
-    as_utc,
     from_microseconds,
     to_microseconds,
 )
+from agentmem_cli.times import as_utc
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=timezone.utc)
 FULL: dict[str, Any] = {
@@ -232,7 +232,7 @@ def test_an_invalid_memory_is_a_value_error_too() -> None:
         (SearchFilter(), False),
         (SearchFilter(Scope(user_id="u")), True),
         (SearchFilter(Scope(memory_type="core")), True),
-        (SearchFilter(where={"k": None}), True),
+        (SearchFilter.of(where={"k": None}), True),
     ],
 )
 def test_a_filter_is_true_where_it_filters(wanted: SearchFilter, filters: bool) -> None:

@@ -24,9 +24,9 @@ def test_null_is_as_good_as_absent() -> None:
 
 
 def test_a_line_says_its_own_scope_and_the_rest_is_as_the_filter_has_it() -> None:
-    wanted = SearchFilter(Scope(user_id="ana", agent_id="coder"), {"topic": "food"})
+    wanted = SearchFilter.of("coder", "ana", where={"topic": "food"})
     found = parse_query(b'{"query": "who?", "user_id": "ben"}', wanted).query.wanted
-    assert found == SearchFilter(Scope(user_id="ben", agent_id="coder"), {"topic": "food"})
+    assert found == SearchFilter.of("coder", "ben", where={"topic": "food"})
 
 
 @pytest.mark.parametrize(

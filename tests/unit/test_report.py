@@ -18,7 +18,8 @@ from agentmem_cli.bench.result import (
 )
 from agentmem_cli.embedding.entries import CatalogEntry
 from agentmem_cli.memory import Hit, IngestReport
-from agentmem_cli.report import bench_report, hits_table, ingest_table, models_report, models_table
+from agentmem_cli.report import bench_report, ingest_table, models_report, models_table
+from agentmem_cli.report_memories import hits_table
 
 HOSTILE = "[red]x[/red] [/] :smile: \x1b[2J\x1b]0;t\x07\x9b31m\u202eevil\nline"
 HARMLESS = "[red]x[/red] [/] :smile: \\u001b[2J\\u001b]0;t\\u0007\\u009b31m\\u202eevil\\nline"

@@ -1,0 +1,91 @@
+"""What a filter asks of metadata: conditions on its keys, checked when they are made. Standard library only."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias, cast
+
+from agentmem_cli.checks import JsonScalar, JsonValue, is_object, kind_of, plain_metadata, shown
+from agentmem_cli.errors import UsageError
+
+Test: TypeAlias = Literal["in", "<", "<=", ">", ">=", "exists"]
+Comparisons: TypeAlias = Mapping[str, JsonScalar | Collection[JsonScalar]]
+Where: TypeAlias = Mapping[str, JsonScalar | Comparisons]
+# What is written -> what is tested, and whether the memories that pass are those that are left.
+_OPERATORS: Final[dict[str, tuple[Test, bool]]] = {
+    "=": ("in", False),
+    "!=": ("in", True),
+    "in": ("in", False),
+    "not in": ("in", True),
+    "<": ("<", False),
+    "<=": ("<=", False),
+    ">": (">", False),
+    ">=": (">=", False),
+    "exists": ("exists", False),
+}
+_CHOICE: Final = f"one of {', '.join(_OPERATORS)}"
+_MAX_CONDITIONS: Final = 100  # SQLite reads no expression of any depth
+_MAX_VALUES: Final = 10_000  # nor binds values without end
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A condition on one key of metadata: `values` are compared with what is there, by type and value.
+
+    A key with dots is a key of that name, or leads into nested objects: either may meet the test. `negated` turns
+    the answer round, and so also takes the memories that have no such key.
+    """
+
+    key: str
+    test: Test
+    values: tuple[JsonScalar, ...]
+    negated: bool = False
+
+
+def checked_where(where: Where) -> tuple[Condition, ...]:
+    """The conditions that must all hold: a key maps to the value that it must equal, or to operators and operands,
+    as in `{"topic": "food", "turn": {">=": 3, "<": 9}, "kind": {"in": ["a", "b"]}, "seat": {"exists": True}}`.
+
+    Raises UsageError, and InvalidMemoryError for keys and values that no metadata can have.
+    """
+    if not is_object(where):
+        raise UsageError(f"where must map keys to what is asked of them, and is {kind_of(where)}")
+    conditions: list[Condition] = []
+    for key, asked in where.items():
+        comparisons = asked if is_object(asked) else {"=": asked}
+        if not comparisons:
+            raise UsageError(f"where {shown(key)} has no operator: give {_CHOICE}")
+        conditions += [_condition(key, operator, operand) for operator, operand in comparisons.items()]
+    if len(conditions) > _MAX_CONDITIONS:
+        raise UsageError(f"where has {len(conditions)} conditions: give at most {_MAX_CONDITIONS}")
+    if sum(len(condition.values) for condition in conditions) > _MAX_VALUES:
+        raise UsageError(f"where compares with more than {_MAX_VALUES} values: ask in parts")
+    return tuple(conditions)
+
+
+def _condition(key: str, operator: str, operand: object) -> Condition:
+    place = f"where {shown(str(key))}: {operator}"
+    if operator not in _OPERATORS:
+        raise UsageError(f"{place} is no operator: give {_CHOICE}")
+    test, negated = _OPERATORS[operator]
+    if test == "exists":
+        if not isinstance(operand, bool):
+            raise UsageError(f"{place} takes true or false, not {kind_of(operand)}")
+        operand, negated = [], not operand
+    elif operator not in ("in", "not in"):
+        operand = [operand]
+    elif not isinstance(operand, (list, tuple, set, frozenset)):
+        raise UsageError(f"{place} takes a list of values, not {kind_of(operand)}")
+    elif not operand:
+        raise UsageError(f"{place} takes a list of values, and this one is empty")
+    ((plain_key, values),) = plain_metadata(cast(Mapping[str, JsonValue], {key: list(operand)})).items()
+    checked = [_scalar(place, test, value) for value in (values if isinstance(values, list) else [])]
+    return Condition(plain_key, test, tuple(checked), negated)
+
+
+def _scalar(place: str, test: Test, value: JsonValue) -> JsonScalar:
+    """A value that may be compared with. Raises UsageError."""
+    if isinstance(value, (list, dict)):
+        raise UsageError(f"{place} compares with a string, a number, true, false or null, not with {kind_of(value)}")
+    if test != "in" and (value is None or isinstance(value, bool)):
+        raise UsageError(f"{place} compares with a number or a string, not with {kind_of(value)}")
+    return value
