@@ -15,6 +15,7 @@ _NAMES: Final = {"mrr": "MRR", "ndcg@10": "nDCG@10"}
 _COMPARED: Final = ("recall@10", "ndcg@10")  # of the metrics; --json has all
 _SHOWN_IDS: Final = 3
 _SHOWN_CHARS: Final = 120
+_TITLE_WIDTH: Final = 60
 
 
 def evaluation_report(runs: Sequence[Run], compared: Sequence[Comparison], worst: int) -> list[RenderableType]:
@@ -32,6 +33,7 @@ def _figures_table(runs: Sequence[Run]) -> Table:
     """The runs of one store, a column each."""
     first = runs[0]
     table = plain_table(f"{len(first.evaluation.judged):,} queries · {first.store} · {first.model}")
+    table.min_width = _TITLE_WIDTH
     table.add_column("")
     for run in runs:
         table.add_column(run.mode, justify="right")

@@ -56,11 +56,14 @@ def evaluate(
     from agentmem_cli.queries import read_queries
 
     chosen = _modes(modes)
+    if against == store:
+        raise UsageError(f"--against {against} is the store itself: give another one")
     queries = list(read_queries(file))
     if not any(query.relevant for query in queries):
         raise UsageError(f"{file}: none of its {len(queries)} queries has relevant ids: there is nothing to evaluate")
     with (
         making_view() as on_progress,
+        nullcontext() if against is None else AgentMem(against, create=False, threads=threads, device=device) as other,
         AgentMem(
             store,
             model=model,
@@ -73,8 +76,7 @@ def evaluate(
         ) as mem,
     ):
         runs = _runs(mem, store, queries, chosen)
-    if against is not None:
-        with AgentMem(against, create=False, threads=threads, device=device) as other:
+        if against is not None and other is not None:
             runs += _runs(other, against, queries, chosen)
     for warning in _warnings(runs):
         say(f"warning: {warning}")

@@ -142,6 +142,11 @@ def test_modes_are_different_ones_that_there_are(modes: str, agentmem: Cli) -> N
     assert result.error() == f"--modes {modes}: give different ones of hybrid, vector, text, separated by commas"
 
 
+def test_a_store_is_not_compared_with_itself(agentmem: Cli) -> None:
+    result = agentmem("eval", QUERIES, "--store", "one", "--against", "one")
+    assert (result.exit_code, result.error()) == (2, "--against one is the store itself: give another one")
+
+
 def test_a_missing_store_is_one_line(agentmem: Cli, ingested: Ingested) -> None:
     for options in (("--store", "nowhere"), ("--store", ingested.store, "--against", "nowhere")):
         result = agentmem("eval", QUERIES, *options)
