@@ -1,6 +1,8 @@
 """Conditions on metadata and on the time, as a user of AgentMem gives them."""
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Final
@@ -178,6 +180,15 @@ def test_an_awkward_value_is_a_value(empty: AgentMem, awkward: str) -> None:
     assert _found(empty, {"key": awkward}) == {"has it"}
     assert _found(empty, {"key": {"!=": awkward}}) == {"has another"}
     assert _found(empty, {"key": {"in": [awkward, "plain"]}}) == {"has it", "has another"}
+
+
+def test_json_that_was_written_with_other_escapes_is_read_all_the_same(empty: AgentMem) -> None:
+    empty.add("text one", id="has it", metadata={'"x"': "\t"})
+    empty.close()
+    with closing(sqlite3.connect(empty.path / "memories.db")) as database, database:
+        database.execute("UPDATE memories SET metadata = ?", (r'{"\u0022x\u0022":"\u0009"}',))
+    assert _found(empty, {'"x"': "\t"}) == {"has it"}
+    assert _found(empty, {'"x"': {"exists": True}}) == {"has it"}
 
 
 @pytest.fixture

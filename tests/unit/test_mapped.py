@@ -94,13 +94,24 @@ def test_a_file_that_was_touched_is_not_believed_any_more(
 
 
 @pytest.mark.parametrize(
-    ("elements", "dim", "links"), [(_COUNT - 1, _DIM, 32), (_COUNT, _DIM + 1, 32), (_COUNT, _DIM, 34)]
+    ("elements", "dim", "links"),
+    [(_COUNT - 1, _DIM, 32), (_COUNT, _DIM + 1, 32), (_COUNT, _DIM - 1, 32), (_COUNT, _DIM, 34), (_COUNT, _DIM, 30)],
 )
 def test_a_file_that_is_laid_out_otherwise_is_not_read(tmp_path: Path, elements: int, dim: int, links: int) -> None:
     _published(tmp_path)
     path = tmp_path / "1.hnsw"
     assert MappedVectors(path, file_state(path), _COUNT, _DIM, 32).cosines(_QUERY, _LABELS) is not None
     assert MappedVectors(path, file_state(path), elements, dim, links).cosines(_QUERY, _LABELS) is None
+
+
+@pytest.mark.parametrize("field", [0, 2, 3, 4, 5])
+def test_a_header_that_says_otherwise_is_believed(tmp_path: Path, field: int) -> None:
+    _published(tmp_path)
+    path = tmp_path / "1.hnsw"
+    content = bytearray(path.read_bytes())
+    content[8 * field] += 4
+    path.write_bytes(content)
+    assert MappedVectors(path, file_state(path), _COUNT, _DIM, 32).cosines(_QUERY, _LABELS) is None
 
 
 def test_a_file_that_is_too_short_for_a_header_is_not_read(tmp_path: Path) -> None:
