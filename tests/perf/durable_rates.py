@@ -112,11 +112,11 @@ def _searches(mem: AgentMem, embedder: Embedder, texts: Sequence[str]) -> dict[s
     """Searches for parts of texts, one at a time, and how many of the nearest are found."""
     mem.build_index()
     queries = [" ".join(text.split()[2:9]) or text for text in texts]
-    mem.search("warm up")
+    mem.search("warm up", mode="vector")
     samples_ms, scores = [], []
     for query in queries:
         start = time.perf_counter()
-        hits = mem.search(query, K)
+        hits = mem.search(query, K, mode="vector")
         samples_ms.append(1000 * (time.perf_counter() - start))
         scores.append([hit.score for hit in hits])
     recall = _recall(mem, embedder, queries, scores)
