@@ -12,7 +12,7 @@ from typing import Final, TypeAlias, TypeVar, cast
 
 import numpy as np
 
-from agentmem_cli.embedding.base import Embedded, Embedder, EmbedderSpec, Vectors
+from agentmem_cli.embedding.base import Embedded, Embedder, EmbedderSpec, Vectors, none_cut
 from agentmem_cli.errors import InvalidMemoryError, RejectedLineError, UsageError
 from agentmem_cli.jsonl import parse_memory
 from agentmem_cli.lines import MAX_EXPANSION, MAX_LINE_BYTES, STDIN, Line, LineSource, open_source
@@ -322,7 +322,7 @@ class _NoEmbedder:
         self.spec = spec
 
     def embed(self, texts: Sequence[str]) -> Embedded:
-        return Embedded(np.ones((len(texts), self.spec.dim), dtype=np.float32), 0, 0, 0, 0)
+        return Embedded(np.ones((len(texts), self.spec.dim), dtype=np.float32), 0, 0, 0, none_cut(len(texts)))
 
     def embed_query(self, query: str) -> Vectors:
         return np.ones(self.spec.dim, dtype=np.float32)

@@ -60,7 +60,7 @@ class OnnxEmbedder:
             self._tokenizer: Tokenizer = Tokenizer.from_file(str(model_folder / "tokenizer.json"))
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        self._special_tokens = self._tokenizer.num_special_tokens_to_add(is_pair=False)
+        self.special_tokens: int = self._tokenizer.num_special_tokens_to_add(is_pair=False)
         self._unknown_id = next(
             (i for i in map(self._tokenizer.token_to_id, _UNKNOWN_TOKENS) if i is not None),
             -1,
@@ -84,9 +84,9 @@ class OnnxEmbedder:
         return Embedded(
             vectors=vectors,
             tokens=sum(read),
-            special_tokens=self._special_tokens * len(texts),
+            special_tokens=self.special_tokens * len(texts),
             unknown_tokens=unknown_tokens,
-            truncated=sum(length > self._spec.token_limit for length in lengths),
+            cut=np.array(lengths, dtype=np.int64) > self._spec.token_limit,
         )
 
     def embed_query(self, query: str) -> Vectors:
@@ -94,6 +94,11 @@ class OnnxEmbedder:
         rows = np.asarray(list(self._session.query_embed([query])), dtype=np.float32)
         vector: Vectors = unit_rows(rows, 1, self._spec.dim, self._spec.name)[0]
         return vector
+
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        """The characters [start, stop) of each token, in order, without special tokens."""
+        spans: list[tuple[int, int]] = self._tokenizer.encode(text, add_special_tokens=False).offsets
+        return spans
 
     def _embed_parts(self, parts: list[list[int]], texts: Sequence[str], vectors: Vectors) -> None:
         """Fills in the rows of `vectors` part by part, the longest texts first, so that no session ends much later."""
