@@ -4,10 +4,11 @@ import threading
 from collections.abc import Mapping, Sequence
 
 from agentmem_cli.checks import JsonScalar, is_encodable
-from agentmem_cli.embedding.base import Embedder
+from agentmem_cli.embedding.base import Embedder, embed_checked
 from agentmem_cli.errors import UsageError
 from agentmem_cli.memory import Hit, SearchFilter
 from agentmem_cli.ranking import NEIGHBOUR_SHARE, Mode, Query, Ranking
+from agentmem_cli.scripts import ModelAdvice, letters_by_script
 from agentmem_cli.search.retrieve import ranked_hits
 from agentmem_cli.store.embedded import EmbeddedStore
 
@@ -62,6 +63,17 @@ class StoreSearch:
                 else []
                 for query in queries
             ]
+
+    def advice(self, queries: Sequence[str]) -> ModelAdvice | None:
+        """That the store's model can't read these queries, and which can; None where it does, as most read Latin."""
+        written = [query for query in queries if not query.isascii()]
+        if not written:
+            return None
+        with self._turn:
+            embedder = self.load()
+            embedded = embed_checked(embedder, written)
+        own_tokens = embedded.tokens - embedded.special_tokens
+        return ModelAdvice.on(embedder.spec.name, own_tokens, embedded.unknown_tokens, letters_by_script(written))
 
 
 def _check_text(text: str) -> None:

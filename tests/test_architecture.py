@@ -39,6 +39,7 @@ LAYER: Final = {
     "machine": 0,
     "printable": 0,
     "checks": -1,
+    "scripts": -1,
     "errors": -2,
 }
 HOMES: Final = {
@@ -64,6 +65,7 @@ HOMES_OF_SQL: Final = {
     "store/filters.py",
     "store/schema.py",
     "store/upkeep.py",
+    "store/windows.py",
 }
 SQL: Final = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE FROM|PRAGMA|BEGIN|CREATE TABLE|CREATE INDEX|EXISTS)\b")
 HEAVY: Final = (

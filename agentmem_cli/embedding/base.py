@@ -105,7 +105,7 @@ class Embedder(Protocol):
 
 @runtime_checkable
 class TokenSpans(Protocol):
-    """What an embedder may also have: it says where a text's tokens are, so that long texts can be split between them."""
+    """What an embedder may also do: say where a text's tokens are, so that long texts can be split between them."""
 
     @property
     def special_tokens(self) -> int:
@@ -136,7 +136,9 @@ def embed_checked(embedder: Embedder, texts: Sequence[str]) -> Embedded:
         embedded = embedder.embed(texts)
         vectors = unit_rows(embedded.vectors, len(texts), spec.dim, spec.name)
         if embedded.cut.shape != (len(texts),):
-            raise EmbeddingError(f"model {spec.name} said of {len(embedded.cut)} of {len(texts)} texts whether it cut them")
+            raise EmbeddingError(
+                f"model {spec.name} said of {len(embedded.cut)} of {len(texts)} texts whether it cut them"
+            )
         return replace(embedded, vectors=vectors)
 
 

@@ -14,10 +14,10 @@ def ranked_hits(
     """The k matching memories that answer a query best, best first; fewer where fewer match."""
     embedder = load()
     vector, fingerprint = embed_query_checked(embedder, query.text), embedder.spec.fingerprint()
-    return [_hit(memory, score) for memory, score in store.nearest(vector, k, query.wanted, fingerprint)]
+    return [_hit(*found) for found in store.nearest(vector, k, query.wanted, fingerprint)]
 
 
-def _hit(memory: Memory, score: float) -> Hit:
+def _hit(memory: Memory, score: float, passage: str | None) -> Hit:
     scope = memory.scope
     return Hit(
         id=memory.id,
@@ -30,4 +30,5 @@ def _hit(memory: Memory, score: float) -> Hit:
         importance=memory.importance,
         created_at=memory.created_at or from_microseconds(0),
         metadata=memory.metadata,
+        passage=passage,
     )

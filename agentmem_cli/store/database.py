@@ -10,6 +10,7 @@ from agentmem_cli.errors import AgentMemError, StoreDamagedError
 from agentmem_cli.jsonl import dump_metadata, load_metadata
 from agentmem_cli.memory import HistoryEvent, Memory, Position, Scope, SearchFilter, from_microseconds
 from agentmem_cli.printable import printable
+from agentmem_cli.store import windows
 from agentmem_cli.store.connection import VARIABLES, Connection, Parameter
 from agentmem_cli.store.filters import conditions
 from agentmem_cli.store.rows import GraphRow, HistoryRow, MemoryRow, StoredMemory, event_checksum
@@ -103,6 +104,14 @@ class Database(Connection):
             [(vector_id, digest, vector, zlib.crc32(vector)) for vector_id, digest, vector in rows],
         )
 
+    def mark_cut(self, vector_ids: Iterable[int]) -> None:
+        """Notes which vectors are of texts that the model read the beginnings of."""
+        self.insert_many("INSERT INTO cut_vectors(vector_id)", [(vector_id,) for vector_id in vector_ids])
+
+    def cut_among(self, vector_ids: Sequence[int]) -> set[int]:
+        """Those of these vectors that are of texts which were cut."""
+        return {row[0] for row in self.read_in("SELECT vector_id FROM cut_vectors WHERE vector_id IN ({})", vector_ids)}
+
     def write_memories(self, rows: Iterable[MemoryRow]) -> None:
         """Adds memories, or replaces those of the same id."""
         self.insert_many(
@@ -123,11 +132,8 @@ class Database(Connection):
         )
 
     def drop_unused_vectors(self, vector_ids: Iterable[int]) -> None:
-        """Removes those of these vectors that no memory has any more."""
-        self.change_many(
-            "DELETE FROM vectors WHERE vector_id = ?1 AND NOT EXISTS (SELECT 1 FROM memories WHERE vector_id = ?1)",
-            [(vector_id,) for vector_id in vector_ids],
-        )
+        """Removes those of these vectors that no memory or window has any more, and the windows of texts that go."""
+        windows.drop_unused(self, vector_ids)
 
     def write_position(self, position: Position) -> None:
         """Notes how far an input has been taken in."""
@@ -156,7 +162,7 @@ class Database(Connection):
         parameters: list[Parameter] = [after]
         if wanted:
             where, bound = conditions(wanted)
-            sql += f" AND vector_id IN (SELECT m.vector_id FROM memories m WHERE {where})"
+            sql += f" AND vector_id IN ({windows.matching(where, windowed=windows.exist(self))})"
             parameters += bound
         for rows in self.chunks(sql + " ORDER BY vector_id", parameters):
             yield self._joined(rows)
@@ -169,9 +175,10 @@ class Database(Connection):
         return [row[0] for row in rows], b"".join(row[1] for row in rows)
 
     def vector_ids_matching(self, wanted: SearchFilter) -> list[int]:
-        """The vector ids of all memories that match."""
+        """The vector ids of all memories that match, and of their windows."""
         where, parameters = conditions(wanted)
-        return [row[0] for row in self.read(f"SELECT DISTINCT m.vector_id FROM memories m WHERE {where}", parameters)]
+        sql = windows.matching(where, windowed=windows.exist(self))
+        return [row[0] for row in self.read(f"SELECT DISTINCT vector_id FROM ({sql})", parameters)]
 
     def count_vectors(self, *, up_to: int | None = None) -> int:
         """How many vectors there are, or of ids up to one."""
@@ -212,13 +219,15 @@ class Database(Connection):
         where, parameters = conditions(wanted)
         return [row[0] for row in self.read(f"SELECT m.id FROM memories m WHERE {where} ORDER BY m.seq", parameters)]
 
-    def all_memories(self, *, vectors: bool) -> Iterator[tuple[Memory, bytes]]:
-        """Every memory in the order of its arrival, with its vector's float32 bytes, or none where not asked for."""
+    def all_memories(self, *, vectors: bool) -> Iterator[tuple[Memory, int, bytes]]:
+        """Every memory in the order of its arrival, with its vector's id, and its float32 bytes where asked for."""
         vector = "v.vector" if vectors else "x''"
         join = "JOIN vectors v USING (vector_id)" if vectors else ""
-        for rows in self.chunks(f"SELECT {MEMORY_COLUMNS}, m.content, {vector} FROM memories m {join} ORDER BY m.seq"):
+        for rows in self.chunks(
+            f"SELECT {MEMORY_COLUMNS}, m.content, m.vector_id, {vector} FROM memories m {join} ORDER BY m.seq"
+        ):
             for row in rows:
-                yield self._checked_memory(row[:-1]), row[-1]
+                yield self._checked_memory(row[:-2]), row[-2], row[-1]
 
     def get(self, identity: str) -> Memory | None:
         """The memory of this id."""

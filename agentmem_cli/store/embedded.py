@@ -9,8 +9,9 @@ the graph doesn't have, and all of them where there is no graph that can be trus
 
 import subprocess
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ from agentmem_cli.errors import StoreError, StoreMismatchError, StoreNotFoundErr
 from agentmem_cli.failpoints import reached
 from agentmem_cli.files import make_durable_folder
 from agentmem_cli.memory import HistoryEvent, Memory, Position, SearchFilter
+from agentmem_cli.store import windows
 from agentmem_cli.store.building import MIN_TAIL, build, start_builder
 from agentmem_cli.store.database import Database
 from agentmem_cli.store.lock import WriterLock
@@ -123,15 +125,21 @@ class EmbeddedStore:
 
     # Writing
 
-    def plan(self, memories: Iterable[Memory]) -> BatchPlan:
-        """What these memories, taken in order, would change; reads only."""
+    def plan(self, memories: Iterable[Memory], splits: Mapping[str, Sequence[windows.Span]] | None = None) -> BatchPlan:
+        """What these memories, taken in order, would change; reads only.
+
+        `splits` says which windows texts of theirs shall have; what it doesn't mention keeps those that it has.
+        """
         memories = list(memories)
         planner = Planner(self._find([memory.id for memory in memories]))
         for memory in memories:
             planner.take(memory)
         latest = self._latest()
         next_id = 1 if latest is None else latest.next_vector_id()
-        return planner.plan(self._find_vectors(planner.text_hashes()), next_id)
+        plan = planner.plan(self._find_vectors(planner.text_hashes()), next_id)
+        if latest is None or not splits:
+            return plan
+        return replace(plan, windows=windows.planned(latest, splits, plan.new_hashes, plan.first_vector_id))
 
     def unknown_texts(self, texts: Iterable[str]) -> list[str]:
         """Those of these texts, each once and in order, that the store has no vector for."""
@@ -143,26 +151,38 @@ class EmbeddedStore:
                 by_hash = {digest: by_hash[digest] for digest in unknown}
         return list(by_hash.values())
 
-    def commit(self, plan: BatchPlan, vectors: NDArray[np.float32], position: Position | None = None) -> None:
-        """Makes a plan durable, whole or not at all: `vectors` (n, dim) float32 are those of `plan.new_texts`.
+    def commit(
+        self,
+        plan: BatchPlan,
+        vectors: NDArray[np.float32],
+        position: Position | None = None,
+        cut: Iterable[int] = (),
+    ) -> None:
+        """Makes a plan durable, whole or not at all: `vectors` (n, dim) float32 are those of `plan.texts_to_embed`.
 
+        `cut` are the rows of `vectors` whose texts were longer than the model reads.
         The plan must be the latest of this store. Raises StoreWriteError; the store is then as it was before.
         """
         writer = self.writer()
         rows = (
             (plan.first_vector_id + i, digest, vector.tobytes())
-            for i, (digest, vector) in enumerate(zip(plan.new_hashes, vectors, strict=True))
+            for i, (digest, vector) in enumerate(
+                zip([*plan.new_hashes, *plan.windows.new_hashes], vectors, strict=True)
+            )
         )
         self.graph.take_offer(writer)
         with writer.transaction():
             reached("commit.begun")
             writer.insert_vectors(rows)
+            writer.mark_cut(plan.first_vector_id + row for row in cut)
             reached("commit.vectors")
             writer.write_memories(plan.memories)
             reached("commit.memories")
             writer.write_history(plan.history)
-            writer.drop_unused_vectors(plan.replaced_vector_ids)
             reached("commit.history")
+            replaced = windows.write(writer, plan.windows)
+            reached("commit.windows")
+            writer.drop_unused_vectors([*plan.replaced_vector_ids, *replaced])
             if position is not None:
                 writer.write_position(position)
             reached("commit.position")
@@ -238,9 +258,10 @@ class EmbeddedStore:
 
     def nearest(
         self, query: NDArray[np.float32], k: int, wanted: SearchFilter, embedder: Mapping[str, str | int]
-    ) -> list[tuple[Memory, float]]:
+    ) -> list[tuple[Memory, float, str | None]]:
         """The k matching memories nearest to a query (dim,) of unit length, with their cosines, best first.
 
+        A memory that was split is as near as the nearest of its windows, whose text comes with it.
         Raises StoreMismatchError where the store holds vectors of another embedder than the query's.
 
         The filter applies before the k are taken. Memories of equal score come in the order of their arrival, but
@@ -255,14 +276,22 @@ class EmbeddedStore:
             taken = k
             while True:
                 labels, scores = nearest_vectors(reader, graph, query, taken, wanted)
-                score_of = dict(zip(labels.tolist(), scores.tolist(), strict=True))
-                found = reader.memories_of(list(score_of), wanted)
+                texts = windows.texts_of(reader, dict(zip(labels.tolist(), scores.tolist(), strict=True)))
+                found = reader.memories_of(list(texts), wanted)
                 # A graph may still hold vectors of texts that are gone: then more must be asked of it.
                 if len(found) >= k or len(labels) < taken:
                     break
                 taken *= 4
-        ranked = sorted(((memory, score_of[vector_id]) for vector_id, memory in found), key=lambda pair: -pair[1])
-        return ranked[:k]
+        ranked = sorted(found, key=lambda pair: -texts[pair[0]].score)[:k]
+        return [
+            (memory, texts[vector_id].score, windows.passage(memory.text, texts[vector_id]))
+            for vector_id, memory in ranked
+        ]
+
+    def cut_among(self, vector_ids: Sequence[int]) -> set[int]:
+        """Those of these vectors that are of texts which the model read the beginnings of."""
+        latest = self._latest()
+        return set() if latest is None else latest.cut_among(vector_ids)
 
     def _check_embedder(self, database: Database, embedder: Mapping[str, str | int]) -> None:
         pinned = database.embedder()

@@ -49,10 +49,33 @@ CREATE TABLE history(
 CREATE INDEX history_id ON history(id);
 
 -- A re-embedding under way: what the vectors will be, and which are made.
-CREATE TABLE staged_vectors(vector_id INTEGER PRIMARY KEY, vector BLOB NOT NULL, checksum INTEGER NOT NULL);
+CREATE TABLE staged_vectors(
+    vector_id INTEGER PRIMARY KEY,
+    vector BLOB NOT NULL,
+    checksum INTEGER NOT NULL,
+    cut INTEGER NOT NULL DEFAULT 0 -- whether the text is longer than the model reads
+);
 
 CREATE TRIGGER staged_vectors_follow AFTER DELETE ON vectors
 BEGIN DELETE FROM staged_vectors WHERE vector_id = OLD.vector_id; END;
+
+-- Long texts -----------------------------------------------------------------------------------------------------
+-- Vectors of texts that are longer than the model reads: of their beginnings.
+CREATE TABLE cut_vectors(vector_id INTEGER PRIMARY KEY);
+
+CREATE TRIGGER cut_vectors_follow AFTER DELETE ON vectors
+BEGIN DELETE FROM cut_vectors WHERE vector_id = OLD.vector_id; END;
+
+-- Characters [start, stop) of the text that has the vector `text_vector_id`, which have a vector of their own too.
+CREATE TABLE windows(
+    text_vector_id INTEGER NOT NULL REFERENCES vectors(vector_id),
+    start INTEGER NOT NULL,
+    stop INTEGER NOT NULL,
+    vector_id INTEGER NOT NULL REFERENCES vectors(vector_id),
+    PRIMARY KEY(text_vector_id, start)
+) WITHOUT ROWID;
+CREATE INDEX windows_vector ON windows(vector_id);
+-- End of long texts ----------------------------------------------------------------------------------------------
 
 CREATE TABLE sources(file TEXT PRIMARY KEY, line INTEGER NOT NULL, complete INTEGER NOT NULL) WITHOUT ROWID;
 

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from agentmem_cli.errors import StoreError
+from agentmem_cli.store import windows
 from agentmem_cli.store.database import UNREADABLE, Database, is_as_stored, memory_of
 from agentmem_cli.store.index import Graph
 from agentmem_cli.store.rows import text_hash
@@ -34,6 +35,8 @@ def verify(database: Database, folder: Path) -> Iterator[Finding]:
             yield Finding("memories.db", f"SQLite: {error}", repairable=False)
         yield from _wrong_vectors(upkeep, int(database.embedder()["dim"]))
         yield from _wrong_memories(upkeep)
+        for text_vector_id, what, orphan in windows.wrong(database):
+            yield Finding(f"windows of the text of vector {text_vector_id}", what, repairable=orphan)
         for identity in upkeep.wrong_events():
             yield Finding(f"history of memory {identity}", "an event is not what was stored", repairable=False)
         yield from _wrong_graph(database, folder)

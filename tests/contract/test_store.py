@@ -40,7 +40,7 @@ def _put(store: EmbeddedStore, *memories: Memory, position: Position | None = No
 
 
 def _found(store: EmbeddedStore, query: str, k: int = 10) -> list[str]:
-    return [memory.id for memory, _ in store.nearest(_EMBEDDER.embed_query(query), k, _ALL, _PIN)]
+    return [memory.id for memory, _, _ in store.nearest(_EMBEDDER.embed_query(query), k, _ALL, _PIN)]
 
 
 def _events(store: EmbeddedStore, identity: str) -> list[tuple[str, str | None, str | None]]:
@@ -196,7 +196,7 @@ def test_a_batch_whose_commit_fails_leaves_nothing_and_can_be_put_again(
     for opened in (store, EmbeddedStore(tmp_path / "store")):
         assert (opened.count(), opened.get("b"), opened.position("file")) == (1, None, Position("file", 1))
         assert _events(opened, "a") == [("add", None, "old")]
-        assert [memory.text for memory, _ in opened.nearest(_EMBEDDER.embed_query("new"), 10, _ALL, _PIN)] == ["old"]
+        assert [memory.text for memory, _, _ in opened.nearest(_EMBEDDER.embed_query("new"), 10, _ALL, _PIN)] == ["old"]
     plan = _put(store, *batch, position=Position("file", 3))
     assert (plan.added, plan.updated, plan.new_texts) == (1, 1, ["new", "another"])
     assert store.position("file") == Position("file", 3)

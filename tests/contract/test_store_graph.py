@@ -53,7 +53,7 @@ def _put(store: EmbeddedStore, *memories: Memory) -> None:
 
 def _nearest(store: EmbeddedStore, query: str, k: int = 10) -> dict[str, float]:
     found = store.nearest(_EMBEDDER.embed_query(query), k, SearchFilter(), _PIN)
-    return {memory.text: score for memory, score in found}
+    return {memory.text: score for memory, score, _ in found}
 
 
 def _nearest_of(texts: list[str], query: str, k: int = 10) -> dict[str, float]:
@@ -159,7 +159,7 @@ def test_texts_that_are_gone_but_still_in_the_graph_take_no_place(store: Embedde
     _put(store, *(Memory("far away", id=memory.id) for memory in _memories(300) if memory.text in gone))
     _assert_finds(store, [text for text in _texts(300) if text not in gone] + ["far away"])
     everything = store.nearest(_EMBEDDER.embed_query("item 17"), 1000, SearchFilter(), _PIN)
-    assert len({memory.id for memory, _ in everything}) == 300
+    assert len({memory.id for memory, _, _ in everything}) == 300
 
 
 def test_a_graph_is_published_only_when_enough_is_missing_from_it(store: EmbeddedStore) -> None:

@@ -83,7 +83,19 @@ def test_a_text_without_words_is_split_all_the_same(text: str, tokens: int) -> N
 _WORDS: Final = st.lists(
     st.one_of(
         st.sampled_from(
-            ["unbelievable", "cat", "爬山", "그는", "山に登る", "http://x.y/z?q=1", "café\n", "\u200d", "🎉", ".", "\x00"]
+            [
+                "unbelievable",
+                "cat",
+                "爬山",
+                "그는",
+                "山に登る",
+                "http://x.y/z?q=1",
+                "café\n",
+                "\u200d",
+                "🎉",
+                ".",
+                "\x00",
+            ]
         ),
         st.text(max_size=12),
     ),
