@@ -27,7 +27,7 @@ def ingest_table(report: IngestReport, store: str, model: str, dry_run: bool) ->
     table = _table(f"{title} · {store} · {model}", show_header=False)
     table.add_column("")
     table.add_column("", justify="right")
-    for name in ("read", "added", "updated", "unchanged", "rejected", "embedded", "reused", "truncated"):
+    for name in ("read", "added", "updated", "unchanged", "rejected", "embedded", "reused", "truncated", "windows"):
         table.add_row(name, f"{getattr(report, name):,}")
     table.add_row("tokens the model does not know", f"{report.unknown_token_ratio:.1%}")
     for stage, spent_s in report.stages_s.items():
@@ -47,7 +47,7 @@ def hits_table(hits: Sequence[Hit], k: int, memories: int) -> Table:
     for hit in hits:
         table.add_row(
             f"{hit.score:.3f}",
-            _text_and_id(hit.text, hit.id),
+            _text_and_id(hit.text if hit.passage is None else f"… {hit.passage} …", hit.id),
             _scope(Scope(hit.agent_id, hit.user_id, hit.run_id, hit.memory_type)),
             _time(hit.created_at),
         )
@@ -96,7 +96,9 @@ def stats_tables(stats: StoreStats, store: str) -> list[RenderableType]:
     totals.add_column("")
     totals.add_column("", overflow="fold")
     totals.add_row("memories", f"{stats.memories:,}")
+    totals.add_row("memories longer than the model reads", f"{stats.truncated:,}")
     totals.add_row("vectors (distinct texts)", f"{stats.vectors:,}")
+    totals.add_row("windows of long memories", f"{stats.windows:,}")
     totals.add_row("history events", f"{stats.history_events:,}")
     totals.add_row("model", _inert(f"{stats.embedder['name']}, {stats.embedder['dim']} dims"))
     totals.add_row("graph", ", ".join(f"{name} {value}" for name, value in stats.graph.items()))

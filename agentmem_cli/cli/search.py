@@ -7,7 +7,7 @@ import typer
 from agentmem_cli.cli import options
 from agentmem_cli.cli.conditions import parse_conditions
 from agentmem_cli.cli.making import making_view
-from agentmem_cli.cli.output import print_json, print_jsonl, print_rich, say
+from agentmem_cli.cli.output import advice_line, print_json, print_jsonl, print_rich, say
 from agentmem_cli.errors import UsageError
 
 
@@ -57,6 +57,9 @@ def search(
             where=parse_conditions(where),
         )
         memories = len(mem)
+        advice = mem.advice([query]) if memories else None
+    if advice is not None:
+        say(advice_line(advice, "the query", store))
     if json:
         print_json([dump_hit(hit) for hit in hits])
     elif jsonl:
