@@ -12,11 +12,12 @@ from typing import Final, Literal, TypeAlias
 from agentmem_cli.checks import JsonValue, is_encodable, kind_of
 from agentmem_cli.embedding import catalog, static_cache
 from agentmem_cli.embedding.base import Device, Embedder, EmbedderSpec, OnProgress, no_progress
+from agentmem_cli.embedding.splitting import window_tokens
 from agentmem_cli.errors import InvalidMemoryError, ModelNotFoundError, StoreNotFoundError, UsageError
 from agentmem_cli.ingest import IngestOptions, Observer, dry_run_store, ingest_files
 from agentmem_cli.jsonl import memory_from_fields
 from agentmem_cli.memory import BatchResult, HistoryEvent, IngestReport, Memory
-from agentmem_cli.pipeline import Pipeline
+from agentmem_cli.pipeline import Pipeline, Ready
 from agentmem_cli.searching import StoreSearch
 from agentmem_cli.store.building import MIN_TAIL
 from agentmem_cli.store.embedded import EmbeddedStore
@@ -140,9 +141,11 @@ class AgentMem(StoreSearch, StoreUpkeep):
         importance: float | None = None,
         created_at: datetime | str | float | None = None,
         metadata: Mapping[str, JsonValue] | None = None,
+        chunk: bool = False,
     ) -> str:
         """Adds one memory, or replaces the one of the same id, and returns its id; when it returns, it is durable.
 
+        With `chunk`, a memory that is longer than the model reads is split into windows (see `IngestOptions`).
         Raises InvalidMemoryError, StoreError, ModelError; nothing is stored then, unless an fsync failed (see
         `Pipeline.write`).
         """
@@ -157,17 +160,18 @@ class AgentMem(StoreSearch, StoreUpkeep):
             "created_at": created_at,
             "metadata": metadata,
         }
-        return self.add_batch([memory_from_fields(fields)]).ids[0]
+        return self.add_batch([memory_from_fields(fields)], chunk=chunk).ids[0]
 
-    def add_batch(self, memories: Iterable[Memory | Mapping[str, object]]) -> BatchResult:
+    def add_batch(self, memories: Iterable[Memory | Mapping[str, object]], *, chunk: bool = False) -> BatchResult:
         """Adds memories in one durable transaction, all or none: Memory objects, or mappings as a JSONL line has them.
 
-        A later memory of the same id replaces an earlier one. Raises InvalidMemoryError, StoreError, ModelError.
+        A later memory of the same id replaces an earlier one. `chunk` is as in `add`. Raises InvalidMemoryError,
+        StoreError, ModelError.
         """
         batch = [_as_memory(memory) for memory in memories]
         with self._turn:
-            pipeline = self._writing_pipeline()
-            pipeline.commit(batch, {})
+            pipeline = self._writing_pipeline(chunk)
+            pipeline.commit(batch, Ready())
             self._refresh_graph(_WRITING_MIN_TAIL)
         report = pipeline.report
         return BatchResult([memory.id for memory in batch], report.added, report.updated, report.unchanged)
@@ -188,7 +192,7 @@ class AgentMem(StoreSearch, StoreUpkeep):
                     pipeline = Pipeline(scratch, self._spec, lambda: embedder, kept_dims=1)
                     ingest_files(pipeline, scratch, paths, options, observer)
             else:
-                pipeline = self._writing_pipeline()
+                pipeline = self._writing_pipeline(options.chunk, options.chunk_tokens)
                 ingest_files(pipeline, self._store, paths, options, observer, self._index_meanwhile)
                 with pipeline.stage("index"):
                     self._refresh_graph(wait=options.wait_index)
@@ -220,9 +224,10 @@ class AgentMem(StoreSearch, StoreUpkeep):
             )
         return self._embedder
 
-    def _writing_pipeline(self) -> Pipeline:
+    def _writing_pipeline(self, chunk: bool, chunk_tokens: int | None = None) -> Pipeline:
+        tokens = window_tokens(self._spec, chunk_tokens) if chunk else None
         self.open()
-        return Pipeline(self._store, self._spec, self._loaded)
+        return Pipeline(self._store, self._spec, self._loaded, chunk_tokens=tokens)
 
     def _index_meanwhile(self) -> None:
         self._refresh_graph(_WRITING_MIN_TAIL)

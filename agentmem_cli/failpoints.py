@@ -10,6 +10,7 @@ STEPS: Final = (
     "commit.vectors",
     "commit.memories",
     "commit.history",
+    "commit.windows",
     "commit.words",
     "commit.position",
     "commit.done",

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias, TypeVar, cast
 
 import numpy as np
 
-from agentmem_cli.embedding.base import Embedded, Embedder, EmbedderSpec, Vectors
+from agentmem_cli.embedding.base import Embedded, Embedder, EmbedderSpec, Vectors, none_cut
 from agentmem_cli.errors import InvalidMemoryError, RejectedLineError, UsageError
 from agentmem_cli.jsonl import parse_memory
 from agentmem_cli.lines import MAX_EXPANSION, MAX_LINE_BYTES, STDIN, Line, LineSource, open_source
@@ -29,12 +29,18 @@ _SHOWN_RAW_BYTES: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class IngestOptions:
-    """How to take inputs in. Raises UsageError for a batch size outside 10 to 1000."""
+    """How to take inputs in. Raises UsageError for a batch size outside 10 to 1000.
+
+    With `chunk`, memories of more than `chunk_tokens` tokens (as many as the model reads, and at most 512, by default)
+    are split into overlapping windows; also those that the store has already. A dry run doesn't foretell that.
+    """
 
     batch_size: int = MAX_BATCH_SIZE
     text_field: str = "text"
     defaults: Scope = field(default_factory=Scope)
     stop_at_rejection: bool = False
+    chunk: bool = False
+    chunk_tokens: int | None = None
     dry_run: bool = False
     wait_index: bool = False
     max_line_bytes: int = MAX_LINE_BYTES
@@ -252,7 +258,7 @@ class _Committer:
             self._waiting.append(item)
             self._tell(0 if self._options.stop_at_rejection else _AHEAD)
             return
-        ready = self._embed_ahead(item) if self._thread.in_thread else {}  # else the commit embeds
+        ready = self._embed_ahead(item) if self._thread.in_thread else Ready()  # else the commit embeds
         self._waiting.append(_Commit(item, self._thread.submit(lambda: self._commit(item, ready))))
         self._tell(_AHEAD)
 
@@ -322,7 +328,7 @@ class _NoEmbedder:
         self.spec = spec
 
     def embed(self, texts: Sequence[str]) -> Embedded:
-        return Embedded(np.ones((len(texts), self.spec.dim), dtype=np.float32), 0, 0, 0, 0)
+        return Embedded(np.ones((len(texts), self.spec.dim), dtype=np.float32), 0, 0, 0, none_cut(len(texts)))
 
     def embed_query(self, query: str) -> Vectors:
         return np.ones(self.spec.dim, dtype=np.float32)

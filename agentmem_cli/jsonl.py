@@ -21,13 +21,23 @@ from agentmem_cli.checks import (
     shown,
 )
 from agentmem_cli.errors import InvalidMemoryError
-from agentmem_cli.memory import HistoryEvent, Hit, IngestReport, Memory, Scope, StoredVector, from_microseconds
+from agentmem_cli.memory import (
+    HistoryEvent,
+    Hit,
+    IngestReport,
+    Memory,
+    Scope,
+    StoredVector,
+    StoredWindow,
+    from_microseconds,
+)
 from agentmem_cli.times import parse_time
 
 # orjson reads an integer beyond 64 bits as a float, silently: only so many digits can be one.
 _LONG_INTEGER: Final = b"0" * 19
 _DIGITS_AS_ZEROS: Final = bytes(ord("0") if chr(byte).isdecimal() else byte for byte in range(128)) + bytes(128)
 VECTOR_KEY: Final = "agentmem_vector"
+_VECTOR_FIELDS: Final = {"revision", "float32", "cut", "windows"}
 _UNSAID: Final = Scope()
 _SCOPE_NAMES: Final = ("agent_id", "user_id", "run_id", "memory_type")
 _WHERE_ANY: Final = {"before", "after", "passage", "duplicates"}  # of a hit: said where there are any
@@ -104,9 +114,24 @@ def dump_memory(memory: Memory) -> dict[str, JsonValue]:
         "metadata": dict(memory.metadata) or None,
     }
     if memory.vector is not None:
-        encoded = base64.b64encode(memory.vector.float32).decode()
-        fields[VECTOR_KEY] = {"revision": memory.vector.revision, "float32": encoded}
+        fields[VECTOR_KEY] = _dump_vector(memory.vector)
     return {key: value for key, value in fields.items() if value is not None}
+
+
+def _dump_vector(vector: StoredVector) -> dict[str, JsonValue]:
+    fields: dict[str, JsonValue] = {"revision": vector.revision, "float32": _encoded(vector.float32)}
+    if vector.cut:
+        fields["cut"] = True
+    if vector.windows:
+        fields["windows"] = [
+            {"start": window.start, "stop": window.stop, "float32": _encoded(window.float32)}
+            for window in vector.windows
+        ]
+    return fields
+
+
+def _encoded(float32: bytes) -> str:
+    return base64.b64encode(float32).decode()
 
 
 def dump_event(event: HistoryEvent) -> dict[str, JsonValue]:
@@ -127,6 +152,7 @@ def dump_report(report: IngestReport) -> dict[str, JsonValue]:
         "embedded": report.embedded,
         "reused": report.reused,
         "truncated": report.truncated,
+        "windows": report.windows,
         "tokens": report.tokens,
         "unknown_token_ratio": report.unknown_token_ratio,
         "unindexed": report.unindexed,
@@ -180,15 +206,35 @@ def _vector(rest: dict[str, object]) -> StoredVector | None:
     value = rest.pop(VECTOR_KEY, None)
     if value is None:
         return None
-    if not isinstance(value, dict) or set(value) != {"revision", "float32"}:
+    if not isinstance(value, dict) or not {"revision", "float32"} <= set(value) <= _VECTOR_FIELDS:
         raise InvalidMemoryError(
             f"{VECTOR_KEY} must have a revision and float32, as 'agentmem export --vectors' writes"
         )
+    windows = value.get("windows", [])
+    if not isinstance(windows, list):
+        raise InvalidMemoryError(f"{VECTOR_KEY}: windows must be a list, not {kind_of(windows)}")
+    return StoredVector(
+        revision=check_string("revision", value["revision"]),
+        float32=_decoded(value["float32"]),
+        cut=value.get("cut") is True,
+        windows=tuple(map(_window, windows)),
+    )
+
+
+def _window(value: object) -> StoredWindow:
+    if not isinstance(value, dict) or set(value) != {"start", "stop", "float32"}:
+        raise InvalidMemoryError(f"{VECTOR_KEY}: a window must have start, stop and float32")
+    start, stop = value["start"], value["stop"]
+    if type(start) is not int or type(stop) is not int or not 0 <= start < stop:
+        raise InvalidMemoryError(f"{VECTOR_KEY}: a window must start at 0 or after, and stop after that")
+    return StoredWindow(start, stop, _decoded(value["float32"]))
+
+
+def _decoded(float32: object) -> bytes:
     try:
-        raw = base64.b64decode(check_string("float32", value["float32"]), validate=True)
+        return base64.b64decode(check_string("float32", float32), validate=True)
     except ValueError as error:
         raise InvalidMemoryError(f"{VECTOR_KEY}: float32 is not base64") from error
-    return StoredVector(check_string("revision", value["revision"]), raw)
 
 
 def _time(value: object) -> datetime | None:

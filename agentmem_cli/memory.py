@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
@@ -16,6 +17,7 @@ from agentmem_cli.checks import (
     shown,
 )
 from agentmem_cli.errors import InvalidMemoryError, UsageError
+from agentmem_cli.scripts import UNREAD_WARNING_RATIO, ModelAdvice, Script
 from agentmem_cli.times import as_utc, bound
 from agentmem_cli.where import Condition, Where, checked_where
 
@@ -29,7 +31,7 @@ MEMORY_TYPES: Final = (
     "knowledge",
     "contextual",
 )
-UNKNOWN_WARNING_RATIO: Final = 0.2  # a model that knows less of a text than this can't be said to read it
+UNKNOWN_WARNING_RATIO: Final = UNREAD_WARNING_RATIO
 _RUN_KEYS: Final = ("session", "session_id", "conversation_id")  # of metadata
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _SORTED_JSON: Final = json.JSONEncoder(sort_keys=True)  # made once: `json.dumps` makes one a call
@@ -54,11 +56,25 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredWindow:
+    """A part of a long memory, the characters [start, stop) of its text, and its vector: float32 bytes."""
+
+    start: int
+    stop: int
+    float32: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class StoredVector:
-    """A vector that came with a memory: float32 bytes, and the revision of the embedder that made it."""
+    """A vector that came with a memory: float32 bytes, and the revision of the embedder that made it.
+
+    `cut` says that the text is longer than that embedder reads; `windows` are the parts that it was split into.
+    """
 
     revision: str
     float32: bytes
+    cut: bool = False
+    windows: tuple[StoredWindow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,8 +253,9 @@ class IngestReport:
     """What an ingest did. `embedded` counts texts that the model saw; `reused` memories whose vector was there.
 
     `unindexed` vectors were not in the published graph when it ended, so that searches scan them; `indexing` says
-    whether it is being built. Stages overlap, so that their
-    times together may exceed `elapsed_s`.
+    whether it is being built. `truncated` memories, of those that were added or updated, are longer than the model
+    reads; `windows` are the parts that long ones were split into. Stages overlap, so that their times together may
+    exceed `elapsed_s`. `letters` are the embedded texts' characters by script (see `agentmem_cli.scripts`).
     """
 
     read: int = 0
@@ -256,6 +273,8 @@ class IngestReport:
     indexing: bool = False
     elapsed_s: float = 0.0
     stages_s: dict[str, float] = field(default_factory=dict)
+    windows: int = 0
+    letters: Counter[Script] = field(default_factory=Counter)
 
     @property
     def stored(self) -> int:
@@ -267,6 +286,10 @@ class IngestReport:
         """The share of the embedded texts' own tokens that the model has no vector for."""
         own_tokens = self.tokens - self.special_tokens
         return self.unknown_tokens / own_tokens if own_tokens else 0.0
+
+    def advice(self, model: str) -> ModelAdvice | None:
+        """That the model which embedded can't read the texts, and which can; None where it does."""
+        return ModelAdvice.on(model, self.tokens - self.special_tokens, self.unknown_tokens, self.letters)
 
     @property
     def memories_per_s(self) -> float:

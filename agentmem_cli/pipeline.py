@@ -5,15 +5,35 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from typing import TypeAlias
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from agentmem_cli.embedding.base import Embedder, EmbedderSpec, Vectors, embed_checked, is_unit
-from agentmem_cli.memory import IngestReport, Memory, Position
+from agentmem_cli.embedding.splitting import Span, may_be_longer, windows
+from agentmem_cli.memory import IngestReport, Memory, Position, StoredVector
+from agentmem_cli.scripts import letters_by_script
 from agentmem_cli.store.embedded import EmbeddedStore
+from agentmem_cli.store.plan import BatchPlan
 
-Ready: TypeAlias = Mapping[str, Vectors]  # the vector (dim,) of a text
+
+class TextVector(NamedTuple):
+    """A text's vector (dim,), and whether the text is longer than the model reads."""
+
+    vector: Vectors
+    cut: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What is done for a batch before its turn comes: vectors by text, and the windows of texts; None is 'not done'."""
+
+    vectors: Mapping[str, TextVector] = field(default_factory=dict)
+    splits: Mapping[str, Sequence[Span]] | None = None
+
+
+_CHARS_PER_TOKEN: Final = 4
 
 
 class Pipeline:
@@ -28,10 +48,15 @@ class Pipeline:
         spec: EmbedderSpec,
         load_embedder: Callable[[], Embedder],
         kept_dims: int | None = None,
+        chunk_tokens: int | None = None,
     ) -> None:
-        """A dry run keeps one of a vector's dims, since nobody will search for it."""
+        """Splits memories of more than `chunk_tokens` tokens, if it is said, into windows that have no more.
+
+        A dry run keeps one of a vector's dims, since nobody will search for it.
+        """
         self.report = IngestReport()
         self._kept_dims = kept_dims
+        self._chunk_tokens = chunk_tokens
         self._store = store
         self._spec = spec
         self._load_embedder = load_embedder
@@ -46,16 +71,17 @@ class Pipeline:
         spent_s = self.report.stages_s
         return spent_s.get("embed", 0.0) > sum(spent_s.get(stage, 0.0) for stage in ("parse", "plan", "commit"))
 
-    def embed_ahead(self, memories: Sequence[Memory], under_way: AbstractSet[str]) -> dict[str, Vectors]:
-        """The vectors of the texts that a batch will most likely need: those that aren't stored, nor under way there.
+    def embed_ahead(self, memories: Sequence[Memory], under_way: AbstractSet[str]) -> Ready:
+        """What a batch will most likely need: the vectors of texts that aren't stored, nor under way there.
 
         Raises ModelError.
         """
-        latest = {memory.id: memory for memory in memories}.values()
-        given = self._given_vectors(latest)
-        texts = [memory.text for memory in latest if memory.text not in given and memory.text not in under_way]
-        new = self._store.unknown_texts(texts)
-        return dict(zip(new, self._embed(new), strict=True))
+        latest = _latest(memories)
+        given, splits = self._given_vectors(latest), self._splits(latest)
+        texts = [memory.text for memory in latest if memory.text not in under_way]
+        texts += [part for text in texts for part in _parts(text, splits)]
+        new = self._store.unknown_texts(text for text in texts if text not in given)
+        return Ready(self._embed(new), splits)
 
     def commit(self, memories: Sequence[Memory], ready: Ready, position: Position | None = None) -> None:
         """Makes a batch durable: when this returns, it is. What isn't `ready` is embedded.
@@ -64,29 +90,37 @@ class Pipeline:
         nobody can tell, and the batch may be found later, whole.
         """
         with self._store.turn:
+            splits = self._splits(_latest(memories)) if ready.splits is None else ready.splits
             with self.stage("plan"):
-                plan = self._store.plan(memories)
-            known = {**self._given_vectors(memories), **ready} if plan.new_texts else {}
-            missing = [text for text in plan.new_texts if text not in known]
-            if missing:
-                known.update(zip(missing, self._embed(missing), strict=True))
+                plan = self._store.plan(memories, splits)
+            texts = plan.texts_to_embed
+            given = self._given_vectors(memories) if texts else {}
+            known = {**given, **ready.vectors}
+            known.update(self._embed([text for text in texts if text not in known]))
             with self.stage("commit"):
-                self._store.commit(plan, self._rows(plan.new_texts, known), position)
-        embedded = sum(text in ready for text in plan.new_texts) + len(missing)
+                cut = [row for row, text in enumerate(texts) if known[text].cut]
+                self._store.commit(plan, self._rows(texts, known), position, cut)
+        self._count(plan, sum(text not in given for text in plan.new_texts), cut)
+
+    def _count(self, plan: BatchPlan, embedded: int, cut: Sequence[int]) -> None:
+        reused = [row.vector_id for row in plan.memories if row.vector_id < plan.first_vector_id]
+        cut_ids = {plan.first_vector_id + row for row in cut} | self._store.cut_among(reused)
         self.report.added += plan.added
         self.report.updated += plan.updated
         self.report.unchanged += plan.unchanged
         self.report.embedded += embedded
         self.report.reused += plan.added + plan.updated - embedded
+        self.report.truncated += sum(row.vector_id in cut_ids for row in plan.memories)
+        self.report.windows += len(plan.windows.rows)
 
-    def _rows(self, texts: Sequence[str], known: Ready) -> Vectors:
+    def _rows(self, texts: Sequence[str], known: Mapping[str, TextVector]) -> Vectors:
         if not texts:
             return np.empty((0, self._spec.dim), dtype=np.float32)
-        return np.stack([known[text][: self._kept_dims] for text in texts])
+        return np.stack([known[text].vector[: self._kept_dims] for text in texts])
 
-    def _embed(self, texts: list[str]) -> Vectors:
+    def _embed(self, texts: list[str]) -> dict[str, TextVector]:
         if not texts:
-            return np.empty((0, self._spec.dim), dtype=np.float32)
+            return {}
         with self._embedding:
             with self.stage("load"):
                 embedder = self._load_embedder()
@@ -95,19 +129,52 @@ class Pipeline:
             self.report.tokens += embedded.tokens
             self.report.special_tokens += embedded.special_tokens
             self.report.unknown_tokens += embedded.unknown_tokens
-            self.report.truncated += embedded.truncated
-        return embedded.vectors
+            read_chars = _CHARS_PER_TOKEN * self._spec.token_limit  # of a text that was cut, as its tokens are
+            self.report.letters += letters_by_script(
+                text[:read_chars] if cut else text for text, cut in zip(texts, embedded.cut, strict=True)
+            )
+        vectors = zip(texts, embedded.vectors, embedded.cut, strict=True)
+        return {text: TextVector(vector, bool(cut)) for text, vector, cut in vectors}
 
-    def _given_vectors(self, memories: Iterable[Memory]) -> dict[str, Vectors]:
+    def _splits(self, memories: Iterable[Memory]) -> dict[str, list[Span]]:
+        """The windows that texts shall have: those that came with them, or, where they are to be split, new ones."""
+        if self._chunk_tokens is None:
+            given = ((memory, self._usable(memory)) for memory in memories)
+            return {
+                memory.text: [(window.start, window.stop) for window in vector.windows]
+                for memory, vector in given
+                if vector is not None and vector.windows
+            }
+        texts = [memory.text for memory in memories if may_be_longer(memory.text, self._chunk_tokens)]
+        if not texts:
+            return {}
+        with self._embedding, self.stage("load"):
+            embedder = self._load_embedder()
+        with self.stage("split"):
+            return {text: windows(embedder, text, self._chunk_tokens) for text in texts}
+
+    def _given_vectors(self, memories: Iterable[Memory]) -> dict[str, TextVector]:
         """The vectors that came with memories and are of this embedder, by text; damaged ones are made anew."""
-        spec, given = self._spec, {}
+        given = {}
         for memory in memories:
-            vector = memory.vector
-            if vector is not None and vector.revision == spec.revision and len(vector.float32) == 4 * spec.dim:
-                row = np.frombuffer(vector.float32, dtype=np.float32)
-                if is_unit(row):
-                    given[memory.text] = row
+            vector = self._usable(memory)
+            if vector is None:
+                continue
+            given[memory.text] = TextVector(np.frombuffer(vector.float32, dtype=np.float32), vector.cut)
+            for window in vector.windows:
+                row = np.frombuffer(window.float32, dtype=np.float32)
+                given.setdefault(memory.text[window.start : window.stop], TextVector(row, cut=False))
         return given
+
+    def _usable(self, memory: Memory) -> StoredVector | None:
+        """The vector that came with a memory, if it and those of its windows can be stored."""
+        vector = memory.vector
+        if vector is None or vector.revision != self._spec.revision:
+            return None
+        rows = [vector.float32, *(window.float32 for window in vector.windows)]
+        stops = [window.stop for window in vector.windows]
+        whole = all(len(row) == 4 * self._spec.dim and is_unit(np.frombuffer(row, np.float32)) for row in rows)
+        return vector if whole and max(stops, default=0) <= len(memory.text) else None
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -121,3 +188,12 @@ class Pipeline:
     def add_to_stage(self, name: str, spent_s: float) -> None:
         """Adds time to a stage of the report."""
         self.report.stages_s[name] = self.report.stages_s.get(name, 0.0) + spent_s
+
+
+def _latest(memories: Iterable[Memory]) -> list[Memory]:
+    """The last memory of each id."""
+    return list({memory.id: memory for memory in memories}.values())
+
+
+def _parts(text: str, splits: Mapping[str, Sequence[Span]]) -> list[str]:
+    return [text[start:stop] for start, stop in splits.get(text, ())]

@@ -25,7 +25,7 @@ def ingest_table(report: IngestReport, store: str, model: str, dry_run: bool) ->
     table = _table(f"{title} · {store} · {model}", show_header=False)
     table.add_column("")
     table.add_column("", justify="right")
-    for name in ("read", "added", "updated", "unchanged", "rejected", "embedded", "reused", "truncated"):
+    for name in ("read", "added", "updated", "unchanged", "rejected", "embedded", "reused", "truncated", "windows"):
         table.add_row(name, f"{getattr(report, name):,}")
     table.add_row("tokens the model does not know", f"{report.unknown_token_ratio:.1%}")
     for stage, spent_s in report.stages_s.items():
@@ -41,7 +41,9 @@ def stats_tables(stats: StoreStats, store: str) -> list[RenderableType]:
     totals.add_column("")
     totals.add_column("", overflow="fold")
     totals.add_row("memories", f"{stats.memories:,}")
+    totals.add_row("memories longer than the model reads", f"{stats.truncated:,}")
     totals.add_row("vectors (distinct texts)", f"{stats.vectors:,}")
+    totals.add_row("windows of long memories", f"{stats.windows:,}")
     totals.add_row("history events", f"{stats.history_events:,}")
     totals.add_row("model", _inert(f"{stats.embedder['name']}, {stats.embedder['dim']} dims"))
     totals.add_row("graph", ", ".join(f"{name} {value}" for name, value in stats.graph.items()))

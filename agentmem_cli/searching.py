@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from agentmem_cli.checks import is_encodable
-from agentmem_cli.embedding.base import Embedder, Vectors, embed_queries_checked
+from agentmem_cli.embedding.base import Embedder, Vectors, embed_checked, embed_queries_checked
 from agentmem_cli.errors import UsageError
 from agentmem_cli.memory import Hit, SearchFilter
 from agentmem_cli.queries import LabelledQuery
 from agentmem_cli.ranking import NEIGHBOUR_SHARE, Mode, Query, Ranking
+from agentmem_cli.scripts import ModelAdvice, letters_by_script
 from agentmem_cli.search.evaluation import Evaluation, evaluate
 from agentmem_cli.search.retrieve import Search
 from agentmem_cli.store.embedded import EmbeddedStore
@@ -116,6 +117,17 @@ class StoreSearch:
             return []  # no memory matches
         with self._store.view(query.wanted, pin) as view:
             return [] if view is None else Search(view, query.text, vector, ranking).hits(k)
+
+    def advice(self, queries: Sequence[str]) -> ModelAdvice | None:
+        """That the store's model can't read these queries, and which can; None where it does, as most read Latin."""
+        written = [query for query in queries if not query.isascii()]
+        if not written:
+            return None
+        with self._turn:
+            embedder = self.load()
+            embedded = embed_checked(embedder, written)
+        own_tokens = embedded.tokens - embedded.special_tokens
+        return ModelAdvice.on(embedder.spec.name, own_tokens, embedded.unknown_tokens, letters_by_script(written))
 
 
 def _check_text(text: str) -> None:

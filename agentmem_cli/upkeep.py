@@ -1,16 +1,18 @@
 """What AgentMem does for a store besides taking in and searching: listing, removing, checking, moving, re-embedding."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from agentmem_cli.checks import is_encodable
 from agentmem_cli.embedding import catalog, static_cache
-from agentmem_cli.embedding.base import Device, Embedder, EmbedderSpec, OnProgress, embed_checked
+from agentmem_cli.embedding.base import Device, Embedder, EmbedderSpec, OnProgress, Vectors, embed_checked
 from agentmem_cli.errors import StoreMismatchError, StoreNotFoundError, UsageError
 from agentmem_cli.memory import Memory, SearchFilter
 from agentmem_cli.store.embedded import EmbeddedStore
@@ -127,7 +129,8 @@ class StoreUpkeep:
         """Gives every memory a vector of another model, which the store is then pinned to.
 
         The old vectors stay in use until all new ones are made; cut off, it goes on from the last durable batch of
-        1,000 when called again. `on_progress` is told how many texts became durable. Raises ModelError, StoreError.
+        1,000 when called again. Long memories keep their windows. `on_progress` is told how many texts became durable.
+        Raises ModelError, StoreError.
         """
         with self._turn:
             self._open_existing()
@@ -139,9 +142,14 @@ class StoreUpkeep:
             else:
                 new = catalog.load(spec, self._threads, self._device, embedder_url=embedder_url)
                 static_cache.carry(spec, self._models_folder)
+
+            def embed(texts: Sequence[str]) -> tuple[Vectors, NDArray[np.bool_]]:
+                embedded = embed_checked(new, texts)
+                return embedded.vectors, embedded.cut
+
             Keeper(self._store).reembed(
                 spec.stored(),
-                lambda texts: embed_checked(new, texts).vectors,
+                embed,
                 on_progress,
             )
             self._spec, self._embedder, self._carries_model = spec, new, embedder is None

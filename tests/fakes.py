@@ -23,21 +23,28 @@ class FakeEmbedder:
 
     def embed(self, texts: Sequence[str]) -> Embedded:
         self.texts_embedded += len(texts)
-        words = [re.findall(r"\w+", text.lower()) or [text] for text in texts]
-        rows = np.array([np.sum([self._word(word) for word in row], axis=0) for row in words], dtype=np.float32)
         limit = self.spec.token_limit
+        words = [re.findall(r"\w+", text.lower()) or [text] for text in texts]
+        rows = np.array([np.sum([self._word(word) for word in row[:limit]], axis=0) for row in words], dtype=np.float32)
         return Embedded(
             vectors=unit_rows(rows.reshape(len(texts), self.spec.dim), len(texts), self.spec.dim, self.spec.name),
             tokens=sum(min(len(row), limit) for row in words),
             special_tokens=0,
             unknown_tokens=sum(word.startswith("zz") for row in words for word in row),
-            truncated=sum(len(row) > limit for row in words),
+            cut=np.array([len(row) > limit for row in words], dtype=np.bool_),
         )
 
     def embed_query(self, query: str) -> Vectors:
         vector: Vectors = self.embed([query]).vectors[0]
         self.texts_embedded -= 1
         return vector
+
+    @property
+    def special_tokens(self) -> int:
+        return 0
+
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        return [match.span() for match in re.finditer(r"\w+", text)]
 
     def _word(self, word: str) -> Vectors:
         if word not in self._words:
@@ -62,5 +69,5 @@ class BrokenEmbedder(FakeEmbedder):
             embedded.tokens,
             embedded.special_tokens,
             embedded.unknown_tokens,
-            embedded.truncated,
+            embedded.cut,
         )

@@ -61,4 +61,4 @@ class Noisy(FakeEmbedder):
     def embed(self, texts: list[str]) -> Embedded:  # type: ignore[override]
         sound = super().embed(texts)
         rows = sound.vectors + self._noise * self._random.standard_normal(sound.vectors.shape, dtype=np.float32)
-        return Embedded(rows.astype(np.float32), sound.tokens, 0, 0, 0)
+        return Embedded(rows.astype(np.float32), sound.tokens, 0, 0, sound.cut)

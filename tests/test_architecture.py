@@ -46,6 +46,7 @@ LAYER: Final = {
     "times": -1,
     "where": -1,
     "checks": -2,
+    "scripts": -2,
     "errors": -3,
 }
 HOMES: Final = {
@@ -75,6 +76,7 @@ HOMES_OF_SQL: Final = {
     "store/text_index.py",
     "store/tokenizing.py",
     "store/upkeep.py",
+    "store/windows.py",
 }
 SQL: Final = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE FROM|PRAGMA|BEGIN|CREATE TABLE|CREATE INDEX|EXISTS)\b")
 HEAVY: Final = (

@@ -8,7 +8,16 @@ import typer
 
 from agentmem_cli.cli import options
 from agentmem_cli.cli.making import making_view
-from agentmem_cli.cli.output import INTERRUPTED, REJECTED, TERMINATED, Terminated, print_json, print_rich, say
+from agentmem_cli.cli.output import (
+    INTERRUPTED,
+    REJECTED,
+    TERMINATED,
+    Terminated,
+    advice_line,
+    print_json,
+    print_rich,
+    say,
+)
 from agentmem_cli.errors import UsageError
 
 
@@ -40,6 +49,18 @@ def ingest(
     max_expansion: Annotated[
         int, typer.Option("--max-expansion", min=1, help="A gzip file may expand to so many times its size.")
     ] = 200,
+    chunk: Annotated[
+        bool,
+        typer.Option("--chunk", help="Split memories that are longer than the model reads into overlapping windows."),
+    ] = False,
+    chunk_tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--chunk-tokens",
+            metavar="N",
+            help="Split those of more tokens than this. By default the model's limit, or 512.",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Report what would be done, and store nothing.")] = False,
     wait_index: Annotated[
         bool, typer.Option("--wait-index", help="End when the graph is built too, not only when all is durable.")
@@ -60,7 +81,6 @@ def ingest(
     from agentmem_cli.cli.progress import IngestObserver, view_for
     from agentmem_cli.ingest import IngestOptions
     from agentmem_cli.jsonl import dump_report
-    from agentmem_cli.memory import UNKNOWN_WARNING_RATIO
 
     _check_files(files)
     ingest_options = IngestOptions(
@@ -68,6 +88,8 @@ def ingest(
         text_field=text_field,
         defaults=options.scope(agent_id, user_id, run_id, memory_type),
         stop_at_rejection=on_error == "fail",
+        chunk=chunk or chunk_tokens is not None,
+        chunk_tokens=chunk_tokens,
         dry_run=dry_run,
         wait_index=wait_index,
         max_line_bytes=max_line_bytes,
@@ -92,11 +114,14 @@ def ingest(
         except (KeyboardInterrupt, Terminated) as stop:
             say(f"stopped: {observer.stored} memories are stored; run the same command again to go on")
             raise typer.Exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED) from stop
-        model_name = mem.model.name
-    if report.unknown_token_ratio > UNKNOWN_WARNING_RATIO and not quiet:
+        used = mem.model
+    advice = report.advice(used.name)
+    if advice is not None and not quiet:
+        say(advice_line(advice, "these texts", store))
+    if report.truncated and not ingest_options.chunk and not quiet:
         say(
-            f"warning: {model_name} does not know {report.unknown_token_ratio:.0%} of these texts' tokens, and can't "
-            "find them by meaning: choose a model of their language ('agentmem models')"
+            f"warning: {report.truncated} memories are longer than {used.name} reads ({used.token_limit} tokens): only "
+            "their beginnings are found by meaning; --chunk splits them"
         )
     if report.indexing and not quiet:
         say(
@@ -104,11 +129,11 @@ def ingest(
             f"being built in the background ('agentmem index --store {store}' waits for it)"
         )
     if json:
-        print_json(dump_report(report))
+        print_json({**dump_report(report), "better_model": None if advice is None else advice.better})
     elif not quiet:
         from agentmem_cli.report import ingest_table
 
-        print_rich(ingest_table(report, store, model_name, dry_run))
+        print_rich(ingest_table(report, store, used.name, dry_run))
     if report.rejected:
         raise typer.Exit(REJECTED)
 

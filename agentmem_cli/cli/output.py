@@ -11,6 +11,8 @@ from agentmem_cli.printable import inert_json, printable
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+    from agentmem_cli.scripts import ModelAdvice
+
 REJECTED: Final = 3
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143
@@ -23,6 +25,14 @@ class Terminated(BaseException):
 def say(message: str) -> None:
     """Prints one line on stderr."""
     print(f"agentmem: {printable(message)}", file=sys.stderr, flush=True)
+
+
+def advice_line(advice: "ModelAdvice", texts: str, store: str) -> str:
+    """One line of warning: what the model can't read, what still works, and what would help."""
+    remedy = "choose a model of their language ('agentmem models')"
+    if advice.better is not None:
+        remedy = f"'agentmem reembed --store {store} --model {advice.better}' changes to one that can"
+    return f"warning: {advice.said_of(texts)}: they are found by their words, not by meaning; {remedy}"
 
 
 def print_json(value: object) -> None:

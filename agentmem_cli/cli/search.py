@@ -8,7 +8,7 @@ from agentmem_cli.cli import options
 from agentmem_cli.cli.conditions import filter_of
 from agentmem_cli.cli.making import making_view
 from agentmem_cli.cli.many import answer_file
-from agentmem_cli.cli.output import print_json, print_jsonl, print_rich, say
+from agentmem_cli.cli.output import advice_line, print_json, print_jsonl, print_rich, say
 from agentmem_cli.errors import UsageError
 
 
@@ -78,6 +78,9 @@ def search(
             return
         hits = mem.search_many([Query(query or "", wanted)], k, ranking)[0]
         memories = len(mem)
+        advice = mem.advice([query]) if memories and query and mode != "text" else None
+    if advice is not None:
+        say(advice_line(advice, "the query", store))
     if json:
         print_json([dump_hit(hit, explain=explain) for hit in hits])
     elif jsonl:

@@ -17,6 +17,12 @@ def stats(store: options.StoreOption = ".agentmem", json: options.JsonOption = F
 
     with AgentMem(store, create=False) as mem:
         found = mem.stats()
+    if found.truncated:
+        say(
+            f"{found.truncated} of {found.memories} memories are longer than the model reads "
+            f"({found.embedder['token_limit']} tokens): only their beginnings are searched by meaning; "
+            "ingest them again with --chunk"
+        )
     if json:
         print_json({**asdict(found), "total_bytes": found.total_bytes})
     else:

@@ -73,14 +73,20 @@ class Embedded:
     """Vectors (n, dim), float32, of unit length, in the order of the texts, and what the tokenizer saw of them.
 
     `tokens` counts what the model read, `special_tokens` (such as [CLS]) included; `unknown_tokens` those of them that
-    it has no vector for; `truncated` the texts that were longer than it reads.
+    it has no vector for. `cut` (n,) says of each text whether it was longer than the model reads, so that its vector is
+    of its beginning.
     """
 
     vectors: Vectors
     tokens: int
     special_tokens: int
     unknown_tokens: int
-    truncated: int
+    cut: NDArray[np.bool_]
+
+    @property
+    def truncated(self) -> int:
+        """How many texts were cut."""
+        return int(np.count_nonzero(self.cut))
 
 
 class Embedder(Protocol):
@@ -108,6 +114,23 @@ class QueriesEmbedder(Embedder, Protocol):
         """
 
 
+@runtime_checkable
+class TokenSpans(Protocol):
+    """What an embedder may also do: say where a text's tokens are, so that long texts can be split between them."""
+
+    @property
+    def special_tokens(self) -> int:
+        """How many tokens it adds to every text."""
+
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        """The characters [start, stop) of each token, in order, without special tokens, and beyond the limit too."""
+
+
+def none_cut(count: int) -> NDArray[np.bool_]:
+    """Of n texts, (n,), that none was cut, or that nobody can tell."""
+    return np.zeros(count, dtype=np.bool_)
+
+
 def no_progress(step: str, share: float) -> None:
     """Tells nobody."""
 
@@ -122,7 +145,12 @@ def embed_checked(embedder: Embedder, texts: Sequence[str]) -> Embedded:
     spec = embedder.spec
     with _failures_named(spec.name):
         embedded = embedder.embed(texts)
-        return replace(embedded, vectors=unit_rows(embedded.vectors, len(texts), spec.dim, spec.name))
+        vectors = unit_rows(embedded.vectors, len(texts), spec.dim, spec.name)
+        if embedded.cut.shape != (len(texts),):
+            raise EmbeddingError(
+                f"model {spec.name} said of {len(embedded.cut)} of {len(texts)} texts whether it cut them"
+            )
+        return replace(embedded, vectors=vectors)
 
 
 def embed_query_checked(embedder: Embedder, query: str) -> Vectors:

@@ -61,7 +61,7 @@ class OnnxEmbedder:
             self._tokenizer: Tokenizer = Tokenizer.from_file(str(model_folder / "tokenizer.json"))
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        self._special_tokens = self._tokenizer.num_special_tokens_to_add(is_pair=False)
+        self.special_tokens: int = self._tokenizer.num_special_tokens_to_add(is_pair=False)
         self._unknown_id = next(
             (i for i in map(self._tokenizer.token_to_id, _UNKNOWN_TOKENS) if i is not None),
             -1,
@@ -83,15 +83,20 @@ class OnnxEmbedder:
         return Embedded(
             vectors=self._by_length(texts, read, self._run),
             tokens=sum(read),
-            special_tokens=self._special_tokens * len(texts),
+            special_tokens=self.special_tokens * len(texts),
             unknown_tokens=unknown_tokens,
-            truncated=sum(length > self._spec.token_limit for length in lengths),
+            cut=np.array(lengths, dtype=np.int64) > self._spec.token_limit,
         )
 
     def embed_query(self, query: str) -> Vectors:
         """Embeds a search query into (dim,) float32 of unit length. Raises EmbeddingError."""
         vector: Vectors = self._run_queries(self._session, [query])[0]
         return vector
+
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        """The characters [start, stop) of each token, in order, without special tokens."""
+        spans: list[tuple[int, int]] = self._tokenizer.encode(text, add_special_tokens=False).offsets
+        return spans
 
     def embed_queries(self, queries: Sequence[str]) -> Vectors:
         """Embeds n search queries into (n, dim) float32 rows of unit length, in their order. Raises EmbeddingError."""

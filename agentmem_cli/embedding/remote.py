@@ -24,7 +24,7 @@ from agentmem_cli.embedding.answers import (
     read_models,
     read_rows,
 )
-from agentmem_cli.embedding.base import REMOTE_PREFIX, Embedded, EmbedderSpec, Vectors, unit_rows
+from agentmem_cli.embedding.base import REMOTE_PREFIX, Embedded, EmbedderSpec, Vectors, none_cut, unit_rows
 from agentmem_cli.embedding.endpoint import Answer, Endpoint, Limits, checked_url, key_for
 from agentmem_cli.errors import EmbeddingError, ModelDamagedError, StoreMismatchError, UsageError
 from agentmem_cli.printable import printable
@@ -128,7 +128,7 @@ class RemoteEmbedder:
             tokens=sum(rows.tokens for rows in found),
             special_tokens=0,
             unknown_tokens=0,
-            truncated=0,
+            cut=none_cut(len(texts)),
         )
 
     def embed_query(self, query: str) -> Vectors:

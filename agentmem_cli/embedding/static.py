@@ -59,13 +59,13 @@ class StaticEmbedder:
         if self._table is None and self._texts >= _TEXTS_WORTH_LOADING:
             self._tokens.speed_up()
             self._table = self._vectors.astype(np.float32)
-        ids, offsets, truncated = _cut(*self._tokens.many(texts), self._spec.token_limit)
+        ids, offsets, cut = _cut(*self._tokens.many(texts), self._spec.token_limit)
         return Embedded(
             vectors=self._unit(self._sums(ids, offsets)),
             tokens=len(ids),
             special_tokens=0,
             unknown_tokens=len(ids) - int(np.count_nonzero(self._has_vector[ids])),
-            truncated=truncated,
+            cut=cut,
         )
 
     def embed_query(self, query: str) -> Vectors:
@@ -77,6 +77,15 @@ class StaticEmbedder:
     def embed_queries(self, queries: Sequence[str]) -> Vectors:
         """Embeds n search queries into (n, dim) float32 rows of unit length, in their order."""
         return self.embed(queries).vectors
+
+    @property
+    def special_tokens(self) -> int:
+        """None: there are no tokens but the text's own."""
+        return 0
+
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        """The characters [start, stop) of each token, in order."""
+        return self._tokens.spans(text)
 
     def _sums(self, ids: Ids, offsets: Offsets) -> Vectors:
         if self._table is None:
@@ -104,13 +113,13 @@ def token_counts(ids: Ids, offsets: Offsets, vocabulary: int) -> "csr_array":
     return csr_array((np.ones(len(ids), dtype=np.float32), ids, offsets), shape=(len(offsets) - 1, vocabulary))
 
 
-def _cut(ids: Ids, offsets: Offsets, limit: int) -> tuple[Ids, Offsets, int]:
-    """The tokens up to the limit of each text, and how many texts were longer."""
+def _cut(ids: Ids, offsets: Offsets, limit: int) -> tuple[Ids, Offsets, NDArray[np.bool_]]:
+    """The tokens up to the limit of each text, and which texts (n,) were longer."""
     lengths = np.diff(offsets)
-    truncated = int(np.count_nonzero(lengths > limit))
-    if not truncated:
-        return ids, offsets, 0
+    cut = np.asarray(lengths > limit)
+    if not cut.any():
+        return ids, offsets, cut
     position: NDArray[np.int64] = np.arange(len(ids)) - np.repeat(offsets[:-1], lengths)
     shorter = np.zeros_like(offsets)
     np.cumsum(np.minimum(lengths, limit), out=shorter[1:])
-    return ids[position < limit], shorter, truncated
+    return ids[position < limit], shorter, cut

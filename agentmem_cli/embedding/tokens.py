@@ -44,6 +44,11 @@ class TokenIds:
         """The ids (tokens,) int32 of one text."""
         return np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.int32)
 
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """The characters [start, stop) of each token of one text."""
+        spans: list[tuple[int, int]] = self._tokenizer.encode(text, add_special_tokens=False).offsets
+        return spans
+
     def many(self, texts: Sequence[str]) -> tuple[Ids, Offsets]:
         """The ids of n texts one after the other, (tokens,) int32, and where each begins and the last ends (n + 1,)."""
         if self._nano is not None:

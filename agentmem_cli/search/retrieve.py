@@ -17,6 +17,7 @@ from agentmem_cli.ranking import Ranking
 from agentmem_cli.search.fusion import hybrid_score, importance_factor, recency_factor
 from agentmem_cli.store.rows import Candidate
 from agentmem_cli.store.view import StoreView
+from agentmem_cli.store.windows import Span, TextScore
 
 _POOL: Final = 100  # candidates from each side at least, or twice what is asked for
 _ENOUGH: Final = 2  # candidates, times what is asked for: the last of an approximate search are not sure
@@ -31,6 +32,7 @@ class _Scored:
     """A candidate on its way to a hit."""
 
     candidate: Candidate
+    window: Span | None  # of a long text, where one of its windows was nearer than its beginning
     cosine: float | None
     text: float | None
     base: float
@@ -73,20 +75,17 @@ class Search:
     def _found(self, k: int) -> list[_Scored]:
         n = max(_POOL, 2 * k)
         while True:
-            cosines, more = self._nearest(n)
+            near, more = self._nearest(n)
             texts = self._best_texts(n)
-            candidates = self._view.candidates(list({**cosines, **dict.fromkeys(texts)}))
+            candidates = self._view.candidates(list({**near, **dict.fromkeys(texts)}))
             # A graph may still hold vectors of texts that are gone: then more must be asked of it.
             if len(candidates) >= _ENOUGH * k or not (more or len(texts) == n):
-                return self._scored(candidates, cosines)
+                return self._scored(candidates, near)
             n *= 4
 
-    def _nearest(self, n: int) -> tuple[dict[int, float], bool]:
-        """The cosines of the n nearest vectors by id, and whether there may be more."""
-        if self._vector is None:
-            return {}, False
-        labels, scores = self._view.nearest(self._vector, n)
-        return dict(zip(labels.tolist(), scores.tolist(), strict=True)), len(labels) == n
+    def _nearest(self, n: int) -> tuple[dict[int, TextScore], bool]:
+        """The texts of the n nearest vectors by the vector's id, and whether there may be more."""
+        return ({}, False) if self._vector is None else self._view.nearest(self._vector, n)
 
     def _best_texts(self, n: int) -> list[int]:
         """The n texts that have most of the query; of equals the newest."""
@@ -100,19 +99,19 @@ class Search:
         better = held[scores > last]
         return [int(i) for i in (*better, *held[scores == last][len(better) - n :])]
 
-    def _scored(self, candidates: Sequence[Candidate], cosines: Mapping[int, float]) -> list[_Scored]:
+    def _scored(self, candidates: Sequence[Candidate], near: Mapping[int, TextScore]) -> list[_Scored]:
         if self._vector is not None:
-            unknown = list({c.vector_id for c in candidates} - cosines.keys())
-            computed = self._view.cosines(self._vector, np.asarray(unknown, dtype=np.int64))
-            cosines = {**cosines, **dict(zip(unknown, computed.tolist(), strict=True))}
-        return [self._base(candidate, cosines.get(candidate.vector_id)) for candidate in candidates]
+            unknown = list({c.vector_id for c in candidates} - near.keys())
+            near = {**near, **self._view.cosines(self._vector, unknown)}
+        return [self._base(candidate, near.get(candidate.vector_id)) for candidate in candidates]
 
-    def _base(self, candidate: Candidate, cosine: float | None) -> _Scored:
-        cosine = None if cosine is None else max(-1.0, min(1.0, cosine))  # float32 rounds a little past the ends
+    def _base(self, candidate: Candidate, near: TextScore | None) -> _Scored:
+        cosine = None if near is None else max(-1.0, min(1.0, near.score))  # float32 rounds a little past the ends
+        window = None if near is None else near.window
         text = None if self._texts is None else _at(self._texts, candidate.vector_id)
         if cosine is not None and text is not None:
-            return _Scored(candidate, cosine, text, hybrid_score(cosine, text))
-        return _Scored(candidate, cosine, text, cosine or text or 0.0)
+            return _Scored(candidate, window, cosine, text, hybrid_score(cosine, text))
+        return _Scored(candidate, window, cosine, text, cosine or text or 0.0)
 
     # Ranking
 
@@ -213,5 +212,6 @@ def _hit(
         parts=ScoreParts(scored.cosine, scored.text, scored.neighbours, scored.recency, scored.importance),
         before=before,
         after=after,
+        passage=None if scored.window is None else memory.text[slice(*scored.window)],
         duplicates=duplicates,
     )

@@ -172,6 +172,13 @@ class Connection:
             while part := cursor.fetchmany(rows):
                 yield part
 
+    @property
+    def is_up_to_date(self) -> bool:
+        """Whether it has the tables of this version; an older store gets them when it is written to."""
+        if self.schema_version != SCHEMA_VERSION:
+            self._check_version()
+        return self.schema_version == SCHEMA_VERSION
+
     def set_schema_version(self, version: int) -> None:
         """Notes which version of the schema this is."""
         self.change(f"PRAGMA user_version = {version:d}")

@@ -13,6 +13,7 @@ from agentmem_cli.errors import AgentMemError, StoreDamagedError
 from agentmem_cli.jsonl import dump_metadata, load_metadata
 from agentmem_cli.memory import HistoryEvent, Memory, Position, Scope, SearchFilter, from_microseconds
 from agentmem_cli.printable import printable
+from agentmem_cli.store import windows
 from agentmem_cli.store.connection import VARIABLES, Connection, Parameter
 from agentmem_cli.store.filters import conditions
 from agentmem_cli.store.matching import KnownMatches
@@ -136,6 +137,14 @@ class Database(Connection):
             [(vector_id, digest, vector, zlib.crc32(vector)) for vector_id, digest, vector in rows],
         )
 
+    def mark_cut(self, vector_ids: Iterable[int]) -> None:
+        """Notes which vectors are of texts that the model read the beginnings of."""
+        self.insert_many("INSERT INTO cut_vectors(vector_id)", [(vector_id,) for vector_id in vector_ids])
+
+    def cut_among(self, vector_ids: Sequence[int]) -> set[int]:
+        """Those of these vectors that are of texts which were cut."""
+        return {row[0] for row in self.read_in("SELECT vector_id FROM cut_vectors WHERE vector_id IN ({})", vector_ids)}
+
     def write_memories(self, rows: Iterable[MemoryRow]) -> None:
         """Adds memories, or replaces those of the same id."""
         self.insert_many(
@@ -156,18 +165,22 @@ class Database(Connection):
             [(*event, event_checksum(*event)) for event in map(_event, rows)],
         )
 
-    def drop_unused(self, texts: Iterable[Text]) -> None:
-        """Removes those of these texts' vectors and words that no memory has any more."""
+    def without_memory(self, texts: Iterable[Text]) -> list[Text]:
+        """Those of these texts whose vector is there, for a window at most, and no memory."""
         text_of = dict(texts)
-        unused = self.read_in(
+        rows = self.read_in(
             "SELECT vector_id, text_hash FROM vectors v WHERE vector_id IN ({})"
             " AND NOT EXISTS (SELECT 1 FROM memories m WHERE m.vector_id = v.vector_id)",
             list(text_of),
         )
-        self.change_many("DELETE FROM vectors WHERE vector_id = ?", [(vector_id,) for vector_id, _ in unused])
+        whole = [vector_id for vector_id, digest in rows if digest == text_hash(text_of[vector_id])]
+        return [(vector_id, text_of[vector_id]) for vector_id in whole]
+
+    def drop_unused(self, texts: Sequence[Text]) -> None:
+        """Removes of these texts what no memory has any more: words and windows, and vectors that no window has."""
         # The index must be told the very text that it took in: another, as of a damaged row, would break it.
-        whole = [vector_id for vector_id, digest in unused if digest == text_hash(text_of[vector_id])]
-        TextIndex(self).remove([(vector_id, text_of[vector_id]) for vector_id in whole])
+        TextIndex(self).remove(self.without_memory(texts))
+        windows.drop_unused(self, [vector_id for vector_id, _ in texts])
 
     def write_position(self, position: Position) -> None:
         """Notes how far an input has been taken in."""
@@ -279,13 +292,15 @@ class Database(Connection):
         where, parameters = conditions(wanted)
         return [row[0] for row in self.read(f"SELECT m.id FROM memories m WHERE {where} ORDER BY m.seq", parameters)]
 
-    def all_memories(self, *, vectors: bool) -> Iterator[tuple[Memory, bytes]]:
-        """Every memory in the order of its arrival, with its vector's float32 bytes, or none where not asked for."""
+    def all_memories(self, *, vectors: bool) -> Iterator[tuple[Memory, int, bytes]]:
+        """Every memory in the order of its arrival, with its vector's id, and its float32 bytes where asked for."""
         vector = "v.vector" if vectors else "x''"
         join = "JOIN vectors v USING (vector_id)" if vectors else ""
-        for rows in self.chunks(f"SELECT {MEMORY_COLUMNS}, m.content, {vector} FROM memories m {join} ORDER BY m.seq"):
+        for rows in self.chunks(
+            f"SELECT {MEMORY_COLUMNS}, m.content, m.vector_id, {vector} FROM memories m {join} ORDER BY m.seq"
+        ):
             for row in rows:
-                yield self._checked_memory(row[:-1]), row[-1]
+                yield self._checked_memory(row[:-2]), row[-2], row[-1]
 
     def get(self, identity: str) -> Memory | None:
         """The memory of this id."""

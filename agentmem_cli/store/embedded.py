@@ -9,8 +9,9 @@ the graph doesn't have, and all of them where there is no graph that can be trus
 
 import subprocess
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ from agentmem_cli.errors import StoreError, StoreMismatchError, StoreNotFoundErr
 from agentmem_cli.failpoints import reached
 from agentmem_cli.files import make_durable_folder
 from agentmem_cli.memory import HistoryEvent, Memory, Position, SearchFilter
+from agentmem_cli.store import windows
 from agentmem_cli.store.building import MIN_TAIL, build, start_builder
 from agentmem_cli.store.database import Database
 from agentmem_cli.store.lock import WriterLock
@@ -128,15 +130,21 @@ class EmbeddedStore:
 
     # Writing
 
-    def plan(self, memories: Iterable[Memory]) -> BatchPlan:
-        """What these memories, taken in order, would change; reads only."""
+    def plan(self, memories: Iterable[Memory], splits: Mapping[str, Sequence[windows.Span]] | None = None) -> BatchPlan:
+        """What these memories, taken in order, would change; reads only.
+
+        `splits` says which windows texts of theirs shall have; what it doesn't mention keeps those that it has.
+        """
         memories = list(memories)
         planner = Planner(self._find([memory.id for memory in memories]))
         for memory in memories:
             planner.take(memory)
         latest = self._latest()
         next_id = 1 if latest is None else latest.next_vector_id()
-        return planner.plan(self._find_vectors(planner.text_hashes()), next_id)
+        plan = planner.plan(self._find_vectors(planner.text_hashes()), next_id)
+        if latest is None or not splits:
+            return plan
+        return replace(plan, windows=windows.planned(latest, splits, plan.new_hashes, plan.first_vector_id))
 
     def unknown_texts(self, texts: Iterable[str]) -> list[str]:
         """Those of these texts, each once and in order, that the store has no vector for."""
@@ -148,26 +156,39 @@ class EmbeddedStore:
                 by_hash = {digest: by_hash[digest] for digest in unknown}
         return list(by_hash.values())
 
-    def commit(self, plan: BatchPlan, vectors: NDArray[np.float32], position: Position | None = None) -> None:
-        """Makes a plan durable, whole or not at all: `vectors` (n, dim) float32 are those of `plan.new_texts`.
+    def commit(
+        self,
+        plan: BatchPlan,
+        vectors: NDArray[np.float32],
+        position: Position | None = None,
+        cut: Iterable[int] = (),
+    ) -> None:
+        """Makes a plan durable, whole or not at all: `vectors` (n, dim) float32 are those of `plan.texts_to_embed`.
 
+        `cut` are the rows of `vectors` whose texts were longer than the model reads.
         The plan must be the latest of this store. Raises StoreWriteError; the store is then as it was before.
         """
         writer = self.writer()
         rows = (
             (plan.first_vector_id + i, digest, vector.tobytes())
-            for i, (digest, vector) in enumerate(zip(plan.new_hashes, vectors, strict=True))
+            for i, (digest, vector) in enumerate(
+                zip([*plan.new_hashes, *plan.windows.new_hashes], vectors, strict=True)
+            )
         )
         self.graph.take_offer(writer)
         with writer.transaction():
             reached("commit.begun")
             writer.insert_vectors(rows)
+            writer.mark_cut(plan.first_vector_id + row for row in cut)
             reached("commit.vectors")
+            bare = writer.without_memory(plan.known_texts)
             writer.write_memories(plan.memories)
             reached("commit.memories")
             writer.write_history(plan.history)
             reached("commit.history")
-            TextIndex(writer).add(list(enumerate(plan.new_texts, plan.first_vector_id)))
+            windows.drop_unused(writer, windows.write(writer, plan.windows))
+            reached("commit.windows")
+            TextIndex(writer).add([*enumerate(plan.new_texts, plan.first_vector_id), *bare])
             writer.drop_unused(plan.replaced_texts)
             reached("commit.words")
             if position is not None:
@@ -247,6 +268,7 @@ class EmbeddedStore:
     def view(self, wanted: SearchFilter, embedder: Mapping[str, str | int] | None) -> Iterator[StoreView | None]:
         """The memories that match, as of one moment, to search among them; None where there is no store yet.
 
+        A memory that was split is as near as the nearest of its windows, whose text comes with it.
         Raises StoreMismatchError where the store holds vectors of another embedder than the query's.
         """
         reader = self.reader()
@@ -257,6 +279,11 @@ class EmbeddedStore:
             if embedder is not None:
                 self._check_embedder(reader, embedder)  # it may have been re-embedded while the query was embedded
             yield StoreView(reader, self.graph.current(reader), self._tokenizer, wanted)
+
+    def cut_among(self, vector_ids: Sequence[int]) -> set[int]:
+        """Those of these vectors that are of texts which the model read the beginnings of."""
+        latest = self._latest()
+        return set() if latest is None else latest.cut_among(vector_ids)
 
     def _check_embedder(self, database: Database, embedder: Mapping[str, str | int]) -> None:
         pinned = database.embedder()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from agentmem_cli.errors import StoreNotFoundError
 from agentmem_cli.failpoints import reached
 from agentmem_cli.memory import Memory, SearchFilter, StoredVector
+from agentmem_cli.store import windows
 from agentmem_cli.store.database import Database
 from agentmem_cli.store.embedded import EmbeddedStore
 from agentmem_cli.store.rows import VectorRow
@@ -24,10 +25,16 @@ _REEMBED_TEXTS: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class StoreStats:
-    """What a store holds. `by_scope` has the largest scopes; "" is 'not said'. `graph` says how much it covers."""
+    """What a store holds. `by_scope` has the largest scopes; "" is 'not said'. `graph` says how much it covers.
+
+    `windows` are parts of long memories that have vectors of their own; `truncated` memories are longer than the model
+    reads, and have none, or too long ones: no vector is of all their text.
+    """
 
     memories: int
     vectors: int
+    windows: int
+    truncated: int
     history_events: int
     by_scope: dict[str, dict[str, int]]
     bytes_by_file: dict[str, int]
@@ -54,6 +61,8 @@ class Keeper:
             return StoreStats(
                 memories=counts["memories"],
                 vectors=counts["vectors"],
+                windows=counts["windows"],
+                truncated=Upkeep(database).count_truncated(),
                 history_events=counts["history"],
                 by_scope=Upkeep(database).counts_by_scope(),
                 bytes_by_file=self._bytes_by_file(),
@@ -75,8 +84,13 @@ class Keeper:
         # A connection of its own: whoever iterates may do other things with the store meanwhile.
         with closing(Database(self._store.path, writable=False)) as database, database.snapshot():
             revision = str(database.embedder()["revision"])
-            for memory, raw in database.all_memories(vectors=vectors):
-                yield replace(memory, vector=StoredVector(revision, raw)) if vectors else memory
+            about = windows.Exported(database) if vectors else None
+            for memory, vector_id, raw in database.all_memories(vectors=vectors):
+                if about is None:
+                    yield memory
+                else:
+                    cut, parts = about.of(vector_id)
+                    yield replace(memory, vector=StoredVector(revision, raw, cut, parts))
 
     def delete(self, ids: Sequence[str]) -> int:
         """Removes memories durably, texts and vectors with them, and says how many were there."""
@@ -110,11 +124,13 @@ class Keeper:
     def reembed(
         self,
         embedder: Mapping[str, str | int],
-        embed: Callable[[Sequence[str]], NDArray[np.float32]],
+        embed: Callable[[Sequence[str]], tuple[NDArray[np.float32], NDArray[np.bool_]]],
         on_staged: Callable[[int], None],
     ) -> None:
-        """Gives every text a vector of another embedder: `embed` maps n texts to (n, dim) float32 unit rows.
+        """Gives every text a vector of another embedder.
 
+        `embed` maps n texts to (n, dim) float32 unit rows, and (n,) whether each text is longer than the model reads.
+        Long memories keep the windows that they have.
         New vectors are made durable in batches beside the old, which stay in use until all are made; then one
         transaction puts them in their place. Cut off at any moment, it goes on from the last batch when called again.
         """
@@ -124,10 +140,13 @@ class Keeper:
             upkeep.start_staging(wanted)
         after = 0
         while texts := upkeep.unstaged_texts(after, _REEMBED_TEXTS):
-            vectors = embed([staged.text for staged in texts])
+            vectors, cut = embed([staged.text for staged in texts])
             rows = [vector.tobytes() for vector in vectors]
             upkeep.stage(
-                [VectorRow(staged.vector_id, row, zlib.crc32(row)) for staged, row in zip(texts, rows, strict=True)]
+                [
+                    VectorRow(staged.vector_id, row, zlib.crc32(row), bool(is_cut))
+                    for staged, row, is_cut in zip(texts, rows, cut, strict=True)
+                ]
             )
             after = texts[-1].vector_id
             on_staged(len(texts))

@@ -1,4 +1,4 @@
-"""The vector ids of the memories that match a filter, kept for as long as the database stays as it is."""
+"""The vector ids of the memories that match a filter, and of their windows, while the database stays as it is."""
 
 from collections import OrderedDict
 from typing import Final
@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentmem_cli.memory import SearchFilter
+from agentmem_cli.store import windows
 from agentmem_cli.store.connection import Connection, Parameter
 from agentmem_cli.store.filters import conditions
 
@@ -21,7 +22,7 @@ class KnownMatches:
         self._ids: OrderedDict[tuple[Parameter, ...], NDArray[np.int64]] = OrderedDict()
 
     def ids(self, database: Connection, wanted: SearchFilter) -> NDArray[np.int64]:
-        """The vector ids of all memories that match, ascending, each once; not to be written to."""
+        """The vector ids of all that match, windows included, ascending, each once; not to be written to."""
         where, parameters = conditions(wanted)
         version, key = database.version(), (where, *parameters)
         if version != self._version:
@@ -36,8 +37,9 @@ class KnownMatches:
 
 
 def _read(database: Connection, where: str, parameters: list[Parameter]) -> NDArray[np.int64]:
+    matching = windows.matching(where, windowed=windows.exist(database))
     # One long string is read in half the time that so many rows take.
-    rows = database.read(f"SELECT group_concat(m.vector_id) FROM memories m WHERE {where}", parameters)
+    rows = database.read(f"SELECT group_concat(vector_id) FROM ({matching})", parameters)
     ids = np.unique(np.fromstring(rows[0][0] or "", dtype=np.int64, sep=","))
     ids.flags.writeable = False
     return ids

@@ -15,7 +15,7 @@ def bring_up_to_date(connection: Connection) -> None:
 
     Takes some 20 us a memory. Raises StoreWriteError.
     """
-    if connection.schema_version == SCHEMA_VERSION:
+    if connection.is_up_to_date:
         return
     with connection.transaction():
         for statement in FROM_VERSION_1:

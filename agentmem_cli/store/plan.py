@@ -2,18 +2,19 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 
 from agentmem_cli.memory import Memory, to_microseconds
 from agentmem_cli.store.rows import HistoryRow, MemoryRow, StoredMemory, Text, text_hash
+from agentmem_cli.store.windows import WindowPlan
 
 
 @dataclass(frozen=True, slots=True)
 class BatchPlan:
     """What a batch would write, and `new_texts`: the distinct texts that need a vector, in order, and their hashes.
 
-    The vector of `new_texts[i]` gets the id `first_vector_id + i`.
+    The vector of `new_texts[i]` gets the id `first_vector_id + i`; those of new windows follow.
     """
 
     memories: list[MemoryRow]
@@ -25,6 +26,17 @@ class BatchPlan:
     added: int
     updated: int
     unchanged: int
+    windows: WindowPlan = field(default_factory=WindowPlan)
+
+    @property
+    def known_texts(self) -> list[Text]:
+        """The texts of its memories that the store has a vector of already."""
+        return [(row.vector_id, row.memory.text) for row in self.memories if row.vector_id < self.first_vector_id]
+
+    @property
+    def texts_to_embed(self) -> list[str]:
+        """All that needs a vector, in the order of the vectors' ids."""
+        return [*self.new_texts, *self.windows.new_texts]
 
 
 class Planner:

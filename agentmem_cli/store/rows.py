@@ -108,8 +108,9 @@ class StagedText:
 
 @dataclass(frozen=True, slots=True)
 class VectorRow:
-    """A vector to write."""
+    """A vector to write, and whether its text is longer than the model reads."""
 
     vector_id: int
     vector: bytes
     checksum: int
+    cut: bool

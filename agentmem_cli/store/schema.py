@@ -13,6 +13,22 @@ _RUN_INDEX: Final = "CREATE INDEX memories_in_run ON memories(run, user_id, crea
 # Without the texts, and without where in them a word stands: see `text_index.py`.
 _WORDS: Final = f"CREATE VIRTUAL TABLE words USING fts5(text, content='', detail=none, tokenize='{STEMMED}');"
 
+_LONG_TEXTS: Final = (
+    # Vectors of texts that are longer than the model reads: of their beginnings.
+    "CREATE TABLE cut_vectors(vector_id INTEGER PRIMARY KEY)",
+    "CREATE TRIGGER cut_vectors_follow AFTER DELETE ON vectors"
+    " BEGIN DELETE FROM cut_vectors WHERE vector_id = OLD.vector_id; END",
+    # Characters [start, stop) of the text that has the vector `text_vector_id`, which have a vector of their own too.
+    """CREATE TABLE windows(
+        text_vector_id INTEGER NOT NULL REFERENCES vectors(vector_id),
+        start INTEGER NOT NULL,
+        stop INTEGER NOT NULL,
+        vector_id INTEGER NOT NULL REFERENCES vectors(vector_id),
+        PRIMARY KEY(text_vector_id, start)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX windows_vector ON windows(vector_id)",
+)
+
 SCHEMA: Final = f"""
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
@@ -57,10 +73,17 @@ CREATE TABLE history(
 CREATE INDEX history_id ON history(id);
 
 -- A re-embedding under way: what the vectors will be, and which are made.
-CREATE TABLE staged_vectors(vector_id INTEGER PRIMARY KEY, vector BLOB NOT NULL, checksum INTEGER NOT NULL);
+CREATE TABLE staged_vectors(
+    vector_id INTEGER PRIMARY KEY,
+    vector BLOB NOT NULL,
+    checksum INTEGER NOT NULL,
+    cut INTEGER NOT NULL DEFAULT 0 -- whether the text is longer than the model reads
+);
 
 CREATE TRIGGER staged_vectors_follow AFTER DELETE ON vectors
 BEGIN DELETE FROM staged_vectors WHERE vector_id = OLD.vector_id; END;
+
+{"; ".join(_LONG_TEXTS)};
 
 CREATE TABLE sources(file TEXT PRIMARY KEY, line INTEGER NOT NULL, complete INTEGER NOT NULL) WITHOUT ROWID;
 
@@ -78,4 +101,10 @@ CREATE TABLE graph(
 """
 
 # What brings a database of version 1 to version 2, before its text index is filled.
-FROM_VERSION_1: Final = ("ALTER TABLE memories ADD COLUMN run TEXT", _RUN_INDEX, _WORDS)
+FROM_VERSION_1: Final = (
+    "ALTER TABLE memories ADD COLUMN run TEXT",
+    "ALTER TABLE staged_vectors ADD COLUMN cut INTEGER NOT NULL DEFAULT 0",
+    _RUN_INDEX,
+    _WORDS,
+    *_LONG_TEXTS,
+)

@@ -8,6 +8,7 @@ import orjson
 
 from agentmem_cli.errors import StoreBusyError
 from agentmem_cli.failpoints import reached
+from agentmem_cli.store import windows
 from agentmem_cli.store.database import Database
 from agentmem_cli.store.rows import CheckedMemory, CheckedVector, StagedText, VectorRow, event_checksum
 from agentmem_cli.store.text_index import TextIndex
@@ -24,8 +25,18 @@ class Upkeep:
 
     def counts(self) -> dict[str, int]:
         """How many rows the tables have."""
-        tables = ("memories", "vectors", "history")
-        return {table: self._connection.one(f"SELECT count(*) FROM {table}") for table in tables}
+        there = ("memories", "vectors", "history", *(("windows",) if self._connection.is_up_to_date else ()))
+        return {"windows": 0, **{table: self._connection.one(f"SELECT count(*) FROM {table}") for table in there}}
+
+    def count_truncated(self) -> int:
+        """How many memories have text that no vector is of: it is beyond what the model reads, and in no window."""
+        if not self._connection.is_up_to_date:
+            return 0
+        return self._connection.one(
+            "SELECT count(*) FROM memories m WHERE m.vector_id IN (SELECT vector_id FROM cut_vectors) AND ("
+            "NOT EXISTS (SELECT 1 FROM windows w WHERE w.text_vector_id = m.vector_id) OR EXISTS"
+            " (SELECT 1 FROM windows w JOIN cut_vectors USING (vector_id) WHERE w.text_vector_id = m.vector_id))"
+        )
 
     def counts_by_scope(self) -> dict[str, dict[str, int]]:
         """How many memories each of the largest scopes has, by name of the scope; "" is 'not said'."""
@@ -56,7 +67,7 @@ class Upkeep:
                 "INSERT INTO history(id, event, previous_text, at_us, checksum) VALUES (?, 'delete', NULL, ?, ?)",
                 [(identity, now_us, event_checksum(identity, "delete", None, now_us)) for identity, *_ in stored],
             )
-            connection.drop_unused((vector_id, text) for _, vector_id, text in stored)
+            connection.drop_unused([(vector_id, text) for _, vector_id, text in stored])
             reached("delete.vectors")
         return len(stored)
 
@@ -74,10 +85,13 @@ class Upkeep:
         return [row[0] for row in self._connection.read("PRAGMA integrity_check") if row[0] != "ok"]
 
     def checked_vectors(self) -> Iterator[CheckedVector]:
-        """Every vector with its checksum, and whether any memory has it."""
+        """Every vector with its checksum, and whether any memory or window has it."""
+        of_window = "OR EXISTS (SELECT 1 FROM windows w WHERE w.vector_id = v.vector_id)"
+        if not self._connection.is_up_to_date:
+            of_window = ""
         for rows in self._connection.chunks(
             "SELECT vector_id, vector, checksum, EXISTS (SELECT 1 FROM memories m WHERE m.vector_id = v.vector_id)"
-            " FROM vectors v ORDER BY vector_id"
+            f" {of_window} FROM vectors v ORDER BY vector_id"
         ):
             for row in rows:
                 yield CheckedVector(row[0], row[1], row[2], bool(row[3]))
@@ -101,10 +115,12 @@ class Upkeep:
         )
 
     def drop_orphan_vectors(self) -> int:
-        """Removes vectors that no memory has, and says how many."""
+        """Removes windows and vectors that no memory has, and says how many vectors."""
         with self._connection.transaction():
+            windows.drop_orphans(self._connection)
             return self._connection.change(
-                "DELETE FROM vectors WHERE vector_id NOT IN (SELECT vector_id FROM memories)"
+                "DELETE FROM vectors WHERE vector_id NOT IN"
+                " (SELECT vector_id FROM memories UNION SELECT vector_id FROM windows)"
             )
 
     def forget_graph(self) -> None:
@@ -152,19 +168,21 @@ class Upkeep:
         """Texts of vectors above an id whose new vectors are still to be made, so many at most."""
         rows = self._connection.read(
             "SELECT v.vector_id, (SELECT m.text FROM memories m WHERE m.vector_id = v.vector_id LIMIT 1) AS text"
-            " FROM vectors v WHERE v.vector_id > ? AND text IS NOT NULL"
+            " FROM vectors v WHERE v.vector_id > ? AND (text IS NOT NULL OR EXISTS (SELECT 1 FROM windows w"
+            " JOIN memories m ON m.vector_id = w.text_vector_id WHERE w.vector_id = v.vector_id))"
             " AND NOT EXISTS (SELECT 1 FROM staged_vectors s WHERE s.vector_id = v.vector_id)"
             " ORDER BY v.vector_id LIMIT ?",
             (after, limit),
         )
-        return [StagedText(*row) for row in rows]
+        of_windows = windows.texts(self._connection, [vector_id for vector_id, text in rows if text is None])
+        return [StagedText(vector_id, of_windows[vector_id] if text is None else text) for vector_id, text in rows]
 
     def stage(self, rows: Sequence[VectorRow]) -> None:
         """Makes new vectors durable, beside the ones in use."""
         with self._connection.transaction():
             self._connection.change_many(
-                "INSERT INTO staged_vectors VALUES (?, ?, ?)",
-                [(row.vector_id, row.vector, row.checksum) for row in rows],
+                "INSERT INTO staged_vectors(vector_id, vector, checksum, cut) VALUES (?, ?, ?, ?)",
+                [(row.vector_id, row.vector, row.checksum, row.cut) for row in rows],
             )
             reached("stage.rows")
 
@@ -177,6 +195,8 @@ class Upkeep:
                 "UPDATE vectors SET (vector, checksum) = (SELECT s.vector, s.checksum FROM staged_vectors s"
                 " WHERE s.vector_id = vectors.vector_id)"
             )
+            connection.change("DELETE FROM cut_vectors")
+            connection.change("INSERT INTO cut_vectors SELECT vector_id FROM staged_vectors WHERE cut")
             reached("switch.vectors")
             connection.change("DELETE FROM staged_vectors")
             connection.change("DELETE FROM meta WHERE key = 'staging_for'")

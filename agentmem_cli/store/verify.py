@@ -9,10 +9,10 @@ from typing import Final
 import numpy as np
 
 from agentmem_cli.errors import StoreError
+from agentmem_cli.store import windows
 from agentmem_cli.store.database import UNREADABLE, Database, is_as_stored, memory_of
 from agentmem_cli.store.index import Graph
 from agentmem_cli.store.rows import text_hash
-from agentmem_cli.store.schema import SCHEMA_VERSION
 from agentmem_cli.store.text_index import TextIndex
 from agentmem_cli.store.upkeep import Upkeep
 
@@ -37,6 +37,8 @@ def verify(database: Database, folder: Path) -> Iterator[Finding]:
         yield from _wrong_vectors(upkeep, int(database.embedder()["dim"]))
         wrong_memories = list(_wrong_memories(upkeep))
         yield from wrong_memories
+        for text_vector_id, what, orphan in windows.wrong(database) if windows.exist(database) else ():
+            yield Finding(f"windows of the text of vector {text_vector_id}", what, repairable=orphan)
         for identity in upkeep.wrong_events():
             yield Finding(f"history of memory {identity}", "an event is not what was stored", repairable=False)
         if not wrong_memories:  # or else nobody knows which words the index should hold
@@ -80,7 +82,7 @@ def _wrong_memories(upkeep: Upkeep) -> Iterator[Finding]:
 
 
 def _wrong_words(database: Database) -> Iterator[Finding]:
-    if database.schema_version == SCHEMA_VERSION and not TextIndex(database).is_whole():
+    if database.is_up_to_date and not TextIndex(database).is_whole():
         yield Finding("text index", "it does not hold the words of the stored texts", repairable=True)
 
 

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from agentmem_cli.errors import StoreError
 from agentmem_cli.memory import Memory, SearchFilter
 from agentmem_cli.store.database import Database
-from agentmem_cli.store.index import Graph, Labels, Scores
+from agentmem_cli.store.index import Graph
 from agentmem_cli.store.nearest import Matching, cosines, matching_ids, nearest_vectors
 from agentmem_cli.store.rows import Candidate
-from agentmem_cli.store.schema import SCHEMA_VERSION
 from agentmem_cli.store.text_index import TextIndex, asked_for
 from agentmem_cli.store.tokenizing import Tokenizer
+from agentmem_cli.store.windows import TextScore, exist, of_texts, texts_of
 
 
 class StoreView:
@@ -34,15 +34,21 @@ class StoreView:
     @property
     def has_words(self) -> bool:
         """Whether there is a text index: a store that an older agentmem made has none until it is written to."""
-        return self._reader.schema_version >= SCHEMA_VERSION
+        return self._reader.is_up_to_date
 
-    def nearest(self, query: NDArray[np.float32], n: int) -> tuple[Labels, Scores]:
-        """The n vector ids nearest to a query (dim,), and their cosines, best first; fewer only where fewer match."""
-        return nearest_vectors(self._reader, self._graph, query, n, self.matching)
+    def nearest(self, query: NDArray[np.float32], n: int) -> tuple[dict[int, TextScore], bool]:
+        """The texts of the n vectors nearest to a query (dim,), by the vector's id, and whether there may be more."""
+        labels, scores = nearest_vectors(self._reader, self._graph, query, n, self.matching)
+        by_vector = dict(zip(labels.tolist(), scores.tolist(), strict=True))
+        return texts_of(self._reader, by_vector), len(labels) == n
 
-    def cosines(self, query: NDArray[np.float32], ids: Labels) -> Scores:
-        """The cosines of a query (dim,) with these vectors, in their order."""
-        return cosines(self._reader, self._graph, query, ids)
+    def cosines(self, query: NDArray[np.float32], ids: Sequence[int]) -> dict[int, TextScore]:
+        """How near these texts, by their vectors' ids, are to a query (dim,), their windows included."""
+        windows = of_texts(self._reader, ids) if exist(self._reader) else {}
+        wanted = [*ids, *(row.vector_id for rows in windows.values() for row in rows)]
+        scores = cosines(self._reader, self._graph, query, np.asarray(wanted, dtype=np.int64))
+        found = texts_of(self._reader, dict(zip(wanted, scores.tolist(), strict=True)))
+        return {vector_id: found[vector_id] for vector_id in ids}
 
     def vectors(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """These vectors, (n, dim), in the order of the ids."""

@@ -24,7 +24,7 @@ class CarelessEmbedder(FakeEmbedder):
 
     def embed(self, texts: Sequence[str]) -> Embedded:
         sound = super().embed(texts)
-        return Embedded(self._damage(sound.vectors.copy()), sound.tokens, 0, 0, 0)
+        return Embedded(self._damage(sound.vectors.copy()), sound.tokens, 0, 0, sound.cut)
 
 
 def _first_nan(rows: Vectors) -> Vectors:

@@ -289,6 +289,7 @@ def test_a_report_is_dumped_with_its_ratios() -> None:
         "embedded": 2,
         "reused": 1,
         "truncated": 1,
+        "windows": 0,
         "tokens": 22,
         "unknown_token_ratio": 0.25,
         "unindexed": 3,

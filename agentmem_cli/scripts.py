@@ -1,0 +1,93 @@
+"""In which scripts texts are written, whether a model reads them, and which of the catalogue's does. No libraries."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+Script: TypeAlias = Literal["han", "kana", "hangul", "other", "rest"]
+
+UNREAD_WARNING_RATIO: Final = 0.2  # a model that knows less of a text than this can't be said to read it
+MULTILINGUAL_MODEL: Final = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
+CHINESE_MODEL: Final = "BAAI/bge-small-zh-v1.5"
+
+_HAN: Final = r"\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003134f"
+_KANA: Final = r"\u3040-\u30ff\uff66-\uff9f"
+_HANGUL: Final = r"\uac00-\ud7af\u1100-\u11ff\u3130-\u318f"
+_LATIN: Final = r"\u0000-\u024f\u1e00-\u1eff"
+_LETTERS: Final[dict[Script, re.Pattern[str]]] = {
+    "han": re.compile(f"[{_HAN}]+"),
+    "kana": re.compile(f"[{_KANA}]+"),
+    "hangul": re.compile(f"[{_HANGUL}]+"),
+    "other": re.compile(rf"[^\W\d_{_LATIN}{_HAN}{_KANA}{_HANGUL}]+"),
+}
+# Measured: MiniLM has 0.7 to 2.1 tokens a letter of Korean, Russian, Arabic, Hindi, Greek and Hebrew, whose letters it
+# has and whose words it has not; models that have the words need half a token a letter and less.
+_SPELLED_TOKENS: Final = 0.7
+_REST_TOKENS: Final = 1 / 3  # of Latin text a character has fewer
+_CHINESE_HAN: Final = 20  # so many Han letters for one of another script than Latin: Japanese has kana
+
+
+def letters_by_script(texts: Iterable[str]) -> Counter[Script]:
+    """How many characters of texts are Han, kana, Hangul, letters of other scripts but Latin, and the rest."""
+    letters: Counter[Script] = Counter()
+    for text in texts:
+        letters["rest"] += len(text)
+        if text.isascii():
+            continue
+        for script, pattern in _LETTERS.items():
+            count = sum(map(len, pattern.findall(text)))
+            letters[script] += count
+            letters["rest"] -= count
+    return letters
+
+
+def better_model(letters: Mapping[Script, int]) -> str | None:
+    """The catalogue's model for texts in scripts that the default model doesn't read; None where they are in Latin."""
+    han, others = letters.get("han", 0), _not_han(letters)
+    if not han and not others:
+        return None
+    chinese = han >= _CHINESE_HAN * others and han >= letters.get("rest", 0)
+    return CHINESE_MODEL if chinese else MULTILINGUAL_MODEL
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAdvice:
+    """That a model can't read some texts, of which it knows too few tokens, or (`spelled`) nothing but single letters.
+
+    `unread_ratio` is which share of them, and `better` a model that has their script, or None where none is known.
+    """
+
+    model: str
+    unread_ratio: float
+    spelled: bool
+    better: str | None
+
+    @classmethod
+    def on(cls, model: str, tokens: int, unknown_tokens: int, letters: Mapping[Script, int]) -> "ModelAdvice | None":
+        """The advice for texts of so many tokens, special ones left out; None where the model reads them."""
+        unknown_ratio = unknown_tokens / tokens if tokens else 0.0
+        spelled_ratio = _spelled_ratio(tokens, letters)
+        unread_ratio = max(unknown_ratio, spelled_ratio)
+        if unread_ratio <= UNREAD_WARNING_RATIO:
+            return None
+        better = better_model(letters)
+        return cls(model, unread_ratio, spelled_ratio > unknown_ratio, None if better == model else better)
+
+    def said_of(self, texts: str) -> str:
+        """What is wrong, of texts that are called so."""
+        if self.spelled:
+            return f"{self.model} knows no words of {self.unread_ratio:.0%} of {texts}, single letters at most"
+        return f"{self.model} does not know {self.unread_ratio:.0%} of the tokens of {texts}"
+
+
+def _not_han(letters: Mapping[Script, int]) -> int:
+    return letters.get("kana", 0) + letters.get("hangul", 0) + letters.get("other", 0)
+
+
+def _spelled_ratio(tokens: int, letters: Mapping[Script, int]) -> float:
+    """The share of the characters that the model takes letter by letter; of Han, that is how it should be."""
+    foreign, others = _not_han(letters), letters.get("han", 0) + letters.get("rest", 0) * _REST_TOKENS
+    spelled = foreign and tokens - others >= _SPELLED_TOKENS * foreign
+    return foreign / sum(letters.values()) if spelled else 0.0
