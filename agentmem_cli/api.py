@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias
 from agentmem_cli.checks import JsonValue, is_encodable, kind_of
 from agentmem_cli.embedding import catalog, static_cache
 from agentmem_cli.embedding.base import Device, Embedder, EmbedderSpec, OnProgress, no_progress
-from agentmem_cli.embedding.splitting import window_tokens
+from agentmem_cli.embedding.splitting import Chunking
 from agentmem_cli.errors import InvalidMemoryError, ModelNotFoundError, StoreNotFoundError, UsageError
 from agentmem_cli.ingest import IngestOptions, Observer, dry_run_store, ingest_files
 from agentmem_cli.jsonl import memory_from_fields
@@ -224,10 +224,10 @@ class AgentMem(StoreSearch, StoreUpkeep):
             )
         return self._embedder
 
-    def _writing_pipeline(self, chunk: bool, chunk_tokens: int | None = None) -> Pipeline:
-        tokens = window_tokens(self._spec, chunk_tokens) if chunk else None
+    def _writing_pipeline(self, chunk: bool, window_tokens: int | None = None) -> Pipeline:
+        chunking = Chunking.of(self._spec, window_tokens) if chunk else None
         self.open()
-        return Pipeline(self._store, self._spec, self._loaded, chunk_tokens=tokens)
+        return Pipeline(self._store, self._spec, self._loaded, chunking=chunking)
 
     def _index_meanwhile(self) -> None:
         self._refresh_graph(_WRITING_MIN_TAIL)

@@ -31,8 +31,9 @@ _SHOWN_RAW_BYTES: Final = 10_000
 class IngestOptions:
     """How to take inputs in. Raises UsageError for a batch size outside 10 to 1000.
 
-    With `chunk`, memories of more than `chunk_tokens` tokens (as many as the model reads, and at most 512, by default)
-    are split into overlapping windows; also those that the store has already. A dry run doesn't foretell that.
+    With `chunk`, memories that are longer than the model reads (than 512 tokens, where it reads more) are split into
+    overlapping windows of `chunk_tokens` tokens, 128 by default; also those that the store has already. A dry run
+    doesn't foretell that.
     """
 
     batch_size: int = MAX_BATCH_SIZE

@@ -254,8 +254,9 @@ class IngestReport:
 
     `unindexed` vectors were not in the published graph when it ended, so that searches scan them; `indexing` says
     whether it is being built. `truncated` memories, of those that were added or updated, are longer than the model
-    reads; `windows` are the parts that long ones were split into. Stages overlap, so that their times together may
-    exceed `elapsed_s`. `letters` are the embedded texts' characters by script (see `agentmem_cli.scripts`).
+    reads, and only their beginnings are found by meaning; `windows` are the parts that others were split into. Stages
+    overlap, so that their times together may exceed `elapsed_s`. `letters` are the embedded texts' characters by script
+    (see `agentmem_cli.scripts`).
     """
 
     read: int = 0

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from agentmem_cli.embedding.base import Embedder, EmbedderSpec, Vectors, embed_checked, is_unit
-from agentmem_cli.embedding.splitting import Span, may_be_longer, windows
+from agentmem_cli.embedding.splitting import Chunking, Span, windows
 from agentmem_cli.memory import IngestReport, Memory, Position, StoredVector
 from agentmem_cli.scripts import letters_by_script
 from agentmem_cli.store.embedded import EmbeddedStore
@@ -48,15 +48,15 @@ class Pipeline:
         spec: EmbedderSpec,
         load_embedder: Callable[[], Embedder],
         kept_dims: int | None = None,
-        chunk_tokens: int | None = None,
+        chunking: Chunking | None = None,
     ) -> None:
-        """Splits memories of more than `chunk_tokens` tokens, if it is said, into windows that have no more.
+        """With `chunking`, long memories are split into windows.
 
         A dry run keeps one of a vector's dims, since nobody will search for it.
         """
         self.report = IngestReport()
         self._kept_dims = kept_dims
-        self._chunk_tokens = chunk_tokens
+        self._chunking = chunking
         self._store = store
         self._spec = spec
         self._load_embedder = load_embedder
@@ -103,14 +103,15 @@ class Pipeline:
         self._count(plan, sum(text not in given for text in plan.new_texts), cut)
 
     def _count(self, plan: BatchPlan, embedded: int, cut: Sequence[int]) -> None:
-        reused = [row.vector_id for row in plan.memories if row.vector_id < plan.first_vector_id]
-        cut_ids = {plan.first_vector_id + row for row in cut} | self._store.cut_among(reused)
+        new = [plan.first_vector_id + row for row in cut]
+        stored = [row.vector_id for row in plan.memories if row.vector_id < plan.first_vector_id]
+        truncated = self._store.truncated_among([*new, *stored])
         self.report.added += plan.added
         self.report.updated += plan.updated
         self.report.unchanged += plan.unchanged
         self.report.embedded += embedded
         self.report.reused += plan.added + plan.updated - embedded
-        self.report.truncated += sum(row.vector_id in cut_ids for row in plan.memories)
+        self.report.truncated += sum(row.vector_id in truncated for row in plan.memories)
         self.report.windows += len(plan.windows.rows)
 
     def _rows(self, texts: Sequence[str], known: Mapping[str, TextVector]) -> Vectors:
@@ -138,20 +139,20 @@ class Pipeline:
 
     def _splits(self, memories: Iterable[Memory]) -> dict[str, list[Span]]:
         """The windows that texts shall have: those that came with them, or, where they are to be split, new ones."""
-        if self._chunk_tokens is None:
+        if self._chunking is None:
             given = ((memory, self._usable(memory)) for memory in memories)
             return {
                 memory.text: [(window.start, window.stop) for window in vector.windows]
                 for memory, vector in given
                 if vector is not None and vector.windows
             }
-        texts = [memory.text for memory in memories if may_be_longer(memory.text, self._chunk_tokens)]
+        texts = [memory.text for memory in memories if self._chunking.may_split(memory.text)]
         if not texts:
             return {}
         with self._embedding, self.stage("load"):
             embedder = self._load_embedder()
         with self.stage("split"):
-            return {text: windows(embedder, text, self._chunk_tokens) for text in texts}
+            return {text: windows(embedder, text, self._chunking) for text in texts}
 
     def _given_vectors(self, memories: Iterable[Memory]) -> dict[str, TextVector]:
         """The vectors that came with memories and are of this embedder, by text; damaged ones are made anew."""

@@ -25,8 +25,10 @@ def ingest_table(report: IngestReport, store: str, model: str, dry_run: bool) ->
     table = _table(f"{title} · {store} · {model}", show_header=False)
     table.add_column("")
     table.add_column("", justify="right")
-    for name in ("read", "added", "updated", "unchanged", "rejected", "embedded", "reused", "truncated", "windows"):
+    for name in ("read", "added", "updated", "unchanged", "rejected", "embedded", "reused", "truncated"):
         table.add_row(name, f"{getattr(report, name):,}")
+    if report.windows:
+        table.add_row("windows of long memories", f"{report.windows:,}")
     table.add_row("tokens the model does not know", f"{report.unknown_token_ratio:.1%}")
     for stage, spent_s in report.stages_s.items():
         table.add_row(f"{stage}, s", f"{spent_s:.3f}")

@@ -22,10 +22,12 @@ _LETTERS: Final[dict[Script, re.Pattern[str]]] = {
     "hangul": re.compile(f"[{_HANGUL}]+"),
     "other": re.compile(rf"[^\W\d_{_LATIN}{_HAN}{_KANA}{_HANGUL}]+"),
 }
-# Measured: MiniLM has 0.7 to 2.1 tokens a letter of Korean, Russian, Arabic, Hindi, Greek and Hebrew, whose letters it
-# has and whose words it has not; models that have the words need half a token a letter and less.
+# Tokens a letter of other scripts than Latin. Measured: MiniLM has 0.7 to 2.1 of Korean, Russian, Arabic, Hindi, Greek
+# and Hebrew, whose letters it has and whose words it has not, and one for a whole line of Thai or katakana, unknown.
+# Models that have the words need 0.3 to 0.65; a Chinese one has one a Han letter.
 _SPELLED_TOKENS: Final = 0.7
-_REST_TOKENS: Final = 1 / 3  # of Latin text a character has fewer
+_SWALLOWED_TOKENS: Final = 0.15
+_REST_TOKENS: Final = (1 / 6, 1 / 3)  # of Latin text a character has as few at least, and at most
 _CHINESE_HAN: Final = 20  # so many Han letters for one of another script than Latin: Japanese has kana
 
 
@@ -54,31 +56,42 @@ def better_model(letters: Mapping[Script, int]) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class ModelAdvice:
-    """That a model can't read some texts, of which it knows too few tokens, or (`spelled`) nothing but single letters.
+    """That a model can't read some texts, and `better`, one that has their scripts, or None where none is known.
 
-    `unread_ratio` is which share of them, and `better` a model that has their script, or None where none is known.
+    `unread_ratio` is the share of their tokens, or else (`of_letters`) of their characters, that it has no words for.
     """
 
     model: str
     unread_ratio: float
-    spelled: bool
+    of_letters: bool
     better: str | None
 
     @classmethod
-    def on(cls, model: str, tokens: int, unknown_tokens: int, letters: Mapping[Script, int]) -> "ModelAdvice | None":
-        """The advice for texts of so many tokens, special ones left out; None where the model reads them."""
-        unknown_ratio = unknown_tokens / tokens if tokens else 0.0
-        spelled_ratio = _spelled_ratio(tokens, letters)
-        unread_ratio = max(unknown_ratio, spelled_ratio)
+    def on(
+        cls,
+        model: str,
+        tokens: int,
+        unknown_tokens: int,
+        letters: Mapping[Script, int],
+        store_letters: Mapping[Script, int] | None = None,
+    ) -> "ModelAdvice | None":
+        """The advice for texts of so many tokens, special ones left out; None where the model reads them.
+
+        `store_letters` are those that the better model must read, if it must read more than these texts.
+        """
+        unread_ratio = unknown_tokens / tokens if tokens else 0.0
+        of_letters = unread_ratio <= UNREAD_WARNING_RATIO
+        if of_letters:
+            unread_ratio = _wordless_ratio(tokens, unknown_tokens, letters)
         if unread_ratio <= UNREAD_WARNING_RATIO:
             return None
-        better = better_model(letters)
-        return cls(model, unread_ratio, spelled_ratio > unknown_ratio, None if better == model else better)
+        better = better_model(store_letters or letters)
+        return cls(model, unread_ratio, of_letters, None if better == model else better)
 
     def said_of(self, texts: str) -> str:
         """What is wrong, of texts that are called so."""
-        if self.spelled:
-            return f"{self.model} knows no words of {self.unread_ratio:.0%} of {texts}, single letters at most"
+        if self.of_letters:
+            return f"{self.model} has no words for {self.unread_ratio:.0%} of {texts}"
         return f"{self.model} does not know {self.unread_ratio:.0%} of the tokens of {texts}"
 
 
@@ -86,8 +99,12 @@ def _not_han(letters: Mapping[Script, int]) -> int:
     return letters.get("kana", 0) + letters.get("hangul", 0) + letters.get("other", 0)
 
 
-def _spelled_ratio(tokens: int, letters: Mapping[Script, int]) -> float:
-    """The share of the characters that the model takes letter by letter; of Han, that is how it should be."""
-    foreign, others = _not_han(letters), letters.get("han", 0) + letters.get("rest", 0) * _REST_TOKENS
-    spelled = foreign and tokens - others >= _SPELLED_TOKENS * foreign
-    return foreign / sum(letters.values()) if spelled else 0.0
+def _wordless_ratio(tokens: int, unknown_tokens: int, letters: Mapping[Script, int]) -> float:
+    """The share of the characters that the model takes letter by letter, or as one unknown token for many."""
+    han, others, rest = letters.get("han", 0), _not_han(letters), letters.get("rest", 0)
+    fewest, most = (share * rest for share in _REST_TOKENS)
+    if others and tokens - han - most >= _SPELLED_TOKENS * others:
+        return others / sum(letters.values())
+    if unknown_tokens and tokens - unknown_tokens - fewest < _SWALLOWED_TOKENS * (han + others):
+        return (han + others) / sum(letters.values())
+    return 0.0

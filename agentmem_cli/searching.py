@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Final
 
 from agentmem_cli.checks import is_encodable
 from agentmem_cli.embedding.base import Embedder, Vectors, embed_checked, embed_queries_checked
@@ -10,12 +11,14 @@ from agentmem_cli.errors import UsageError
 from agentmem_cli.memory import Hit, SearchFilter
 from agentmem_cli.queries import LabelledQuery
 from agentmem_cli.ranking import NEIGHBOUR_SHARE, Mode, Query, Ranking
-from agentmem_cli.scripts import ModelAdvice, letters_by_script
+from agentmem_cli.scripts import ModelAdvice, better_model, letters_by_script
 from agentmem_cli.search.evaluation import Evaluation, evaluate
 from agentmem_cli.search.retrieve import Search
 from agentmem_cli.store.embedded import EmbeddedStore
 from agentmem_cli.times import parse_span
 from agentmem_cli.where import Where
+
+_ADVISING_MEMORIES: Final = 100
 
 
 class StoreSearch:
@@ -119,15 +122,21 @@ class StoreSearch:
             return [] if view is None else Search(view, query.text, vector, ranking).hits(k)
 
     def advice(self, queries: Sequence[str]) -> ModelAdvice | None:
-        """That the store's model can't read these queries, and which can; None where it does, as most read Latin."""
-        written = [query for query in queries if not query.isascii()]
-        if not written:
+        """That the model can't read these queries, and which can read them and the newest memories; None where it does.
+
+        Queries in Latin letters are taken for read. Raises ModelError, StoreError.
+        """
+        foreign = [query for query in queries if better_model(letters_by_script([query])) is not None]
+        if not foreign:
             return None
         with self._turn:
             embedder = self.load()
-            embedded = embed_checked(embedder, written)
-        own_tokens = embedded.tokens - embedded.special_tokens
-        return ModelAdvice.on(embedder.spec.name, own_tokens, embedded.unknown_tokens, letters_by_script(written))
+            embedded = embed_checked(embedder, foreign)
+            reader = self._store.reader()
+            newest = [] if reader is None else reader.newest(SearchFilter(), _ADVISING_MEMORIES, 0)
+        tokens, letters = embedded.tokens - embedded.special_tokens, letters_by_script(foreign)
+        store_letters = letters + letters_by_script(memory.text for memory in newest)
+        return ModelAdvice.on(embedder.spec.name, tokens, embedded.unknown_tokens, letters, store_letters)
 
 
 def _check_text(text: str) -> None:

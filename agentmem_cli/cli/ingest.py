@@ -55,11 +55,7 @@ def ingest(
     ] = False,
     chunk_tokens: Annotated[
         int | None,
-        typer.Option(
-            "--chunk-tokens",
-            metavar="N",
-            help="Split those of more tokens than this. By default the model's limit, or 512.",
-        ),
+        typer.Option("--chunk-tokens", metavar="N", help="Split them into windows of N tokens rather than 128."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Report what would be done, and store nothing.")] = False,
     wait_index: Annotated[
@@ -118,10 +114,11 @@ def ingest(
     advice = report.advice(used.name)
     if advice is not None and not quiet:
         say(advice_line(advice, "these texts", store))
-    if report.truncated and not ingest_options.chunk and not quiet:
+    if report.truncated and not quiet:
         say(
-            f"warning: {report.truncated} memories are longer than {used.name} reads ({used.token_limit} tokens): only "
-            "their beginnings are found by meaning; --chunk splits them"
+            f"warning: {report.truncated} of {report.stored} memories {'is' if report.truncated == 1 else 'are'} "
+            f"longer than {used.name} reads ({used.token_limit} tokens): only the beginning is searched by meaning; "
+            "--chunk splits them"
         )
     if report.indexing and not quiet:
         say(

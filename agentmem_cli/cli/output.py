@@ -31,8 +31,8 @@ def advice_line(advice: "ModelAdvice", texts: str, store: str) -> str:
     """One line of warning: what the model can't read, what still works, and what would help."""
     remedy = "choose a model of their language ('agentmem models')"
     if advice.better is not None:
-        remedy = f"'agentmem reembed --store {store} --model {advice.better}' changes to one that can"
-    return f"warning: {advice.said_of(texts)}: they are found by their words, not by meaning; {remedy}"
+        remedy = f"'agentmem reembed --store {store} --model {advice.better}' (or --model, of a new store) is a remedy"
+    return f"warning: {advice.said_of(texts)}: words are found there, meaning is not; {remedy}"
 
 
 def print_json(value: object) -> None:

@@ -19,9 +19,9 @@ def stats(store: options.StoreOption = ".agentmem", json: options.JsonOption = F
         found = mem.stats()
     if found.truncated:
         say(
-            f"{found.truncated} of {found.memories} memories are longer than the model reads "
-            f"({found.embedder['token_limit']} tokens): only their beginnings are searched by meaning; "
-            "ingest them again with --chunk"
+            f"{found.truncated} of {found.memories} memories {'is' if found.truncated == 1 else 'are'} longer than the "
+            f"model reads ({found.embedder['token_limit']} tokens): only the beginning is searched by meaning; ingest "
+            "with --chunk"
         )
     if json:
         print_json({**asdict(found), "total_bytes": found.total_bytes})

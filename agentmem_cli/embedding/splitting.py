@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from agentmem_cli.embedding.base import Embedder, EmbedderSpec, TokenSpans
@@ -10,7 +11,9 @@ from agentmem_cli.errors import UsageError
 Span: TypeAlias = tuple[int, int]  # characters [start, stop) of a text
 
 MIN_WINDOW_TOKENS: Final = 16
-_MAX_DEFAULT_TOKENS: Final = 512  # what says many things is near to nothing: models that read more find less in it
+_LONG_TOKENS: Final = 512
+# Measured: MiniLM finds less in windows as long as it reads (256), and a static model in whole texts: see the README.
+_WINDOW_TOKENS: Final = 128
 _OVERLAP: Final = 8  # windows share one in so many of their tokens
 _SLACK: Final = 4  # a window may lose one in so many of its tokens to end with a sentence
 _SPARE_TOKENS: Final = 4  # a tokenizer may see a few more in a text that begins or ends elsewhere
@@ -20,40 +23,49 @@ _CJK: Final = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _LIKELY_TOKEN: Final = re.compile(rf"[{_CJK}]|[^\s{_CJK}]{{1,4}}")
 
 
-def window_tokens(spec: EmbedderSpec, wanted: int | None = None) -> int:
-    """How many tokens a window has: as many as are wanted, or as the model reads, and 512 by default at most.
+@dataclass(frozen=True, slots=True)
+class Chunking:
+    """How memories are split: those of more than `longest` tokens, into windows of at most `window` tokens."""
 
-    Raises UsageError for fewer than 16, or more than the model reads.
+    longest: int
+    window: int
+
+    @classmethod
+    def of(cls, spec: EmbedderSpec, window: int | None = None) -> "Chunking":
+        """What the model can't read to its end is split, or what has more than 512 tokens where it reads more.
+
+        Windows have 128 tokens, if none are wanted. Raises UsageError for fewer than 16, or more than the model reads.
+        """
+        limit = spec.token_limit
+        if window is not None and (window < MIN_WINDOW_TOKENS or (limit and window > limit)):
+            most = f" to {limit}, which is all that {spec.name} reads" if limit else " at least"
+            raise UsageError(f"windows of {window} tokens can't be: they have {MIN_WINDOW_TOKENS}{most}")
+        longest = min(limit or _LONG_TOKENS, _LONG_TOKENS)
+        window = window or min(longest, _WINDOW_TOKENS)
+        return cls(max(longest, window), window)
+
+    def may_split(self, text: str) -> bool:
+        """Whether a text can be long enough to be split: a token is of one byte at least."""
+        return len(text) > self.longest or len(text.encode()) > self.longest
+
+
+def windows(embedder: Embedder, text: str, chunking: Chunking) -> list[Span]:
+    """The windows of a text, in order; none where it isn't to be split, or has no tokens.
+
+    Each shares about an eighth of its tokens with the next; all tokens of the text are in some. Windows end with a
+    sentence, or else a word, where one ends in their last quarter.
     """
-    limit = spec.token_limit
-    if wanted is None:
-        return min(limit or _MAX_DEFAULT_TOKENS, _MAX_DEFAULT_TOKENS)
-    if wanted < MIN_WINDOW_TOKENS or (limit and wanted > limit):
-        most = f" to {limit}, which is all that {spec.name} reads" if limit else ""
-        raise UsageError(f"windows of {wanted} tokens can't be: they have {MIN_WINDOW_TOKENS}{most or ' at least'}")
-    return wanted
-
-
-def windows(embedder: Embedder, text: str, tokens: int) -> list[Span]:
-    """The windows of a text, in order; none where it has no more than so many tokens, or where none are found in it.
-
-    Each has so many tokens at most, special ones included, and shares about an eighth with the next; all tokens of the
-    text are in some. Windows end with a sentence, or else a word, where one ends in their last quarter.
-    """
-    if not may_be_longer(text, tokens):
+    if not chunking.may_split(text):
         return []
+    special_tokens = 0
     if isinstance(embedder, TokenSpans):
-        spans, own_tokens = embedder.token_spans(text), tokens - embedder.special_tokens
+        spans, special_tokens = embedder.token_spans(text), embedder.special_tokens
     else:
-        spans, own_tokens = [match.span() for match in _LIKELY_TOKEN.finditer(text)], tokens
-    if len(spans) <= own_tokens:
+        spans = [match.span() for match in _LIKELY_TOKEN.finditer(text)]
+    if len(spans) + special_tokens <= chunking.longest:
         return []
-    return _windows(text, [span for span in spans if span[0] < span[1]], max(1, own_tokens - _SPARE_TOKENS))
-
-
-def may_be_longer(text: str, tokens: int) -> bool:
-    """Whether a text can have more than so many tokens: a token is of one byte at least."""
-    return len(text) > tokens or len(text.encode()) > tokens
+    most = max(1, chunking.window - special_tokens - _SPARE_TOKENS)
+    return _windows(text, [span for span in spans if span[0] < span[1]], most)
 
 
 def _windows(text: str, spans: Sequence[Span], most: int) -> list[Span]:
@@ -63,6 +75,8 @@ def _windows(text: str, spans: Sequence[Span], most: int) -> list[Span]:
         end = _good_end(text, spans, first, first + most)
         found.append((spans[first][0], max(stop for _, stop in spans[first:end])))
         first = _good_start(spans, max(first + 1, end - most // _OVERLAP), end)
+        while first < len(spans) and spans[first][0] <= found[-1][0]:  # one character may be of many tokens
+            first += 1
     if first < len(spans):
         found.append((spans[first][0], max(stop for _, stop in spans[first:])))
     return found

@@ -141,9 +141,14 @@ class Database(Connection):
         """Notes which vectors are of texts that the model read the beginnings of."""
         self.insert_many("INSERT INTO cut_vectors(vector_id)", [(vector_id,) for vector_id in vector_ids])
 
-    def cut_among(self, vector_ids: Sequence[int]) -> set[int]:
-        """Those of these vectors that are of texts which were cut."""
-        return {row[0] for row in self.read_in("SELECT vector_id FROM cut_vectors WHERE vector_id IN ({})", vector_ids)}
+    def truncated_among(self, vector_ids: Sequence[int]) -> set[int]:
+        """Those of these vectors that are of texts which were cut, and have no windows."""
+        rows = self.read_in(
+            "SELECT vector_id FROM cut_vectors WHERE vector_id IN ({})"
+            " AND vector_id NOT IN (SELECT text_vector_id FROM windows)",
+            vector_ids,
+        )
+        return {row[0] for row in rows}
 
     def write_memories(self, rows: Iterable[MemoryRow]) -> None:
         """Adds memories, or replaces those of the same id."""

@@ -280,10 +280,10 @@ class EmbeddedStore:
                 self._check_embedder(reader, embedder)  # it may have been re-embedded while the query was embedded
             yield StoreView(reader, self.graph.current(reader), self._tokenizer, wanted)
 
-    def cut_among(self, vector_ids: Sequence[int]) -> set[int]:
-        """Those of these vectors that are of texts which the model read the beginnings of."""
+    def truncated_among(self, vector_ids: Sequence[int]) -> set[int]:
+        """Those of these vectors that are of texts whose beginnings alone are found by meaning."""
         latest = self._latest()
-        return set() if latest is None else latest.cut_among(vector_ids)
+        return set() if latest is None else latest.truncated_among(vector_ids)
 
     def _check_embedder(self, database: Database, embedder: Mapping[str, str | int]) -> None:
         pinned = database.embedder()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from agentmem_cli.embedding import catalog
-from agentmem_cli.embedding.base import Embedder, EmbedderSpec, Vectors, embed_queries_checked
+from agentmem_cli.embedding.base import Embedder, EmbedderSpec, TokenSpans, Vectors, embed_queries_checked
 from tests.embedding_server import serving
 from tests.fakes import FakeEmbedder
 from tests.tiny_models import static_embedder
@@ -139,6 +139,27 @@ def test_tokens_are_counted_up_to_the_limit_and_longer_texts_as_truncated(tellin
     fits, over = telling.embed(["word " * own]), telling.embed(["word " * (own + 1)])
     assert (fits.tokens, fits.truncated) == (limit, 0)
     assert (over.tokens, over.truncated) == (limit, 1)
+
+
+def test_each_text_that_is_cut_is_told_apart(telling: Embedder) -> None:
+    limit = telling.spec.token_limit
+    embedded = telling.embed(["short", "word " * (limit + 1), "", "word " * 2 * limit, "last"])
+    assert embedded.cut.tolist() == [False, True, False, True, False]
+    assert embedded.cut.dtype == np.bool_
+
+
+def test_every_embedder_says_of_each_text_whether_it_was_cut(embedder: Embedder) -> None:
+    assert embedder.embed(_MIXED).cut.shape == (len(_MIXED),)
+
+
+def test_the_spans_of_tokens_are_those_that_are_counted(telling: Embedder) -> None:
+    assert isinstance(telling, TokenSpans)
+    for text in ("hello world", "unbelievable cats, don't", "数字 and words"):
+        embedded, spans = telling.embed([text]), telling.token_spans(text)
+        assert embedded.special_tokens == telling.special_tokens
+        assert len(spans) == embedded.tokens - embedded.special_tokens
+        assert spans == sorted(spans)
+        assert all(0 <= start < stop <= len(text) for start, stop in spans)
 
 
 @pytest.mark.parametrize(("word", "unknown"), [("word", 0), ("zz𓀀", 1)])

@@ -172,3 +172,11 @@ def search_once(mem: AgentMem, ack_file: Path) -> str:
     number = acknowledged if acknowledged % 5 else acknowledged - 1
     hits = mem.search(text_of(number), 3)
     return f"searched {acknowledged} {len(mem)} {hits[0].id == f'm{number}'}"
+
+
+def split(note: Note, store: str, file: str, batch: int, step: str, occurrence: int) -> None:
+    """Takes long memories in, each in windows, and is killed at a step of a commit."""
+    with AgentMem(store, embedder=embedder(), index="off") as mem:
+        mem.open()
+        _kill_at(note, step, occurrence)
+        mem.ingest([file], IngestOptions(batch_size=batch, chunk=True))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedded, Embedder, EmbedderSpec, Vectors
-from agentmem_cli.embedding.splitting import window_tokens, windows
+from agentmem_cli.embedding.splitting import Chunking, windows
 from agentmem_cli.errors import UsageError
 from tests.fakes import FakeEmbedder
 from tests.tiny_models import static_embedder
@@ -36,7 +36,7 @@ _FAKE: Final = FakeEmbedder(token_limit=40)
 
 
 def parts(embedder: Embedder, text: str, tokens: int) -> list[str]:
-    return [text[start:stop] for start, stop in windows(embedder, text, tokens)]
+    return [text[start:stop] for start, stop in windows(embedder, text, Chunking(tokens, tokens))]
 
 
 def numbered(count: int, between: str = " ") -> str:
@@ -46,7 +46,7 @@ def numbered(count: int, between: str = " ") -> str:
 @pytest.mark.parametrize("embedder", [_FAKE, _SERVED], ids=["fake", "served"])
 @pytest.mark.parametrize("text", ["", " ", "short", numbered(20), "爬山" * 10, "\x00", "x" * 40])
 def test_a_text_that_fits_has_no_windows(embedder: Embedder, text: str) -> None:
-    assert windows(embedder, text, 40) == []
+    assert windows(embedder, text, Chunking(40, 20)) == []
 
 
 def test_windows_share_an_eighth_and_end_with_the_text() -> None:
@@ -74,7 +74,7 @@ def test_a_window_ends_with_a_word_and_the_next_begins_with_one() -> None:
 @pytest.mark.parametrize("text", ["他喜欢在周末去爬山" * 50, "x" * 3_000, "ab" * 900 + " " + "爬山。" * 300])
 @pytest.mark.parametrize("tokens", [16, 64])
 def test_a_text_without_words_is_split_all_the_same(text: str, tokens: int) -> None:
-    found = windows(_SERVED, text, tokens)
+    found = windows(_SERVED, text, Chunking(tokens, tokens))
     assert found[0][0] == 0
     assert found[-1][1] == len(text)
     assert all(start < next_start <= stop < next_stop for (start, stop), (next_start, next_stop) in pairwise(found))
@@ -118,7 +118,7 @@ def test_every_window_is_read_to_its_end_and_every_word_is_in_one(
     @given(words=_WORDS, between=st.sampled_from([" ", "", "\n"]))
     def check(words: list[str], between: str) -> None:
         text = between.join(words)
-        found = windows(embedder, text, tokens)
+        found = windows(embedder, text, Chunking(tokens, tokens))
         own = _tokens(embedder, text)
         assert bool(found) == (own > tokens - getattr(embedder, "special_tokens", 0))
         for start, stop in found:
@@ -136,14 +136,39 @@ def _tokens(embedder: Embedder, text: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("limit", "wanted", "tokens"),
-    [(256, None, 256), (128, None, 128), (1_000_000, None, 512), (0, None, 512), (256, 64, 64), (0, 4_000, 4_000)],
+    ("limit", "wanted", "longest", "window"),
+    [
+        (256, None, 256, 128),
+        (128, None, 128, 128),
+        (64, None, 64, 64),
+        (1_000_000, None, 512, 128),
+        (0, None, 512, 128),
+        (256, 64, 256, 64),
+        (256, 256, 256, 256),
+        (0, 4_000, 4_000, 4_000),
+    ],
 )
-def test_windows_are_as_long_as_the_model_reads_or_as_is_wanted(limit: int, wanted: int | None, tokens: int) -> None:
-    assert window_tokens(FakeEmbedder(token_limit=limit).spec, wanted) == tokens
+def test_what_the_model_can_not_read_is_split_into_windows_that_it_reads_well(
+    limit: int, wanted: int | None, longest: int, window: int
+) -> None:
+    assert Chunking.of(FakeEmbedder(token_limit=limit).spec, wanted) == Chunking(longest, window)
 
 
 @pytest.mark.parametrize(("limit", "wanted"), [(256, 257), (256, 15), (0, 0), (0, -1)])
 def test_windows_of_other_lengths_are_refused(limit: int, wanted: int) -> None:
     with pytest.raises(UsageError, match=f"windows of {wanted} tokens"):
-        window_tokens(FakeEmbedder(token_limit=limit).spec, wanted)
+        Chunking.of(FakeEmbedder(token_limit=limit).spec, wanted)
+
+
+class ManyTokens(FakeEmbedder):
+    """Has ten tokens for every character, as a tokenizer has that takes ligatures apart."""
+
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        return [(i, i + 1) for i in range(len(text)) for _ in range(10)]
+
+
+def test_no_two_windows_begin_at_the_same_character() -> None:
+    found = windows(ManyTokens(), "abcdef" * 10, Chunking(16, 16))
+    assert found[0][0] == 0
+    assert found[-1][1] == 60
+    assert all(start < next_start <= stop for (start, stop), (next_start, _) in pairwise(found))

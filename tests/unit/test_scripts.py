@@ -1,0 +1,155 @@
+"""Which texts a model can't read is known from its tokens and their scripts, and so is which model can."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from agentmem_cli import AgentMem
+from agentmem_cli.embedding import catalog, entries
+from agentmem_cli.embedding.base import Embedded, Embedder
+from agentmem_cli.scripts import (
+    CHINESE_MODEL,
+    MULTILINGUAL_MODEL,
+    ModelAdvice,
+    better_model,
+    letters_by_script,
+)
+from tests.fakes import FakeEmbedder
+
+_TEXTS: Final = {
+    "zh": "他喜欢在周末去爬山，早晨他一般喝什么饮料",
+    "ja": "彼は週末に山に登るのが好きで、朝はコーヒーを飲みます",
+    "katakana": "ミーティングはリモートでやりましょう",
+    "ko": "그는 주말에 등산을 좋아하고 아침에는 커피를 마신다",
+    "ru": "Он любит ходить в горы по выходным и пьёт кофе",
+    "ar": "يحب الذهاب إلى الجبال في عطلة نهاية الأسبوع",
+    "hi": "उसे सप्ताहांत में पहाड़ों पर जाना पसंद है",
+    "th": "เขาชอบไปปีนเขาในวันหยุดสุดสัปดาห์",
+    "el": "Του αρέσει να πηγαίνει στο βουνό",
+    "he": "הוא אוהב לטייל בהרים בסוף השבוע",
+    "zh and en": "Ana说the deadline是Friday下午，别忘了发report",
+}
+_READ: Final = {
+    "en": "He likes to hike on weekends and drinks coffee in the morning.",
+    "fr": "Il aime aller à la montagne le week-end, où l'été il déjeune près de la forêt.",
+    "de": "Er fährt am Wochenende gern in die Berge und trinkt Kaffee, wenn er müde ist.",
+    "quotes": "She said “it’s fine” — and left…",
+    "a name": "The restaurant 爬山 in Lisbon is where Ana had dinner with her sister last Friday night.",
+    "empty": "",
+}
+
+
+def test_letters_are_counted_by_script() -> None:
+    assert letters_by_script(["爬山 ab", "かカ一", "한a", "Жж é 1", "plain"]) == {
+        "han": 3,
+        "kana": 2,
+        "hangul": 1,
+        "other": 2,
+        "rest": 3 + 1 + 4 + 5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("zh", CHINESE_MODEL),
+        ("ja", MULTILINGUAL_MODEL),
+        ("katakana", MULTILINGUAL_MODEL),
+        ("ko", MULTILINGUAL_MODEL),
+        ("ru", MULTILINGUAL_MODEL),
+        ("zh and en", MULTILINGUAL_MODEL),
+    ],
+)
+def test_the_model_that_is_named_is_the_one_for_the_scripts(name: str, model: str) -> None:
+    assert better_model(letters_by_script([_TEXTS[name]])) == model
+
+
+@pytest.mark.parametrize("text", _READ.values(), ids=_READ)
+def test_latin_texts_need_no_other_model_unless_something_else_is_in_them(text: str) -> None:
+    assert better_model(letters_by_script([text])) in {None, MULTILINGUAL_MODEL if "爬" in text else None}
+
+
+def test_the_models_that_are_named_are_in_the_catalogue() -> None:
+    assert {CHINESE_MODEL, MULTILINGUAL_MODEL} <= {entry.name for entry in entries.entries()}
+
+
+@pytest.fixture(scope="module")
+def minilm() -> Embedder:
+    return catalog.load(catalog.resolve())
+
+
+def advice_on(embedder: Embedder, *texts: str) -> ModelAdvice | None:
+    embedded = embedder.embed(texts)
+    tokens = embedded.tokens - embedded.special_tokens
+    return ModelAdvice.on(embedder.spec.name, tokens, embedded.unknown_tokens, letters_by_script(texts))
+
+
+@pytest.mark.parametrize("text", _TEXTS.values(), ids=_TEXTS)
+def test_minilm_is_said_not_to_read_what_it_does_not(minilm: Embedder, text: str) -> None:
+    for texts in ([text], [text] * 5, [text, _READ["en"][:20]]):
+        advice = advice_on(minilm, *texts)
+        assert advice is not None
+        assert advice.better in {CHINESE_MODEL, MULTILINGUAL_MODEL}
+
+
+@pytest.mark.parametrize("text", _READ.values(), ids=_READ)
+def test_minilm_is_not_said_not_to_read_what_it_does(minilm: Embedder, text: str) -> None:
+    assert advice_on(minilm, text) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "tokens_per_letter"), [("zh", 1.0), ("zh", 0.65), ("ja", 0.6), ("ko", 0.6), ("ru", 0.3), ("ar", 0.4)]
+)
+def test_a_model_that_has_a_scripts_words_is_not_advised_against(name: str, tokens_per_letter: float) -> None:
+    text = _TEXTS[name]
+    assert ModelAdvice.on("other", int(tokens_per_letter * len(text)), 0, letters_by_script([text])) is None
+
+
+def test_a_model_is_not_named_as_better_than_itself() -> None:
+    advice = ModelAdvice.on(CHINESE_MODEL, 20, 15, letters_by_script([_TEXTS["zh"]]))
+    assert advice is not None
+    assert advice.better is None
+
+
+def test_what_is_said_names_the_model_and_the_share() -> None:
+    letters = letters_by_script([_TEXTS["ko"]])
+    unknown, spelled = ModelAdvice.on("m", 40, 34, letters), ModelAdvice.on("m", 46, 1, letters)
+    assert unknown is not None
+    assert spelled is not None
+    assert unknown.said_of("the query") == "m does not know 85% of the tokens of the query"
+    assert spelled.said_of("these texts") == "m has no words for 79% of these texts"
+
+
+class Unknowing(FakeEmbedder):
+    """Knows no word that isn't ASCII, and counts how often it is asked."""
+
+    asked = 0
+
+    def embed(self, texts: Sequence[str]) -> Embedded:
+        self.asked += 1
+        return super().embed([text if text.isascii() else "zz " + text for text in texts])
+
+
+def test_advice_on_queries_looks_at_what_the_store_holds_too(tmp_path: Path) -> None:
+    embedder = Unknowing()
+    with AgentMem(tmp_path / "store", embedder=embedder) as mem:
+        mem.add("彼は週末に山に登るのが好きです")
+        for query, better in (("東京", MULTILINGUAL_MODEL), ("爬山", MULTILINGUAL_MODEL)):
+            advice = mem.advice([query, "plain"])
+            assert advice is not None
+            assert advice.better == better
+        mem.delete(*(memory.id for memory in mem.list_memories()))
+        mem.add("他喜欢在周末去爬山，他喜欢在周末去爬山")
+        advice = mem.advice(["东京"])
+        assert advice is not None
+        assert advice.better == CHINESE_MODEL
+
+
+def test_a_latin_query_costs_no_embedding(tmp_path: Path) -> None:
+    embedder = Unknowing()
+    with AgentMem(tmp_path / "store", embedder=embedder) as mem:
+        assert mem.advice(["plain", "café 🎉"]) is None
+        assert mem.advice([]) is None
+    assert embedder.asked == 0
