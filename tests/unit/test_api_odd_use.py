@@ -75,7 +75,7 @@ def test_a_stray_folder_beside_the_graph_is_left_alone(mem: AgentMem) -> None:
 @pytest.mark.parametrize("where", [{"\ud800": 1}, {"key": [1]}, {"key": 10**400}, {"key": {"a": 1}}])
 def test_a_filter_that_can_not_be_is_one_of_our_errors(mem: AgentMem, where: dict[str, int]) -> None:
     mem.add("text")
-    with pytest.raises(AgentMemError, match='no memory can match|where "key"'):
+    with pytest.raises(AgentMemError, match=r'no memory can match|where "key"'):
         mem.search("text", where=where)
 
 
