@@ -74,8 +74,9 @@ class Database(Connection):
 
     def any(self, wanted: SearchFilter) -> bool:
         """Whether any memory matches."""
-        where, parameters = conditions(wanted)
-        return bool(self.one(f"SELECT EXISTS (SELECT 1 FROM memories m WHERE {where})", parameters))
+        if wanted:
+            return len(self.vector_ids_matching(wanted)) > 0  # which whoever asks wants next
+        return bool(self.one("SELECT EXISTS (SELECT 1 FROM memories)"))
 
     def find(self, ids: Iterable[str]) -> dict[str, StoredMemory]:
         """What is stored under these ids."""
@@ -199,8 +200,8 @@ class Database(Connection):
         Raises StoreDamagedError where a row is not what was stored.
         """
         where, parameters = conditions(wanted)
-        rows = self.read_in(
-            f"SELECT m.vector_id, {MEMORY_COLUMNS}, m.content, m.seq FROM memories m"
+        rows = self.read_in(  # SQLite would rather go through all memories of a user
+            f"SELECT m.vector_id, {MEMORY_COLUMNS}, m.content, m.seq FROM memories m INDEXED BY memories_vector"
             f" WHERE m.vector_id IN ({{}}) AND {where}",
             vector_ids,
             parameters,
