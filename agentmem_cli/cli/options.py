@@ -59,7 +59,9 @@ WhereOption: TypeAlias = Annotated[
 SinceOption: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--since", metavar="TIME", help="Created then or later: 2025-03-01, 2025-03-01T09:30:00Z (UTC), or 7d ago."
+        "--since",
+        metavar="TIME",
+        help="Created then or later: 2025-03-01, 2025-03-01T09:30:00Z (UTC), or 7d (seven days ago; s, m, h, d, w).",
     ),
 ]
 UntilOption: TypeAlias = Annotated[

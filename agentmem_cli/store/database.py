@@ -95,8 +95,9 @@ class Database(Connection):
 
     def any(self, wanted: SearchFilter) -> bool:
         """Whether any memory matches."""
-        where, parameters = conditions(wanted)
-        return bool(self.one(f"SELECT EXISTS (SELECT 1 FROM memories m WHERE {where})", parameters))
+        if wanted:
+            return len(self.vector_ids_matching(wanted)) > 0  # which whoever asks wants next
+        return bool(self.one("SELECT EXISTS (SELECT 1 FROM memories)"))
 
     def find(self, ids: Iterable[str]) -> dict[str, StoredMemory]:
         """What is stored under these ids."""
@@ -244,7 +245,8 @@ class Database(Connection):
 
     def candidates(self, vector_ids: Sequence[int], wanted: SearchFilter) -> list[Candidate]:
         """Every memory that has one of these vectors and matches, in order of arrival. Raises StoreDamagedError."""
-        found = self._candidates("m.vector_id", vector_ids, wanted)
+        # Left to itself, SQLite would rather go through all memories of a user.
+        found = self._candidates("m.vector_id", vector_ids, wanted, "INDEXED BY memories_vector")
         asked_for = set(vector_ids)
         if any(
             candidate.vector_id not in asked_for for candidate in found
@@ -254,12 +256,12 @@ class Database(Connection):
 
     def candidates_at(self, seqs: Sequence[int], wanted: SearchFilter) -> list[Candidate]:
         """Those of these memories that match, in order of arrival."""
-        return self._candidates("m.seq", seqs, wanted)
+        return self._candidates("m.seq", seqs, wanted, "NOT INDEXED")
 
-    def _candidates(self, column: str, values: Sequence[int], wanted: SearchFilter) -> list[Candidate]:
+    def _candidates(self, column: str, values: Sequence[int], wanted: SearchFilter, by: str) -> list[Candidate]:
         where, parameters = conditions(wanted)
         rows = self.read_in(
-            "SELECT m.seq, m.vector_id, m.created_at_us, m.importance FROM memories m"
+            f"SELECT m.seq, m.vector_id, m.created_at_us, m.importance FROM memories m {by}"
             f" WHERE {column} IN ({{}}) AND {where}",
             values,
             parameters,

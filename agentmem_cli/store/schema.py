@@ -9,9 +9,14 @@ SCHEMA_VERSION: Final = 2
 # Vectors of 256 to 1024 dims waste up to a quarter of SQLite's default page of 4 KB, and a twentieth of this one.
 PAGE_BYTES: Final = 8192
 
-_RUN_INDEX: Final = "CREATE INDEX memories_in_run ON memories(run, user_id, created_at_us) WHERE run IS NOT NULL;"
+# With the vector's id: a filter by scope alone is answered from them, without a look at the memories.
+_SCOPE_INDEXES: Final = tuple(
+    f"CREATE INDEX memories_{name} ON memories({name}_id, vector_id) WHERE {name}_id IS NOT NULL"
+    for name in ("user", "agent", "run")
+)
+_RUN_INDEX: Final = "CREATE INDEX memories_in_run ON memories(run, user_id, created_at_us) WHERE run IS NOT NULL"
 # Without the texts, and without where in them a word stands: see `text_index.py`.
-_WORDS: Final = f"CREATE VIRTUAL TABLE words USING fts5(text, content='', detail=none, tokenize='{STEMMED}');"
+_WORDS: Final = f"CREATE VIRTUAL TABLE words USING fts5(text, content='', detail=none, tokenize='{STEMMED}')"
 
 _LONG_TEXTS: Final = (
     # Vectors of texts that are longer than the model reads: of their beginnings.
@@ -56,10 +61,8 @@ CREATE TABLE memories(
     run TEXT -- what it stands before and after others in: see `Memory.run`
 );
 CREATE INDEX memories_vector ON memories(vector_id);
-CREATE INDEX memories_user ON memories(user_id) WHERE user_id IS NOT NULL;
-CREATE INDEX memories_agent ON memories(agent_id) WHERE agent_id IS NOT NULL;
-CREATE INDEX memories_run ON memories(run_id) WHERE run_id IS NOT NULL;
-{_RUN_INDEX}
+{"; ".join(_SCOPE_INDEXES)};
+{_RUN_INDEX};
 
 -- An event keeps the text before it; the text after it is the next event's, or the memory's own.
 CREATE TABLE history(
@@ -97,13 +100,15 @@ CREATE TABLE graph(
     last_vector_id INTEGER NOT NULL
 );
 
-{_WORDS}
+{_WORDS};
 """
 
 # What brings a database of version 1 to version 2, before its text index is filled.
 FROM_VERSION_1: Final = (
     "ALTER TABLE memories ADD COLUMN run TEXT",
     "ALTER TABLE staged_vectors ADD COLUMN cut INTEGER NOT NULL DEFAULT 0",
+    *(f"DROP INDEX memories_{name}" for name in ("user", "agent", "run")),
+    *_SCOPE_INDEXES,
     _RUN_INDEX,
     _WORDS,
     *_LONG_TEXTS,
