@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 
 from agentmem_cli.embedding.base import Embedder, EmbedderSpec, Vectors, embed_checked, is_unit
+from agentmem_cli.failpoints import slowed
 from agentmem_cli.memory import IngestReport, Memory, Position
 from agentmem_cli.store.embedded import EmbeddedStore
 
@@ -44,7 +45,8 @@ class Pipeline:
         With a model that is quicker than the rest, threads only take turns at Python's lock, and lose by it.
         """
         spent_s = self.report.stages_s
-        return spent_s.get("embed", 0.0) > sum(spent_s.get(stage, 0.0) for stage in ("parse", "plan", "commit"))
+        model_s = spent_s.get("tokenize", 0.0) + spent_s.get("embed", 0.0)
+        return model_s > sum(spent_s.get(stage, 0.0) for stage in ("parse", "plan", "commit"))
 
     def embed_ahead(self, memories: Sequence[Memory], under_way: AbstractSet[str]) -> dict[str, Vectors]:
         """The vectors of the texts that a batch will most likely need: those that aren't stored, nor under way there.
@@ -92,6 +94,9 @@ class Pipeline:
                 embedder = self._load_embedder()
             with self.stage("embed"):
                 embedded = embed_checked(embedder, texts)
+            if embedded.tokenize_s:
+                self.add_to_stage("tokenize", embedded.tokenize_s)
+                self.add_to_stage("embed", -embedded.tokenize_s)
             self.report.tokens += embedded.tokens
             self.report.special_tokens += embedded.special_tokens
             self.report.unknown_tokens += embedded.unknown_tokens
@@ -116,6 +121,7 @@ class Pipeline:
         try:
             yield
         finally:
+            slowed(name, start)
             self.add_to_stage(name, time.perf_counter() - start)
 
     def add_to_stage(self, name: str, spent_s: float) -> None:

@@ -5,17 +5,17 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import orjson
-from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from agentmem_cli.bench.result import BenchResult, Comparison
 from agentmem_cli.jsonl import dump_memory
 from agentmem_cli.memory import HistoryEvent, Hit, IngestReport, Memory, Scope
 from agentmem_cli.printable import printable
 from agentmem_cli.store.keeper import StoreStats
 from agentmem_cli.store.verify import Finding
+from agentmem_cli.tables import inert as _inert
+from agentmem_cli.tables import plain_table as _table
 
 if TYPE_CHECKING:
     from agentmem_cli.embedding.entries import CatalogEntry
@@ -145,131 +145,6 @@ def models_table(entries: "Sequence[CatalogEntry]") -> Table:
         ["tokens: how much of a text it reads; --json says which package or repository it is from", *notes]
     )
     return table
-
-
-def bench_report(result: BenchResult) -> list[RenderableType]:
-    """The tables of the seed report, with what they were measured on above, and the targets below."""
-    return [
-        _bench_header(result),
-        _batch_table(result),
-        _comparison_table(result.comparison),
-        _targets_table(result),
-        *(Text(f"Warning: {printable(warning)}", style="yellow") for warning in result.warnings),
-    ]
-
-
-def models_report(results: Sequence[BenchResult]) -> list[RenderableType]:
-    """Several models side by side, the first one's rate as the measure of the others'."""
-    table = _table("Models: measured in turn within each repeat, on the same memories")
-    table.add_column("model", overflow="fold")
-    for heading in ("ops/s", "min to max", "ms each", "x first", "x single"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    bests = [max(result.batches, key=lambda batch: batch.ops_per_s) for result in results]
-    for result, best in zip(results, bests, strict=True):
-        rates = [best.memories / sample_s for sample_s in best.samples_s]
-        table.add_row(
-            _inert(result.config.model),
-            Text(f"{best.ops_per_s:,.0f}", style="bold"),
-            f"{min(rates):,.0f} to {max(rates):,.0f}",
-            f"{best.ms_per_memory:.3f}",
-            f"{best.ops_per_s / bests[0].ops_per_s:.2f}x",
-            f"{result.comparison.speedup:.1f}x",
-        )
-    table.caption = "the best batch size of each; x first: against the first model; x single: against adds one by one"
-    warnings = dict.fromkeys(warning for result in results for warning in result.warnings)
-    return [
-        _bench_header(results[0], ", ".join(printable(result.config.model) for result in results)),
-        table,
-        *(Text(f"Warning: {printable(warning)}", style="yellow") for warning in warnings),
-    ]
-
-
-def _bench_header(result: BenchResult, models: str | None = None) -> Text:
-    environment, config = result.environment, result.config
-    versions = ", ".join(f"{name} {version}" for name, version in environment.versions.items())
-    lines = [
-        f"agentmem {environment.agentmem} · {models or f'{printable(config.model)} ({config.model_revision[:12]})'}",
-        f"{environment.cpu}, {environment.cores} cores · {environment.platform} · Python {environment.python}",
-        versions,
-        f"workload {printable(config.workload)}: {config.tokens_per_memory:.1f} tokens a memory, "
-        f"{config.unknown_token_ratio:.1%} unknown to the model · median of {config.repeats}, "
-        f"fresh store each, after {config.warmup} warm-up",
-    ]
-    return Text("\n".join(lines))
-
-
-def _batch_table(result: BenchResult) -> Table:
-    table = _table("Batches: parsed, embedded, durable and searchable")
-    for heading in ("batch size", "total, ms", "min to max, ms", "ms/memory", "ops/s", "% of target"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for batch in result.batches:
-        table.add_row(
-            str(batch.batch_size),
-            f"{batch.total_ms:,.2f}",
-            _spread(batch.samples_s),
-            f"{batch.ms_per_memory:.3f}",
-            Text(f"{batch.ops_per_s:,.2f}", style="bold"),
-            f"{batch.target_ratio:.0%}",
-        )
-    table.caption = "total is the median; the target is 5,000 ops/s"
-    return table
-
-
-def _comparison_table(comparison: Comparison) -> Table:
-    table = _table(f"Single against batch: the same {comparison.memories} memories")
-    for heading in ("mode", "total, ms", "min to max, ms", "ops/s", "speed-up"):
-        table.add_column(heading, justify="left" if heading == "mode" else "right", no_wrap=True)
-    modes = (("one by one", comparison.single, 1.0), ("in one batch", comparison.batch, comparison.speedup))
-    for name, mode, speedup in modes:
-        table.add_row(
-            name,
-            f"{mode.total_ms:,.2f}",
-            _spread(mode.samples_s),
-            f"{mode.ops_per_s:,.2f}",
-            Text(f"{speedup:.2f}x", style="bold"),
-        )
-    table.caption = f"time saved: {comparison.time_saved_ratio:.1%}"
-    return table
-
-
-def _targets_table(result: BenchResult) -> Table:
-    table = _table("Targets")
-    for heading in ("target", "wanted", "measured", "verdict"):
-        table.add_column(heading, justify="right" if heading in ("wanted", "measured") else "left")
-    wording = {
-        "ops_per_s": ("throughput, best batch", ">= {:,.0f} ops/s", "{:,.2f} ops/s"),
-        "ms_per_memory": ("latency, best batch", "< {:g} ms/memory", "{:.3f} ms/memory"),
-        "speedup": ("batch against single", ">= {:g}x", "{:.2f}x"),
-    }
-    for verdict in result.targets:
-        name, wanted, measured = wording[verdict.name]
-        table.add_row(
-            name,
-            wanted.format(verdict.target),
-            measured.format(verdict.actual),
-            Text("met", style="bold green") if verdict.met else Text("missed", style="bold red"),
-        )
-    return table
-
-
-def _spread(samples_s: Sequence[float]) -> str:
-    return f"{1000 * min(samples_s):,.1f} to {1000 * max(samples_s):,.1f}"
-
-
-def _table(title: str | None, *, show_header: bool = True) -> Table:
-    return Table(
-        title=None if title is None else _inert(title),
-        title_justify="left",
-        title_style="bold",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        show_header=show_header,
-    )
-
-
-def _inert(text: str) -> Text:
-    return Text(printable(text))
 
 
 def _text_and_id(text: str, identity: str) -> Text:

@@ -19,6 +19,7 @@ LAYER: Final = {
     "__main__": 9,
     "cli": 8,
     "report": 7,
+    "report_bench": 7,
     "bench": 6,
     "api": 5,
     "ingest": 4,
@@ -38,6 +39,8 @@ LAYER: Final = {
     "files": 0,
     "machine": 0,
     "printable": 0,
+    "stats": 0,
+    "tables": 1,
     "checks": -1,
     "errors": -2,
 }
@@ -52,7 +55,8 @@ HOMES: Final = {
     "safetensors": {"embedding/static_folder.py"},
     "tokenizers": {"embedding/*"},
     "httpx": {"embedding/endpoint.py"},
-    "rich": {"report.py", "cli/*"},
+    "rich": {"report.py", "report_bench.py", "tables.py", "cli/*"},
+    "msgspec": {"bench/*"},
     "typer": {"cli/*"},
     "pickle": set(),
     "shelve": set(),
@@ -77,6 +81,7 @@ HEAVY: Final = (
     "scipy",
     "safetensors",
     "nanotoken",
+    "msgspec",
     "rich.table",
 )
 

@@ -73,7 +73,8 @@ class Embedded:
     """Vectors (n, dim), float32, of unit length, in the order of the texts, and what the tokenizer saw of them.
 
     `tokens` counts what the model read, `special_tokens` (such as [CLS]) included; `unknown_tokens` those of them that
-    it has no vector for; `truncated` the texts that were longer than it reads.
+    it has no vector for; `truncated` the texts that were longer than it reads. `tokenize_s` is how long it took to find
+    this out, of the whole time, or 0 where it isn't known.
     """
 
     vectors: Vectors
@@ -81,6 +82,7 @@ class Embedded:
     special_tokens: int
     unknown_tokens: int
     truncated: int
+    tokenize_s: float = 0.0
 
 
 class Embedder(Protocol):

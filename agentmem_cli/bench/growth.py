@@ -1,0 +1,126 @@
+"""A store that grows: how its ingest, its graph, its searches, its memory and its files change with its size."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from agentmem_cli.api import AgentMem
+from agentmem_cli.bench.measuring import check_searchable, fresh_store
+from agentmem_cli.bench.quality import graph_found
+from agentmem_cli.bench.result import ColdStart, StorePoint
+from agentmem_cli.embedding.base import Embedder
+from agentmem_cli.ingest import Observer, Progress
+from agentmem_cli.jsonl import parse_memory
+from agentmem_cli.machine import peak_resident_bytes
+from agentmem_cli.store.building import MIN_TAIL
+
+FIRST_BATCH: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A file of JSONL that a store takes in, and its last line."""
+
+    file: str
+    last_line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """What a store takes in, one after the other, and what is searched for after each.
+
+    `first_lines` are the first batch that a model is given.
+    """
+
+    steps: list[Step]
+    first_lines: list[str]
+    queries: list[str]
+
+
+GrowthItem: TypeAlias = ColdStart | StorePoint
+Grow: TypeAlias = Callable[[Growth], Iterator[GrowthItem]]
+
+
+def grow_here(load: Callable[[], Embedder], growth: Growth, process_s: float | None = None) -> Iterator[GrowthItem]:
+    """Loads a model and grows a store with it, in this process: first its cold start, then the store at each size.
+
+    Raises AgentMemError.
+    """
+    start = time.perf_counter()
+    embedder = load()
+    loaded = time.perf_counter()
+    with fresh_store(embedder) as mem:
+        mem.add_batch([parse_memory(line.encode()) for line in growth.first_lines])
+    yield ColdStart(process_s, loaded - start, time.perf_counter() - loaded, len(growth.first_lines))
+    with fresh_store(embedder) as mem:
+        for step in growth.steps:
+            yield _grow(mem, embedder, step, growth.queries)
+
+
+def write_growth(lines: Sequence[bytes], sizes: Sequence[int], queries: Sequence[str], folder: Path) -> Growth:
+    """Writes what a store needs to grow to these sizes, ascending, of the first lines."""
+    steps = []
+    for start, end in itertools.pairwise([0, *sizes]):
+        file = folder / f"up-to-{end}.jsonl"
+        file.write_bytes(b"\n".join(lines[start:end]))
+        steps.append(Step(str(file), lines[end - 1].decode()))
+    return Growth(steps, [line.decode() for line in lines[:FIRST_BATCH]], list(queries))
+
+
+def _grow(mem: AgentMem, embedder: Embedder, step: Step, queries: Sequence[str]) -> StorePoint:
+    clock = _CommitClock()
+    report = mem.ingest([step.file], observer=clock)
+    memories = len(mem)
+    check_searchable(mem, step.last_line.encode(), memories)
+    index_s = _index_s(mem) if memories >= MIN_TAIL else None
+    searches_s = [_search_s(mem, query) for query in queries]
+    return StorePoint(
+        memories=memories,
+        added=report.added,
+        ingest_s=report.elapsed_s,
+        batches_s=clock.batches_s,
+        index_s=index_s,
+        searches_s=searches_s,
+        bytes=_bytes_in(mem.path),
+        peak_resident_bytes=peak_resident_bytes(),  # before the exact scan, which no search needs
+        graph_found=[] if index_s is None else graph_found(mem, embedder, queries),
+    )
+
+
+def _index_s(mem: AgentMem) -> float:
+    start = time.perf_counter()
+    mem.build_index()
+    spent_s = time.perf_counter() - start
+    mem.search("loads the graph")
+    return spent_s
+
+
+def _search_s(mem: AgentMem, query: str) -> float:
+    start = time.perf_counter()
+    mem.search(query, k=10)
+    return time.perf_counter() - start
+
+
+def _bytes_in(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # SQLite's own files come and go
+            total += path.stat().st_size if path.is_file() else 0
+    return total
+
+
+class _CommitClock(Observer):
+    """Times each batch, from when the one before it was durable."""
+
+    def __init__(self) -> None:
+        self.batches_s: list[float] = []
+        self._last = time.perf_counter()
+
+    def committed(self, progress: Progress) -> None:
+        now = time.perf_counter()
+        self.batches_s.append(now - self._last)
+        self._last = now

@@ -1,0 +1,112 @@
+"""How sure a figure is: bootstrap intervals of means, medians and ratios. Pure and deterministic; knows no memories.
+
+All are percentile intervals (Efron, Tibshirani 1993, chapter 13): the samples are drawn anew with replacement, and the
+middle 95 % of the figures that come of it is the interval. For a mean of few samples it is too narrow: it holds the
+truth 81 to 86 times in 100 for 5 of them, 90 to 94 times for 30. A median's holds it 94 times, for 5 already.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Statistic: TypeAlias = Literal["mean", "median"]
+Samples: TypeAlias = NDArray[np.float64]
+_DRAWS_AT_ONCE: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """From where to where a figure may be."""
+
+    low: float
+    high: float
+
+
+def bootstrap_interval(
+    samples: Sequence[float],
+    statistic: Statistic,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> Interval:
+    """The interval of the mean or median of samples; equal calls give equal intervals. Raises ValueError for none."""
+    columns = np.asarray(samples, dtype=np.float64).reshape(-1, 1)
+    return bootstrap_intervals(columns, statistic, confidence=confidence, resamples=resamples, seed=seed)[0]
+
+
+def bootstrap_intervals(
+    rows: Samples, statistic: Statistic, *, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
+) -> list[Interval]:
+    """The interval of each column's mean or median, of rows (n, columns) that are drawn whole.
+
+    A column alone has the same interval. Raises ValueError for no rows, or for samples that are not finite.
+    """
+    return _intervals(_resampled(rows, statistic, resamples, np.random.default_rng(seed)), confidence)
+
+
+def bootstrap_ratio(
+    samples: Sequence[float],
+    base: Sequence[float],
+    statistic: Statistic,
+    *,
+    paired: bool,
+    confidence: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> Interval:
+    """The interval of a ratio to a base: of the statistic of the ratios of each pair, measured in turn; or, unpaired,
+    of the ratio of the two statistics, each side drawn by itself.
+
+    Raises ValueError for no samples, pairs of unequal number, or a base that is not more than 0.
+    """
+    over, under = np.asarray(samples, dtype=np.float64), np.asarray(base, dtype=np.float64)
+    if not (under > 0).all():
+        raise ValueError("the base of a ratio must be more than 0")
+    generator = np.random.default_rng(seed)
+    if paired:
+        if len(over) != len(under):
+            raise ValueError(f"{len(over)} samples and {len(under)} of the base make no pairs")
+        return _intervals(_resampled((over / under)[:, None], statistic, resamples, generator), confidence)[0]
+    figures = [_resampled(side[:, None], statistic, resamples, generator) for side in (over, under)]
+    return _intervals(figures[0] / figures[1], confidence)[0]
+
+
+def _resampled(rows: Samples, statistic: Statistic, resamples: int, generator: np.random.Generator) -> Samples:
+    """The statistic of each column, of so many draws of the rows: (resamples, columns)."""
+    if not len(rows):
+        raise ValueError("no samples")
+    if not np.isfinite(rows).all():
+        raise ValueError("a sample is not a finite number")
+    of_draws = _means if statistic == "mean" else _medians
+    return np.concatenate([of_draws(rows, draws) for draws in _draws(len(rows), resamples, generator)])
+
+
+def _draws(count: int, resamples: int, generator: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """The rows of each draw, (draws, count), in parts that are not too large to hold."""
+    at_once = max(1, _DRAWS_AT_ONCE // count)
+    for start in range(0, resamples, at_once):
+        yield generator.integers(count, size=(min(at_once, resamples - start), count))
+
+
+def _means(rows: Samples, draws: NDArray[np.int64]) -> Samples:
+    # How often each row was drawn: then a product gives all columns, at a fraction of what gathering them takes.
+    cells = draws + np.arange(len(draws))[:, None] * len(rows)
+    times = np.bincount(cells.ravel(), minlength=draws.size).reshape(draws.shape)
+    means: Samples = times.astype(np.float64) @ rows / len(rows)
+    return means
+
+
+def _medians(rows: Samples, draws: NDArray[np.int64]) -> Samples:
+    return np.stack([np.median(column[draws], axis=1) for column in rows.T], axis=1)
+
+
+def _intervals(figures: Samples, confidence: float) -> list[Interval]:
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}: it must be between 0 and 1")
+    tail = (1 - confidence) / 2
+    lows, highs = np.quantile(figures, [tail, 1 - tail], axis=0)
+    return [Interval(float(low), float(high)) for low, high in zip(lows, highs, strict=True)]

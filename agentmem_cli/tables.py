@@ -1,0 +1,25 @@
+"""What every table is made of: Rich, with nothing in it that a terminal obeys."""
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from agentmem_cli.printable import printable
+
+
+def plain_table(title: str | None, *, show_header: bool = True) -> Table:
+    """An empty table in the style of all of them; the title may come from outside."""
+    return Table(
+        title=None if title is None else inert(title),
+        title_justify="left",
+        title_style="bold",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        show_header=show_header,
+    )
+
+
+def inert(text: str) -> Text:
+    """Text that came from outside, as it can be shown."""
+    return Text(printable(text))
