@@ -3,7 +3,7 @@
     AgentMemError                  1
     ├── UsageError                 2   an option or argument that can't be
     ├── InputError                 1   an input that can't be read to its end
-    │   └── RejectedLineError      1   a bad line under `--on-error fail`
+    │   └── RejectedLineError      1   a bad line, where none is passed over
     ├── InvalidMemoryError         1   a memory that breaks the rules (also a ValueError)
     ├── ModelError                 1
     │   ├── ModelNotFoundError     1   neither installed, cached nor downloadable
@@ -40,7 +40,7 @@ class InputError(AgentMemError):
 
 
 class RejectedLineError(InputError):
-    """A line was rejected, and the caller asked to stop at the first."""
+    """A line was rejected, and the first one stops: in a query file, or where the caller asked for it."""
 
 
 class InvalidMemoryError(AgentMemError, ValueError):

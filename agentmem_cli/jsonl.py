@@ -68,7 +68,7 @@ def memory_from_fields(fields: Mapping[str, object], text_field: str = "text", d
     identity = rest.pop("id", None)
     if identity == "":
         raise InvalidMemoryError("id is empty")
-    scope = _scope(rest, defaults or _UNSAID)
+    scope = pop_scope(rest, defaults or _UNSAID)
     importance = check_number("importance", rest.pop("importance", None))
     created_at = _time(rest.pop("created_at", None))
     return Memory(
@@ -167,7 +167,8 @@ def load_metadata(stored: str | None) -> dict[str, JsonValue]:
     return {} if stored is None else parse_object(stored.encode())
 
 
-def _scope(rest: dict[str, object], defaults: Scope) -> Scope:
+def pop_scope(rest: dict[str, object], defaults: Scope) -> Scope:
+    """The scope that fields name, completed from the defaults; its fields are taken out. Raises InvalidMemoryError."""
     given = {name: check_string(name, rest.pop(name)) for name in _SCOPE_NAMES if name in rest}
     return _scope_with(defaults, **given) if given else defaults
 

@@ -4,10 +4,12 @@ import threading
 from collections.abc import Mapping, Sequence
 
 from agentmem_cli.checks import JsonScalar, is_encodable
-from agentmem_cli.embedding.base import Embedder
+from agentmem_cli.embedding.base import Embedder, Vectors, embed_queries_checked
 from agentmem_cli.errors import UsageError
 from agentmem_cli.memory import Hit, SearchFilter
+from agentmem_cli.queries import LabelledQuery
 from agentmem_cli.ranking import NEIGHBOUR_SHARE, Mode, Query, Ranking
+from agentmem_cli.search.evaluation import Evaluation, evaluate
 from agentmem_cli.search.retrieve import ranked_hits
 from agentmem_cli.store.embedded import EmbeddedStore
 
@@ -53,15 +55,47 @@ class StoreSearch:
         """The hits of each query, in the order of the queries; they are embedded together."""
         if k < 1:
             raise UsageError(f"k is {k}: it must be at least 1")
+        with self._turn:
+            return self._answers(queries, self._vectors(queries), k, ranking or Ranking())
+
+    def evaluate(
+        self, queries: Sequence[LabelledQuery], rankings: Sequence[Ranking] = (Ranking(),)
+    ) -> list[Evaluation]:
+        """How well each ranking finds what queries ask for, of those queries whose relevant ids are said.
+
+        Queries are embedded once for all rankings. `agentmem_cli.search.evaluation.compare` compares two of the
+        results, query by query. Raises UsageError where no query has relevant ids, and ModelError, StoreError.
+        """
+        labelled = [query.query for query in queries if query.relevant]
+        with self._turn:
+            vectors = self._vectors(labelled)
+            relevant = dict.fromkeys(identity for query in queries for identity in query.relevant)
+            missing = [i for i in relevant if not is_encodable(i) or self._store.get(i) is None]
+
+            def evaluation(ranking: Ranking) -> Evaluation:
+                return evaluate(queries, lambda asked, k: self._answers(asked, vectors, k, ranking), missing)
+
+            return [evaluation(ranking) for ranking in rankings]
+
+    def _vectors(self, queries: Sequence[Query]) -> dict[str, Vectors]:
+        """The vectors of those queries that any memory may answer, by text; the model isn't loaded for none."""
         for query in queries:
             _check_text(query.text)
-        with self._turn:
-            return [
-                ranked_hits(self._store, self.load, query, k, ranking or Ranking())
-                if self._store.any(query.wanted)
-                else []
-                for query in queries
-            ]
+        texts = list(dict.fromkeys(query.text for query in queries if self._store.any(query.wanted)))
+        return dict(zip(texts, embed_queries_checked(self.load(), texts), strict=True)) if texts else {}
+
+    def _answers(
+        self, queries: Sequence[Query], vectors: Mapping[str, Vectors], k: int, ranking: Ranking
+    ) -> list[list[Hit]]:
+        if not vectors:
+            return [[] for _ in queries]
+        fingerprint = self.load().spec.fingerprint()
+        return [
+            ranked_hits(self._store, query, vectors[query.text], fingerprint, k, ranking)
+            if query.text in vectors
+            else []
+            for query in queries
+        ]
 
 
 def _check_text(text: str) -> None:

@@ -9,6 +9,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from agentmem_cli.cli import bench, ingest, memories, models, search, store
+from agentmem_cli.cli.eval import evaluate
 from agentmem_cli.cli.output import INTERRUPTED, TERMINATED, Terminated, say
 from agentmem_cli.errors import AgentMemError
 
@@ -33,6 +34,7 @@ app.command("verify")(store.verify)
 app.command("index")(store.index)
 app.command("compact")(store.compact)
 app.command("reembed")(store.reembed)
+app.command("eval")(evaluate)
 app.command("bench")(bench.bench)
 app.add_typer(models.app, name="models")
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,6 +99,17 @@ class Embedder(Protocol):
         """Embeds a search query into (dim,) float32 of unit length. Raises EmbeddingError."""
 
 
+@runtime_checkable
+class QueriesEmbedder(Embedder, Protocol):
+    """An Embedder that takes many queries at once; one that doesn't is given them one by one."""
+
+    def embed_queries(self, queries: Sequence[str]) -> Vectors:
+        """Embeds n queries, each as `embed_query` does, into (n, dim) float32 rows of unit length, in their order.
+
+        Raises EmbeddingError.
+        """
+
+
 def no_progress(step: str, share: float) -> None:
     """Tells nobody."""
 
@@ -123,6 +134,16 @@ def embed_query_checked(embedder: Embedder, query: str) -> Vectors:
         rows = np.asarray(embedder.embed_query(query), dtype=np.float32).reshape(1, -1)
         vector: Vectors = unit_rows(rows, 1, spec.dim, spec.name)[0]
         return vector
+
+
+def embed_queries_checked(embedder: Embedder, queries: Sequence[str]) -> Vectors:
+    """The same for n queries, at once where the embedder can: (n, dim) float32 of unit length, in their order."""
+    spec = embedder.spec
+    if len(queries) < 2 or not isinstance(embedder, QueriesEmbedder):
+        rows = [embed_query_checked(embedder, query) for query in queries]
+        return np.array(rows, dtype=np.float32).reshape(len(rows), spec.dim)
+    with _failures_named(spec.name):
+        return unit_rows(np.asarray(embedder.embed_queries(queries)), len(queries), spec.dim, spec.name)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ sorted by their number of tokens and cut into sub-batches, so that little is pad
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 import onnxruntime
 from fastembed import TextEmbedding
 from fastembed.common.model_description import ModelSource, PoolingType
+from fastembed.common.types import NumpyArray
 from tokenizers import Tokenizer
 
 from agentmem_cli.embedding import folder
@@ -82,10 +83,8 @@ class OnnxEmbedder:
         lengths, unknown_tokens = self._token_counts(texts)
         tokenize_s = time.perf_counter() - start  # to sort by length; fastembed does it again for what it embeds
         read = [min(length, self._spec.token_limit) for length in lengths]
-        vectors = np.empty((len(texts), self._spec.dim), dtype=np.float32)
-        self._embed_parts(list(sub_batches(texts, read, _SUB_BATCH_TOKENS[self._device])), texts, vectors)
         return Embedded(
-            vectors=vectors,
+            vectors=self._by_length(texts, read, self._run),
             tokens=sum(read),
             special_tokens=self._special_tokens * len(texts),
             unknown_tokens=unknown_tokens,
@@ -95,11 +94,29 @@ class OnnxEmbedder:
 
     def embed_query(self, query: str) -> Vectors:
         """Embeds a search query into (dim,) float32 of unit length. Raises EmbeddingError."""
-        rows = np.asarray(list(self._session.query_embed([query])), dtype=np.float32)
-        vector: Vectors = unit_rows(rows, 1, self._spec.dim, self._spec.name)[0]
+        vector: Vectors = self._run_queries(self._session, [query])[0]
         return vector
 
-    def _embed_parts(self, parts: list[list[int]], texts: Sequence[str], vectors: Vectors) -> None:
+    def embed_queries(self, queries: Sequence[str]) -> Vectors:
+        """Embeds n search queries into (n, dim) float32 rows of unit length, in their order. Raises EmbeddingError."""
+        lengths, _ = self._token_counts(queries)
+        return self._by_length(queries, [min(length, self._spec.token_limit) for length in lengths], self._run_queries)
+
+    def _by_length(
+        self, texts: Sequence[str], lengths: Sequence[int], run: Callable[[TextEmbedding, list[str]], Vectors]
+    ) -> Vectors:
+        vectors = np.empty((len(texts), self._spec.dim), dtype=np.float32)
+        parts = list(sub_batches(texts, lengths, _SUB_BATCH_TOKENS[self._device]))
+        self._embed_parts(parts, texts, vectors, run)
+        return vectors
+
+    def _embed_parts(
+        self,
+        parts: list[list[int]],
+        texts: Sequence[str],
+        vectors: Vectors,
+        run: Callable[[TextEmbedding, list[str]], Vectors],
+    ) -> None:
         """Fills in the rows of `vectors` part by part, the longest texts first, so that no session ends much later."""
         waiting = deque(reversed(parts))
 
@@ -109,7 +126,7 @@ class OnnxEmbedder:
                     rows = waiting.popleft()
                 except IndexError:
                     return
-                vectors[rows] = self._run(session, [texts[row] for row in rows])
+                vectors[rows] = run(session, [texts[row] for row in rows])
 
         sessions = self._sessions_for(len(parts))
         if len(sessions) == 1:
@@ -152,11 +169,18 @@ class OnnxEmbedder:
             raise ModelDamagedError(f"model {self._spec.name} can't be loaded: {_first_line(error)}") from error
 
     def _run(self, session: TextEmbedding, texts: list[str]) -> Vectors:
+        return self._checked(session.embed(texts, batch_size=len(texts)), len(texts))
+
+    def _run_queries(self, session: TextEmbedding, queries: list[str]) -> Vectors:
+        """The same for queries, which some models begin with words of their own; fastembed knows which."""
+        return self._checked(session.query_embed(queries), len(queries))
+
+    def _checked(self, embeddings: Iterable[NumpyArray], count: int) -> Vectors:
         try:
-            rows = np.asarray(list(session.embed(texts, batch_size=len(texts))), dtype=np.float32)
+            rows = np.asarray(list(embeddings), dtype=np.float32)
         except Exception as error:
             raise EmbeddingError(f"model {self._spec.name} failed: {_first_line(error)}") from error
-        return unit_rows(rows, len(texts), self._spec.dim, self._spec.name)
+        return unit_rows(rows, count, self._spec.dim, self._spec.name)
 
     def _token_counts(self, texts: Sequence[str]) -> tuple[list[int], int]:
         lengths: list[int] = []

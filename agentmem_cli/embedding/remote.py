@@ -136,6 +136,10 @@ class RemoteEmbedder:
         vector: Vectors = self.embed([query]).vectors[0]
         return vector
 
+    def embed_queries(self, queries: Sequence[str]) -> Vectors:
+        """Embeds n search queries into (n, dim) float32 rows of unit length, in their order. Raises EmbeddingError."""
+        return self.embed(queries).vectors
+
     async def _embed_parts(self, parts: Sequence[Sequence[str]]) -> list[Rows]:
         tasks = [asyncio.ensure_future(self._embed_part(part)) for part in parts]
         try:

@@ -78,6 +78,10 @@ class StaticEmbedder:
         vector: Vectors = self._unit(self._sum(ids)[np.newaxis])[0]
         return vector
 
+    def embed_queries(self, queries: Sequence[str]) -> Vectors:
+        """Embeds n search queries into (n, dim) float32 rows of unit length, in their order."""
+        return self.embed(queries).vectors
+
     def _sums(self, ids: Ids, offsets: Offsets) -> Vectors:
         if self._table is None:
             rows = [self._sum(ids[start:end]) for start, end in itertools.pairwise(offsets)]

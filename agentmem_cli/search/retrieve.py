@@ -1,19 +1,17 @@
-"""A query's text -> the memories nearest to it."""
+"""A query and its vector -> the memories nearest to it."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
-from agentmem_cli.embedding.base import Embedder, embed_query_checked
+from agentmem_cli.embedding.base import Vectors
 from agentmem_cli.memory import Hit, Memory, from_microseconds
 from agentmem_cli.ranking import Query, Ranking
 from agentmem_cli.store.embedded import EmbeddedStore
 
 
 def ranked_hits(
-    store: EmbeddedStore, load: Callable[[], Embedder], query: Query, k: int, ranking: Ranking
+    store: EmbeddedStore, query: Query, vector: Vectors, fingerprint: Mapping[str, str | int], k: int, ranking: Ranking
 ) -> list[Hit]:
-    """The k matching memories that answer a query best, best first; fewer where fewer match."""
-    embedder = load()
-    vector, fingerprint = embed_query_checked(embedder, query.text), embedder.spec.fingerprint()
+    """The k matching memories that answer a query of vector (dim,) best, best first; fewer where fewer match."""
     return [_hit(memory, score) for memory, score in store.nearest(vector, k, query.wanted, fingerprint)]
 
 

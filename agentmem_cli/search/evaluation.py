@@ -1,0 +1,181 @@
+"""How good searches are, over labelled queries: figures with their intervals, and what is better than what."""
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, TypeAlias
+
+import numpy as np
+
+from agentmem_cli.errors import UsageError
+from agentmem_cli.memory import Hit
+from agentmem_cli.queries import LabelledQuery
+from agentmem_cli.ranking import Mode, Query
+from agentmem_cli.search.metrics import Ranked, first_rank, ndcg_at, recall_at, reciprocal_rank_at
+from agentmem_cli.stats import Interval, Samples, bootstrap_intervals
+
+DEPTH: Final = 20  # hits that are looked at
+METRICS: Final[Mapping[str, Callable[[Ranked, Collection[str]], float]]] = {
+    **{f"recall@{k}": partial(recall_at, k) for k in (1, 5, 10, DEPTH)},
+    "mrr": partial(reciprocal_rank_at, DEPTH),
+    "ndcg@10": partial(ndcg_at, 10),
+}
+Answer: TypeAlias = Callable[[Sequence[Query], int], Sequence[Sequence[Hit]]]  # queries and k -> the hits of each
+_QUERIES_AT_ONCE: Final = 256
+_MOST_TIED: Final = 2_000
+_SHOWN_IDS: Final = 3
+_SAME: Final = 1e-9  # an average over orders is a sum of floats
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedQuery:
+    """A query, its figure in each of METRICS, the rank of the first relevant id (see `metrics.first_rank`; None where
+    none was found) and the hit that came first."""
+
+    query: LabelledQuery
+    figures: Mapping[str, float]
+    first_rank: int | None
+    first: Hit | None
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The mean over queries, and its 95 % interval."""
+
+    mean: float
+    interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What came of labelled queries: each in its order, and the estimates of METRICS.
+
+    `unlabelled` queries had no relevant ids and were left out. `missing` are relevant ids that the store doesn't hold;
+    they count as not found.
+    """
+
+    judged: tuple[JudgedQuery, ...]
+    estimates: Mapping[str, Estimate]
+    unlabelled: int = 0
+    missing: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> list[str]:
+        """What makes the figures mean less than they seem to, a sentence each."""
+        found = []
+        if self.unlabelled:
+            found.append(f"{self.unlabelled} queries have no relevant ids, and were left out")
+        if self.missing:
+            shown = ", ".join(self.missing[:_SHOWN_IDS]) + (", ..." if len(self.missing) > _SHOWN_IDS else "")
+            found.append(f"{len(self.missing)} relevant ids are not in the store, and count as not found: {shown}")
+        return found
+
+    def worst(self, count: int) -> list[JudgedQuery]:
+        """So many queries of the lowest nDCG@10, and of equals those whose answer came latest; in their order."""
+
+        def badness(judged: JudgedQuery) -> tuple[float, float]:
+            return judged.figures["ndcg@10"], -(judged.first_rank or math.inf)
+
+        return sorted(self.judged, key=badness)[:count]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """By how much a metric is higher than another's, query by query: the mean, its 95 % interval (paired bootstrap),
+    and in how many queries it is higher, lower and equal."""
+
+    mean: float
+    interval: Interval
+    wins: int
+    losses: int
+    ties: int
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the interval leaves no doubt which is better."""
+        return not self.interval.low <= 0 <= self.interval.high
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """An evaluation, and what it is of."""
+
+    store: str
+    model: str
+    mode: Mode
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A run, the one that it is measured against, and how it differs in each of METRICS."""
+
+    run: Run
+    base: Run
+    differences: Mapping[str, Difference]
+
+
+def evaluate(queries: Sequence[LabelledQuery], answer: Answer, missing: Sequence[str] = ()) -> Evaluation:
+    """Asks every query that has relevant ids, and judges the answers. `missing` ids are known not to be there.
+
+    Raises UsageError where no query has any.
+    """
+    labelled = [query for query in queries if query.relevant]
+    if not labelled:
+        raise UsageError(f"none of {len(queries)} queries has relevant ids: there is nothing to evaluate")
+    judged: list[JudgedQuery] = []
+    for start in range(0, len(labelled), _QUERIES_AT_ONCE):
+        part = labelled[start : start + _QUERIES_AT_ONCE]
+        judged += map(_judged, part, _ask([query.query for query in part], answer))
+    return Evaluation(tuple(judged), _estimates(judged), len(queries) - len(labelled), tuple(missing))
+
+
+def compare(evaluation: Evaluation, base: Evaluation) -> dict[str, Difference]:
+    """How the figures of one evaluation differ from another's of the same queries, by metric. Raises ValueError."""
+    if [judged.query for judged in evaluation.judged] != [judged.query for judged in base.judged]:
+        raise ValueError("evaluations of different queries can't be compared")
+    differences = _rows(evaluation.judged) - _rows(base.judged)
+    return {
+        name: Difference(
+            mean=float(column.mean()),
+            interval=interval,
+            wins=int((column > _SAME).sum()),
+            losses=int((column < -_SAME).sum()),
+            ties=int((abs(column) <= _SAME).sum()),
+        )
+        for name, column, interval in zip(METRICS, differences.T, bootstrap_intervals(differences, "mean"), strict=True)
+    }
+
+
+def _ask(queries: Sequence[Query], answer: Answer) -> list[Sequence[Hit]]:
+    """The first DEPTH hits of each query, and those after them that are as good as the last."""
+    found: list[Sequence[Hit]] = [()] * len(queries)
+    waiting, k = list(range(len(queries))), DEPTH + 1
+    while waiting and k <= _MOST_TIED:
+        for i, hits in zip(waiting, answer([queries[i] for i in waiting], k), strict=True):
+            found[i] = hits
+        waiting = [i for i in waiting if len(found[i]) == k and found[i][-1].score == found[i][DEPTH - 1].score]
+        k *= 4
+    return found
+
+
+def _judged(query: LabelledQuery, hits: Sequence[Hit]) -> JudgedQuery:
+    ranked = [(hit.id, hit.score) for hit in hits]
+    return JudgedQuery(
+        query=query,
+        figures={name: metric(ranked, query.relevant) for name, metric in METRICS.items()},
+        first_rank=first_rank(ranked, query.relevant),
+        first=hits[0] if hits else None,
+    )
+
+
+def _estimates(judged: Sequence[JudgedQuery]) -> dict[str, Estimate]:
+    rows = _rows(judged)
+    means, intervals = rows.mean(axis=0).tolist(), bootstrap_intervals(rows, "mean")
+    return {name: Estimate(mean, interval) for name, mean, interval in zip(METRICS, means, intervals, strict=True)}
+
+
+def _rows(judged: Sequence[JudgedQuery]) -> Samples:
+    """The figures, (queries, metrics)."""
+    return np.array([[query.figures[name] for name in METRICS] for query in judged], dtype=np.float64)
