@@ -38,6 +38,8 @@ def _one_model(result: BenchResult, measured: ModelResult, figures: Figures) -> 
     found.append(_latency_table(figures))
     if len(figures.stores) > 1:
         found.append(_scale_table(measured.model.name, figures.stores))
+    if figures.retrieval:
+        found.append(_retrieval_table([(measured, figures)]))
     found.append(_summary_table(result, measured, figures))
     if figures.targets:
         found.append(_targets_table(figures.targets))
@@ -45,8 +47,11 @@ def _one_model(result: BenchResult, measured: ModelResult, figures: Figures) -> 
 
 
 def _several_models(measured: Sequence[tuple[ModelResult, Figures]]) -> list[RenderableType]:
-    scales = [_scale_table(model.model.name, figures.stores) for model, figures in measured if len(figures.stores) > 1]
-    return [_models_table(measured), *scales]
+    found: list[RenderableType] = [_models_table(measured), _costs_table(measured)]
+    if any(figures.retrieval for _, figures in measured):
+        found.append(_retrieval_table(measured))
+    found += [_scale_table(model.model.name, figures.stores) for model, figures in measured if len(figures.stores) > 1]
+    return found
 
 
 def _header(result: BenchResult) -> Text:
@@ -188,33 +193,60 @@ def _summary_table(result: BenchResult, measured: ModelResult, figures: Figures)
 def _models_table(measured: Sequence[tuple[ModelResult, Figures]]) -> Table:
     table = plain_table("Models: measured in turn within each repeat, on the same memories")
     table.add_column("model", overflow="fold")
-    for heading in ("ops/s", "95 %", "x first", "x single", "cold s", "MB", "B each", "cosine", "near"):
+    for heading in ("ops/s", "95 %", "x first", "x single"):
         table.add_column(heading, justify="right", no_wrap=True)
     first = measured[0][1].best if measured else None
     for model, figures in measured:
-        best, comparison, like = figures.best, figures.comparison, figures.likeness
-        store = figures.stores[-1] if figures.stores else None
+        best, comparison = figures.best, figures.comparison
         table.add_row(
             inert(model.model.name),
             _NONE if best is None else Text(f"{best.ops_per_s:,.0f}", style="bold"),
-            _NONE if best is None else _interval(best.ops_per_s_interval, ",.0f", "-"),
-            _NONE if best is None or first is None else f"{best.ops_per_s / first.ops_per_s:.2f}",
-            _NONE if comparison is None else f"{comparison.speedup:.1f}",
-            _NONE if figures.cold_start_ms is None else f"{figures.cold_start_ms / 1000:.1f}",
+            _NONE if best is None else _interval(best.ops_per_s_interval, ",.0f"),
+            _NONE if best is None or first is None else f"{best.ops_per_s / first.ops_per_s:.2f}x",
+            _NONE if comparison is None else f"{comparison.speedup:.1f}x",
+        )
+    table.caption = "the best batch size of each; x first: against the first model; x single: against adds one by one"
+    return table
+
+
+def _costs_table(measured: Sequence[tuple[ModelResult, Figures]]) -> Table:
+    table = plain_table("Models: what they cost, and how like full precision they are")
+    table.add_column("model", overflow="fold")
+    for heading in ("cold, s", "peak MB", "bytes each", "search p50", "cosine", "near"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for model, figures in measured:
+        like, store = figures.likeness, figures.stores[-1] if figures.stores else None
+        table.add_row(
+            inert(model.model.name),
+            _NONE if figures.cold_start_ms is None else f"{figures.cold_start_ms / 1000:.2f}",
             _NONE if store is None else f"{store.peak_resident_bytes / 1e6:,.0f}",
             _NONE if store is None else f"{store.bytes_per_memory:,.0f}",
+            _NONE if store is None else _ms(store.search.p50_ms),
             _NONE if like is None or like.median_cosine is None else f"{like.median_cosine:.4f}",
             _NONE if like is None else f"{like.shared_neighbours_at_10:.2f}",
         )
     references = {figures.likeness.reference for _, figures in measured if figures.likeness is not None}
     of_reference = "".join(
-        f"; cosine: median, to the vectors of {name}; near: the share of its 10 nearest that are found"
+        f"; cosine: in the median, to the vectors of {name}; near: the share of its 10 nearest texts that are nearest "
+        "here too"
         for name in references
     )
-    table.caption = inert(
-        "the best batch size of each; x single: against adds one by one; cold: a new process, to its first 10 "
-        f"memories; MB: peak resident; B: bytes of the store a memory{of_reference}"
-    )
+    table.caption = inert(f"cold: a new process, until its first memories are durable; search: ms{of_reference}")
+    return table
+
+
+def _retrieval_table(measured: Sequence[tuple[ModelResult, Figures]]) -> Table:
+    table = plain_table("Answers to labelled queries")
+    table.add_column("model", overflow="fold")
+    for heading in ("mode", "recall@1", "recall@5", "recall@10", "MRR", "nDCG@10", "95 %"):
+        table.add_column(heading, justify="left" if heading == "mode" else "right", no_wrap=True)
+    for model, figures in measured:
+        for found in figures.retrieval:
+            shown = [found.metrics[name].mean for name in ("recall@1", "recall@5", "recall@10", "mrr", "ndcg@10")]
+            sure = _interval(found.metrics["ndcg@10"].interval, ".3f", "-")
+            table.add_row(inert(model.model.name), found.mode, *(f"{mean:.3f}" for mean in shown), sure)
+    asked = next((found.queries for _, figures in measured for found in figures.retrieval), 0)
+    table.caption = f"{asked:,} queries, asked of all memories of the workload's file; 95 %: of nDCG@10"
     return table
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from agentmem_cli.bench.growth import Growth, GrowthItem, grow_here
-from agentmem_cli.bench.result import ColdStart, StorePoint
+from agentmem_cli.bench.result import ColdStart, Retrieval, StorePoint
 from agentmem_cli.embedding.base import Device, Embedder, EmbedderSpec
 from agentmem_cli.errors import AgentMemError, StoreError
 
@@ -44,6 +44,19 @@ class _Task:
 class _Message:
     cold_start: ColdStart | None = None
     store: StorePoint | None = None
+    retrieval: Retrieval | None = None
+
+    @classmethod
+    def of(cls, item: GrowthItem) -> "_Message":
+        """An item in its place."""
+        if isinstance(item, ColdStart):
+            return cls(cold_start=item)
+        return cls(store=item) if isinstance(item, StorePoint) else cls(retrieval=item)
+
+    @property
+    def item(self) -> GrowthItem | None:
+        """What is in its place."""
+        return self.cold_start or self.store or self.retrieval
 
 
 def grow_alone(how: How, growth: Growth) -> Iterator[GrowthItem]:
@@ -76,8 +89,7 @@ def _talk(process: "subprocess.Popen[bytes]", task: _Task) -> Iterator[GrowthIte
         process.stdin.write(msgspec.json.encode(task))
         process.stdin.close()
     for line in process.stdout:
-        message = msgspec.json.decode(line, type=_Message)
-        item = message.cold_start or message.store
+        item = msgspec.json.decode(line, type=_Message).item
         if item is not None:
             yield item
 
@@ -94,8 +106,7 @@ def _main() -> None:
 
     try:
         for item in grow_here(load, task.growth, process_s):
-            message = _Message(cold_start=item) if isinstance(item, ColdStart) else _Message(store=item)
-            sys.stdout.buffer.write(msgspec.json.encode(message) + b"\n")
+            sys.stdout.buffer.write(msgspec.json.encode(_Message.of(item)) + b"\n")
             sys.stdout.buffer.flush()
     except AgentMemError as error:
         sys.exit(str(error))

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from agentmem_cli.bench import gate
 from agentmem_cli.bench.gate import TargetVerdict
-from agentmem_cli.bench.result import BatchRun, BenchResult, Comparison, Likeness, ModelResult, StorePoint
+from agentmem_cli.bench.result import BatchRun, BenchResult, Comparison, Likeness, ModelResult, Retrieval, StorePoint
 from agentmem_cli.bench.stats import median, quantile
-from agentmem_cli.stats import Interval, bootstrap_interval, bootstrap_ratio
+from agentmem_cli.stats import Interval, bootstrap_interval, bootstrap_intervals, bootstrap_ratio
 
 K: Final = 10
 _LEAST_FOR_INTERVAL: Final = 3
@@ -88,6 +90,23 @@ class LikenessFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class MeanFigure:
+    """A mean over queries, and its 95 % interval."""
+
+    mean: float
+    interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalFigures:
+    """What labelled queries found in one mode, by metric."""
+
+    mode: str
+    queries: int
+    metrics: dict[str, MeanFigure]
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """All figures of one model. What was not measured is None or empty.
 
@@ -105,6 +124,7 @@ class Figures:
     stores: list[StoreFigures]
     cold_start_ms: float | None
     likeness: LikenessFigures | None
+    retrieval: list[RetrievalFigures]
     ceiling_ratio: float | None
     targets: list[TargetVerdict]
 
@@ -132,6 +152,7 @@ def figures_of(result: BenchResult, measured: ModelResult) -> Figures:
         stores=[_store_figures(store) for store in measured.stores],
         cold_start_ms=None if cold is None else 1000 * ((cold.process_s or 0.0) + cold.load_s + cold.first_batch_s),
         likeness=None if measured.likeness is None else _likeness_figures(measured.likeness),
+        retrieval=[_retrieval_figures(found) for found in measured.retrieval],
         ceiling_ratio=_ceiling_ratio(result, measured, best),
         targets=[] if best is None else _targets(best, comparison),
     )
@@ -223,6 +244,13 @@ def _likeness_figures(likeness: Likeness) -> LikenessFigures:
         least_cosine=min(cosines) if cosines else None,
         shared_neighbours_at_10=sum(shared) / (min(K, len(shared) - 1) * len(shared)),
     )
+
+
+def _retrieval_figures(found: Retrieval) -> RetrievalFigures:
+    rows = np.array(list(found.figures.values()), dtype=np.float64).T
+    means, intervals = rows.mean(axis=0).tolist(), bootstrap_intervals(rows, "mean")
+    metrics = [MeanFigure(mean, interval) for mean, interval in zip(means, intervals, strict=True)]
+    return RetrievalFigures(found.mode, len(rows), dict(zip(found.figures, metrics, strict=True)))
 
 
 def _ceiling_ratio(result: BenchResult, measured: ModelResult, best: BatchFigures | None) -> float | None:

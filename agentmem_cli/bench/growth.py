@@ -11,7 +11,8 @@ from typing import Final, TypeAlias
 from agentmem_cli.api import AgentMem
 from agentmem_cli.bench.measuring import check_searchable, fresh_store
 from agentmem_cli.bench.quality import graph_found
-from agentmem_cli.bench.result import ColdStart, StorePoint
+from agentmem_cli.bench.result import ColdStart, Retrieval, StorePoint
+from agentmem_cli.bench.retrieval import Labelled, retrieval
 from agentmem_cli.embedding.base import Embedder
 from agentmem_cli.ingest import Observer, Progress
 from agentmem_cli.jsonl import parse_memory
@@ -33,20 +34,22 @@ class Step:
 class Growth:
     """What a store takes in, one after the other, and what is searched for after each.
 
-    `first_lines` are the first batch that a model is given.
+    `first_lines` are the first batch that a model is given; `labelled` queries are asked of a store of their own.
     """
 
     steps: list[Step]
     first_lines: list[str]
     queries: list[str]
+    labelled: Labelled | None = None
 
 
-GrowthItem: TypeAlias = ColdStart | StorePoint
+GrowthItem: TypeAlias = ColdStart | StorePoint | Retrieval
 Grow: TypeAlias = Callable[[Growth], Iterator[GrowthItem]]
 
 
 def grow_here(load: Callable[[], Embedder], growth: Growth, process_s: float | None = None) -> Iterator[GrowthItem]:
     """Loads a model and grows a store with it, in this process: first its cold start, then the store at each size.
+    What comes of labelled queries is last.
 
     Raises AgentMemError.
     """
@@ -59,16 +62,24 @@ def grow_here(load: Callable[[], Embedder], growth: Growth, process_s: float | N
     with fresh_store(embedder) as mem:
         for step in growth.steps:
             yield _grow(mem, embedder, step, growth.queries)
+    if growth.labelled is not None:
+        yield from retrieval(embedder, growth.labelled)
 
 
-def write_growth(lines: Sequence[bytes], sizes: Sequence[int], queries: Sequence[str], folder: Path) -> Growth:
+def write_growth(
+    lines: Sequence[bytes],
+    sizes: Sequence[int],
+    queries: Sequence[str],
+    folder: Path,
+    labelled: Labelled | None = None,
+) -> Growth:
     """Writes what a store needs to grow to these sizes, ascending, of the first lines."""
     steps = []
     for start, end in itertools.pairwise([0, *sizes]):
         file = folder / f"up-to-{end}.jsonl"
         file.write_bytes(b"\n".join(lines[start:end]))
         steps.append(Step(str(file), lines[end - 1].decode()))
-    return Growth(steps, [line.decode() for line in lines[:FIRST_BATCH]], list(queries))
+    return Growth(steps, [line.decode() for line in lines[:FIRST_BATCH]], list(queries), labelled)
 
 
 def _grow(mem: AgentMem, embedder: Embedder, step: Step, queries: Sequence[str]) -> StorePoint:

@@ -23,7 +23,7 @@ def graph_found(mem: AgentMem, embedder: Embedder, queries: Sequence[str]) -> li
     (the threshold of ann-benchmarks: Aumüller, Bernhardsson, Faithfull 2018). The store has 10 memories or more.
     """
     vectors = np.stack([embed_query_checked(embedder, query) for query in queries])
-    tenth = _exact_scores(mem, vectors)[:, -1]
+    tenth: list[float] = _exact_scores(mem, vectors)[:, -1].tolist()
     found = []
     for query, least in zip(queries, tenth, strict=True):
         hits = mem.search(query, NEIGHBOURS, mode="vector")

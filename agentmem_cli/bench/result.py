@@ -13,7 +13,17 @@ from typing import Final, Literal, TypeAlias
 SCHEMA_VERSION: Final = 2
 
 WarningKind: TypeAlias = Literal[
-    "noisy", "drift", "load", "few-samples", "unknown-tokens", "truncated", "duplicates", "no-disk", "slowed", "earlier"
+    "noisy",
+    "drift",
+    "load",
+    "few-samples",
+    "unknown-tokens",
+    "truncated",
+    "duplicates",
+    "labels",
+    "no-disk",
+    "slowed",
+    "earlier",
 ]
 
 
@@ -36,7 +46,7 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What was asked for; `threads` are those that embed, None where that isn't known."""
+    """What was asked for; `threads` are those that embed, None where that isn't known; `queries` a file's name."""
 
     sizes: list[int]
     compare: int
@@ -45,6 +55,7 @@ class Config:
     scale: list[int] = field(default_factory=list)
     threads: int | None = None
     device: str = "cpu"
+    queries: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +193,20 @@ class Likeness:
 
 
 @dataclass(frozen=True, slots=True)
+class Retrieval:
+    """Labelled queries asked of a store of all memories of the workload's file, in one mode of searching.
+
+    `figures` are each query's, by metric (see `agentmem_cli.search.evaluation.METRICS`). `unlabelled` queries had no
+    relevant ids; `missing` relevant ids are of no memory, and count as not found.
+    """
+
+    mode: str
+    figures: dict[str, list[float]]
+    unlabelled: int
+    missing: int
+
+
+@dataclass(frozen=True, slots=True)
 class ModelResult:
     """All that was measured of one model."""
 
@@ -191,6 +216,7 @@ class ModelResult:
     cold_start: ColdStart | None = None
     stores: list[StorePoint] = field(default_factory=list)
     likeness: Likeness | None = None
+    retrieval: list[Retrieval] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ def warnings_of(result: BenchResult) -> list[BenchWarning]:
     found = [*_about_the_machine(result), *_about_the_workload(result)]
     for measured in result.models:
         found += [*_about_the_texts(measured), *_about_the_samples(measured, result.machine)]
-    return found
+    return [*found, *_about_the_labels(result)]
 
 
 def _about_the_machine(result: BenchResult) -> Iterator[BenchWarning]:
@@ -109,6 +109,18 @@ def _about_the_samples(measured: ModelResult, machine: Machine) -> Iterator[Benc
             f"the run became {slower} by {abs(change):.0%} from its first repeat to its last{cause}",
             name,
             {"change": change, "sgemm_change": also},
+        )
+
+
+def _about_the_labels(result: BenchResult) -> Iterator[BenchWarning]:
+    """Every model and mode was asked the same: once is enough."""
+    asked = next((found for measured in result.models for found in measured.retrieval), None)
+    if asked is not None and (asked.unlabelled or asked.missing):
+        yield BenchWarning(
+            "labels",
+            f"{asked.unlabelled} queries have no relevant ids and were left out; {asked.missing} relevant ids are of "
+            f"no memory in {result.workload.name}, and count as not found",
+            data={"unlabelled": asked.unlabelled, "missing": asked.missing},
         )
 
 

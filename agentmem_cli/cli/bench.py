@@ -16,8 +16,10 @@ from agentmem_cli.errors import UsageError
 from agentmem_cli.failpoints import slowdown
 
 if TYPE_CHECKING:
+    from agentmem_cli.bench.model_run import Subject
     from agentmem_cli.bench.result import BenchResult
-    from agentmem_cli.bench.runner import Bench, Subject
+    from agentmem_cli.bench.retrieval import Labelled
+    from agentmem_cli.bench.runner import Bench
     from agentmem_cli.embedding.base import Device
 
 _LINE_EVERY_S: Final = 10.0
@@ -53,6 +55,14 @@ def bench(
             help="Also grow a store to these sizes, such as 1000,10000,100000, and measure it.",
         ),
     ] = None,
+    queries: Annotated[
+        str | None,
+        typer.Option(
+            "--queries",
+            metavar="FILE",
+            help="Also ask labelled queries (see eval) of all memories of the --workload file, and judge the answers.",
+        ),
+    ] = None,
     json: options.JsonOption = False,
     output: Annotated[
         str | None,
@@ -65,7 +75,8 @@ def bench(
     Every repeat runs in a fresh store after a warm-up; the figures are medians with 95 % intervals. At the end each
     model fills a store in a process of its own, for its cold start, its searches and its memory.
     """
-    from agentmem_cli.bench.runner import Bench, BenchOptions
+    from agentmem_cli.bench.options import BenchOptions
+    from agentmem_cli.bench.runner import Bench
     from agentmem_cli.bench.workload import make_workload
     from agentmem_cli.machine import usable_cores
 
@@ -79,6 +90,7 @@ def bench(
         scale=[] if scale is None else _numbers("--scale", scale),
         threads=threads or usable_cores(),
         device=device,
+        labelled=None if queries is None else _labelled(workload, queries),
     )
     _check_output(output)
     slowdown()
@@ -97,6 +109,17 @@ def bench(
         print_rich(*bench_report(result))
 
 
+def _labelled(workload: str, queries: str) -> "Labelled":
+    from agentmem_cli.bench.retrieval import labelled
+    from agentmem_cli.bench.workload import MIXED, PHASE4
+
+    if workload in (PHASE4, MIXED):
+        raise UsageError(
+            f"--queries asks for memories by their ids, which {workload} has none of: give --workload FILE"
+        )
+    return labelled(workload, queries)
+
+
 def _subjects(
     names: "Sequence[str | None]",
     model_path: str | None,
@@ -107,7 +130,7 @@ def _subjects(
 ) -> "list[Subject]":
     """The models, found or made, but not loaded."""
     from agentmem_cli.bench.alone import grow_alone, how
-    from agentmem_cli.bench.runner import Subject
+    from agentmem_cli.bench.model_run import Subject
     from agentmem_cli.embedding import catalog
 
     def making(step: str, share: float) -> None:

@@ -54,7 +54,16 @@ def test_the_result_has_the_keys_that_readers_count_on(run: Run) -> None:
     assert (run.measured["schema_version"], run.measured["complete"]) == (2, True)
     assert set(run.measured["environment"]) >= {"agentmem", "python", "platform", "cpu", "cores", "versions"}
     assert set(run.measured["environment"]["versions"]) >= {"fastembed", "onnxruntime", "numpy", "hnswlib", "sqlite"}
-    assert set(run.model) == {"model", "batches", "comparison", "cold_start", "stores", "likeness", "figures"}
+    assert set(run.model) == {
+        "model",
+        "batches",
+        "comparison",
+        "cold_start",
+        "stores",
+        "likeness",
+        "retrieval",
+        "figures",
+    }
 
 
 def test_the_result_says_what_was_asked_for(run: Run) -> None:
@@ -147,6 +156,9 @@ def test_a_table_is_printed_where_no_json_is_asked_for(agentmem: Cli) -> None:
         (("--scale", "100,50"), "--scale: give sizes that grow"),
         (("--scale", "many"), "--scale many: give whole numbers"),
         (("--scale", "400", "--sizes", "10", "--workload", str(MEMORIES)), "400 are needed"),
+        (("--queries", str(EXAMPLES / "queries.jsonl")), "--queries asks for memories by their ids"),
+        (("--workload", str(MEMORIES), "--queries", "-"), "--queries -: "),
+        (("--workload", str(MEMORIES), "--queries", str(MEMORIES)), ""),
         (("--output", "no-such-folder/bench.json"), "--output no-such-folder/bench.json: "),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) and len(value) == 2 else "",
@@ -209,3 +221,12 @@ def test_a_run_that_is_interrupted_before_it_has_measured_anything_leaves_a_form
     process.send_signal(signal.SIGINT)
     process.wait(TIMEOUT_S)
     assert (agentmem.folder / "r.json").read_text() == "a former result"
+
+
+def test_labelled_queries_are_asked_of_all_memories_of_the_file(agentmem: Cli) -> None:
+    result = agentmem(*RUN, "--workload", MEMORIES, "--queries", EXAMPLES / "queries.jsonl", "--json")
+    (model,) = result.json()["models"]
+    assert [found["mode"] for found in model["retrieval"]] == ["hybrid", "vector"]
+    for found in model["figures"]["retrieval"]:
+        assert found["queries"] == 40
+        assert found["metrics"]["recall@10"]["mean"] > 0.5

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from agentmem_cli.bench.result import BenchResult, BenchWarning, Machine, WorkloadFacts
+from agentmem_cli.bench.result import BenchResult, BenchWarning, Machine, Retrieval, WorkloadFacts
 from agentmem_cli.bench.warning import warnings_of
 from agentmem_cli.errors import UsageError
 from tests.bench_results import batch_run, bench_result, model_result
@@ -83,6 +83,14 @@ def test_a_run_that_goes_one_way_has_drifted_with_the_machine_or_without_it(rate
     assert (found.kind, found.model) == ("drift", "fake")
     assert "became slower by 15%" in found.message
     assert ("and so did the machine's own arithmetic" in found.message) is cause
+
+
+def test_queries_without_labels_and_labels_without_memories_are_told_of_once() -> None:
+    asked = [Retrieval(mode, {"mrr": [1.0]}, 3, 2) for mode in ("hybrid", "vector")]
+    steady = measured(*STEADY).models[0]
+    models = [replace(steady, retrieval=asked), replace(steady, retrieval=asked)]
+    found = the_only(replace(measured(*STEADY), models=models))
+    assert (found.kind, found.data) == ("labels", {"unlabelled": 3, "missing": 2})
 
 
 def test_a_run_that_is_slowed_down_for_a_test_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

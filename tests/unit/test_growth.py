@@ -1,18 +1,21 @@
 """A store that grows: its figures at each size, here and in a process of its own, and how like vectors are."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from agentmem_cli.bench.alone import How, grow_alone
-from agentmem_cli.bench.growth import Growth, grow_here, write_growth
+from agentmem_cli.bench.growth import Growth, GrowthItem, grow_here, write_growth
 from agentmem_cli.bench.quality import likeness
-from agentmem_cli.bench.result import ColdStart, StorePoint
+from agentmem_cli.bench.result import ColdStart, Retrieval, StorePoint
+from agentmem_cli.bench.retrieval import labelled
 from agentmem_cli.bench.workload import make_workload
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Vectors
-from agentmem_cli.errors import StoreError
+from agentmem_cli.errors import StoreError, UsageError
 from tests.fakes import FakeEmbedder
 
 WORKLOAD = make_workload("mixed", 1200, 10)
@@ -22,7 +25,7 @@ def growth(folder: Path, *sizes: int) -> Growth:
     return write_growth(WORKLOAD.batch_lines, sizes, WORKLOAD.queries[:20], folder)
 
 
-def points(found: list[ColdStart | StorePoint]) -> list[StorePoint]:
+def points(found: list[GrowthItem]) -> list[StorePoint]:
     cold, *stores = found
     assert isinstance(cold, ColdStart)
     return [store for store in stores if isinstance(store, StorePoint)]
@@ -46,6 +49,7 @@ def test_only_a_store_that_is_large_enough_has_a_graph_and_its_recall(tmp_path: 
     assert len(large.graph_found) == 20
     assert all(found <= 10 for found in large.graph_found)
     assert sum(large.graph_found) >= 180
+    assert msgspec.json.decode(msgspec.json.encode(large), type=StorePoint) == large  # as its process tells of it
 
 
 def test_a_cold_start_has_its_parts_and_embeds_a_first_batch(tmp_path: Path) -> None:
@@ -101,3 +105,25 @@ def test_neighbours_are_shared_where_both_models_have_them_among_the_ten_nearest
 def test_a_few_texts_have_fewer_neighbours() -> None:
     like = likeness(unit([[1, 0], [0, 1]]), unit([[1, 0], [0, 1]]), "r")
     assert like.shared_neighbours == [1, 1]
+
+
+def test_labelled_queries_are_asked_last_of_all_memories_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "own.jsonl").write_text("".join(f'{{"id":"m{i}","text":"word{i} is here"}}\n' for i in range(20)))
+    (tmp_path / "asked.jsonl").write_text(
+        '{"query":"word7","relevant":["m7"]}\n{"query":"word8","relevant":["m9", "gone"]}\n{"query":"word3"}\n'
+    )
+    asked = labelled(str(tmp_path / "own.jsonl"), str(tmp_path / "asked.jsonl"))
+    *_, hybrid, vector = grow_here(FakeEmbedder, replace(growth(tmp_path, 10), labelled=asked))
+    assert isinstance(hybrid, Retrieval)
+    assert isinstance(vector, Retrieval)
+    assert (hybrid.mode, vector.mode) == ("hybrid", "vector")
+    assert vector.figures["recall@1"] == [1.0, 0.0]
+    assert (vector.unlabelled, vector.missing) == (1, 1)
+
+
+def test_queries_that_nothing_can_be_judged_by_are_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "asked.jsonl").write_text('{"query":"word3"}\n')
+    with pytest.raises(UsageError, match="no query has relevant ids"):
+        labelled("own.jsonl", str(tmp_path / "asked.jsonl"))
+    with pytest.raises(UsageError, match="give a file"):
+        labelled("own.jsonl", "-")

@@ -6,7 +6,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from agentmem_cli.bench.result import BenchResult, BenchWarning, Likeness, ModelResult, WorkloadFacts
+from agentmem_cli.bench.result import BenchResult, BenchWarning, Likeness, ModelResult, Retrieval, WorkloadFacts
 from agentmem_cli.report_bench import bench_report
 from tests.bench_results import bench_result, model_result, store_point
 from tests.unit.test_report import HARMLESS, HOSTILE, OBEYED, words
@@ -105,5 +105,15 @@ def test_models_stand_side_by_side_with_the_first_as_the_measure() -> None:
     ]
     like = Likeness("fake", [0.99, 0.995], [10, 9] * 10)
     said = rows(bench_result(first, replace(second, batches=halved, likeness=like)))
-    assert "fake 5,000 4,762-5,263 1.00 5.0 1.0 200 1,500 - -" in said
-    assert "another 10,000 9,524-10,526 2.00 5.0 1.0 200 1,500 0.9925 0.95" in said
+    assert "fake 5,000 4,762 to 5,263 1.00x 5.0x" in said
+    assert "another 10,000 9,524 to 10,526 2.00x 5.0x" in said
+    assert "fake 1.00 200 1,500 10.00 - -" in said
+    assert "another 1.00 200 1,500 10.00 0.9925 0.95" in said
+
+
+def test_answers_to_labelled_queries_are_shown_by_mode() -> None:
+    figures = {name: [1.0, 0.0, 1.0, 0.0] for name in ("recall@1", "recall@5", "recall@10", "mrr", "ndcg@10")}
+    measured = replace(model_result(), retrieval=[Retrieval("vector", figures, 0, 0)])
+    for result in (bench_result(measured), bench_result(measured, model_result("another"))):
+        assert "fake vector 0.500 0.500 0.500 0.500 0.500 0.000-1.000" in rows(result)
+        assert "4 queries, asked of all memories of the workload's file" in shown(result)

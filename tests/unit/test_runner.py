@@ -12,10 +12,12 @@ import orjson
 import pytest
 
 from agentmem_cli import __version__
-from agentmem_cli.bench import calibrate, runner
+from agentmem_cli.bench import calibrate, model_run
 from agentmem_cli.bench.growth import grow_here
+from agentmem_cli.bench.model_run import Subject
+from agentmem_cli.bench.options import BenchOptions
 from agentmem_cli.bench.result import AddSample, BenchResult, IngestSample, TokenCounts
-from agentmem_cli.bench.runner import Bench, BenchOptions, Subject
+from agentmem_cli.bench.runner import Bench
 from agentmem_cli.bench.workload import Workload, make_workload
 from agentmem_cli.embedding.base import Embedded, Embedder, EmbedderSpec, Vectors
 from agentmem_cli.errors import EmbeddingError, StoreError, UsageError
@@ -232,9 +234,9 @@ def script(monkeypatch: pytest.MonkeyPatch, batch_s: Sequence[float], single_s: 
         return IngestSample(total_s, {"embed": total_s / 2}), counts
 
     vectors = np.eye(10, dtype=np.float32)
-    monkeypatch.setattr(runner, "ingest_batch", ingest_batch)
-    monkeypatch.setattr(runner, "ingest_and_read", lambda *_: (*ingest_batch(), vectors))
-    monkeypatch.setattr(runner, "add_one_by_one", lambda *_: AddSample(next(singles), []))
+    monkeypatch.setattr(model_run, "ingest_batch", ingest_batch)
+    monkeypatch.setattr(model_run, "ingest_and_read", lambda *_: (*ingest_batch(), vectors))
+    monkeypatch.setattr(model_run, "add_one_by_one", lambda *_: AddSample(next(singles), []))
 
 
 def without_growth(*embedders: Embedder) -> list[Subject]:
