@@ -59,7 +59,7 @@ def _header(result: BenchResult) -> Text:
     versions = ", ".join(f"{name} {version}" for name, version in environment.versions.items())
     models = ", ".join(f"{printable(m.model.name)} ({m.model.revision[:12]})" for m in result.models)
     memory = "" if environment.memory_bytes is None else f", {environment.memory_bytes / 2**30:.0f} GiB"
-    threads = "" if config.threads is None else f"{config.threads} threads embed on {config.device} · "
+    threads = "" if config.threads is None else f"{config.device}, {config.threads} threads at most · "
     lines = [
         f"agentmem {environment.agentmem} · {models}",
         f"{environment.cpu}, {environment.cores} cores{memory} · {environment.platform} · Python {environment.python}",
@@ -71,7 +71,7 @@ def _header(result: BenchResult) -> Text:
     if machine.sgemm_flop_per_s and machine.fsync_s:
         fsyncs_s = [spent_s for repeat in machine.fsync_s for spent_s in repeat]
         lines.append(
-            f"this machine's own ceiling: {median(machine.sgemm_flop_per_s) / 1e9:,.0f} GFLOP/s (float32 products), "
+            f"this machine's own ceiling: {max(machine.sgemm_flop_per_s) / 1e9:,.0f} GFLOP/s (float32 products), "
             f"{1 / median(fsyncs_s):,.0f} fsync/s"
         )
     if not result.complete:

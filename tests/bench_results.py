@@ -71,7 +71,7 @@ def bench_result(
         environment=Environment("0.1.0", "3.11.7", "Linux", "A CPU", 2, {"numpy": "2.0"}, 8 * 2**30),
         config=Config([10, 1000], 100, repeats, 1, threads=2),
         workload=workload or WorkloadFacts("mixed", 1000, "ab12"),
-        machine=machine or Machine([1e11, 1.02e11, 0.98e11], [[0.001, 0.001]] * 3, 0.5, 0.0),
+        machine=machine or Machine([1e11, 0.99e11, 0.98e11], [[0.001, 0.001]] * 3, 0.5, 0.0),
         models=list(models) or [model_result()],
         warnings=[],
     )

@@ -111,8 +111,8 @@ class Figures:
     """All figures of one model. What was not measured is None or empty.
 
     `best_batch` is the size with the highest rate. `ceiling_ratio` is its share of what the machine's arithmetic
-    allows: tokens/s times the model's operations a token, over what matrix products reach; None where either isn't
-    known, or is of another kind.
+    allows: tokens/s times the model's operations a token, over the most that matrix products reached; None where either
+    isn't known, or is of another kind.
     """
 
     batches: list[BatchFigures]
@@ -259,7 +259,7 @@ def _ceiling_ratio(result: BenchResult, measured: ModelResult, best: BatchFigure
     is_alike = model.precision == "fp32" and config.device == "cpu" and config.threads == result.environment.cores
     if model.flop_per_token is None or best is None or not sgemm or not is_alike:
         return None
-    return best.tokens_per_s * model.flop_per_token / median(sgemm)
+    return best.tokens_per_s * model.flop_per_token / max(sgemm)
 
 
 def _targets(best: BatchFigures, comparison: ComparisonFigures | None) -> list[TargetVerdict]:

@@ -34,9 +34,11 @@ class Step:
 class Growth:
     """What a store takes in, one after the other, and what is searched for after each.
 
-    `first_lines` are the first batch that a model is given; `labelled` queries are asked of a store of their own.
+    `folder` is for temporary files; whoever made it removes it. `first_lines` are the first batch that a model is
+    given; `labelled` queries are asked of a store of their own.
     """
 
+    folder: str
     steps: list[Step]
     first_lines: list[str]
     queries: list[str]
@@ -79,7 +81,7 @@ def write_growth(
         file = folder / f"up-to-{end}.jsonl"
         file.write_bytes(b"\n".join(lines[start:end]))
         steps.append(Step(str(file), lines[end - 1].decode()))
-    return Growth(steps, [line.decode() for line in lines[:FIRST_BATCH]], list(queries), labelled)
+    return Growth(str(folder), steps, [line.decode() for line in lines[:FIRST_BATCH]], list(queries), labelled)
 
 
 def _grow(mem: AgentMem, embedder: Embedder, step: Step, queries: Sequence[str]) -> StorePoint:

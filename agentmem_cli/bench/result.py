@@ -46,7 +46,7 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What was asked for; `threads` are those that embed, None where that isn't known; `queries` a file's name."""
+    """What was asked for; `threads` are how many may embed, None where that isn't known; `queries` a file."""
 
     sizes: list[int]
     compare: int

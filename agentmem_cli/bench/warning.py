@@ -94,7 +94,8 @@ def _about_the_samples(measured: ModelResult, machine: Machine) -> Iterator[Benc
         sizes = ", ".join(map(str, noisy))
         yield BenchWarning(
             "noisy",
-            f"noisy run: the median of batch size {sizes} is uncertain by more than {_NOISY:.0%} ({_reason(machine)})",
+            f"noisy run of {name}: the median of batch size {sizes} is uncertain by more than {_NOISY:.0%} "
+            f"({_reason(machine)})",
             name,
             {"batch_sizes": [float(size) for size in noisy]},
         )
@@ -106,7 +107,7 @@ def _about_the_samples(measured: ModelResult, machine: Machine) -> Iterator[Benc
         cause = ", and so did the machine's own arithmetic: heat, or other work" if also * change > 0 else ""
         yield BenchWarning(
             "drift",
-            f"the run became {slower} by {abs(change):.0%} from its first repeat to its last{cause}",
+            f"the run of {name} became {slower} by {abs(change):.0%} from its first repeat to its last{cause}",
             name,
             {"change": change, "sgemm_change": also},
         )

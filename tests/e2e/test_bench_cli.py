@@ -230,3 +230,15 @@ def test_labelled_queries_are_asked_of_all_memories_of_the_file(agentmem: Cli) -
     for found in model["figures"]["retrieval"]:
         assert found["queries"] == 40
         assert found["metrics"]["recall@10"]["mean"] > 0.5
+
+
+def test_a_run_that_is_interrupted_while_a_store_grows_leaves_its_result_and_nothing_else(agentmem: Cli) -> None:
+    process = agentmem.start(*RUN, "--scale", "1000", "--output", "r.json", "--quiet")
+    while not list(agentmem.temporary.glob("agentmem-bench-*/agentmem-bench-*/store/memories.db")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(TIMEOUT_S) == 130
+    result = read_result((agentmem.folder / "r.json").read_bytes(), "r.json")
+    assert (result.complete, len(result.models[0].batches), result.models[0].stores) == (False, 2, [])
+    assert list(agentmem.temporary.iterdir()) == []

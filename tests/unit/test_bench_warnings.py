@@ -81,7 +81,7 @@ def test_a_run_that_goes_one_way_has_drifted_with_the_machine_or_without_it(rate
     machine = replace(MACHINE, sgemm_flop_per_s=rates)
     found = the_only(measured(1.0, 1.04, 1.08, 1.12, 1.16, machine=machine))
     assert (found.kind, found.model) == ("drift", "fake")
-    assert "became slower by 15%" in found.message
+    assert "the run of fake became slower by 15%" in found.message
     assert ("and so did the machine's own arithmetic" in found.message) is cause
 
 

@@ -29,7 +29,7 @@ def test_the_report_of_a_benchmark_says_what_it_was_measured_on() -> None:
     for part in (
         "agentmem 0.1.0 · fake (0123456789ab)",
         "A CPU, 2 cores, 8 GiB · Linux · Python 3.11.7",
-        "workload mixed, 1,000 memories · 2 threads embed on cpu",
+        "workload mixed, 1,000 memories · cpu, 2 threads at most",
         "median of 3 and its 95 % interval, fresh store each, after 1 warm-up",
         "this machine's own ceiling: 100 GFLOP/s (float32 products), 1,000 fsync/s",
     ):
