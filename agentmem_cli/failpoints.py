@@ -14,6 +14,7 @@ STEPS: Final = (
     "commit.vectors",
     "commit.memories",
     "commit.history",
+    "commit.words",
     "commit.position",
     "commit.done",
     "publish.written",

@@ -31,6 +31,7 @@ MEMORY_TYPES: Final = (
     "contextual",
 )
 UNKNOWN_WARNING_RATIO: Final = 0.2  # a model that knows less of a text than this can't be said to read it
+_RUN_KEYS: Final = ("session", "session_id", "conversation_id")  # of metadata
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _SORTED_JSON: Final = json.JSONEncoder(sort_keys=True)  # made once: `json.dumps` makes one a call
 
@@ -90,6 +91,11 @@ class Memory:
             object.__setattr__(self, "id", self.content_digest().hex())
         check_name("id", self.id)
 
+    @property
+    def run(self) -> str | None:
+        """What it stands before and after others in: its `run_id`, or what its metadata calls the conversation."""
+        return run_of(self.scope.run_id, self.metadata)
+
     def without_time(self) -> "Memory":
         """The same memory with no `created_at`, as one is whose time the store filled in."""
         return replace(self, created_at=None)
@@ -112,14 +118,18 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class ScoreParts:
-    """What a hit's score is made of: `cosine` and `text` (the share of the query's words, by weight, that it has) are
-    None where the mode doesn't look at them; what `neighbours`, `recency` and `importance` added is 0 where nothing."""
+    """What a hit's score is made of: the cosine, the words, or half of each, and what the `neighbours` lend; times the
+    factors for `recency` and `importance`.
+
+    `cosine` and `text` (the share of the query's words, by weight, that it has) are None where the mode doesn't look
+    at them. See `agentmem_cli.search.fusion`.
+    """
 
     cosine: float | None = None
     text: float | None = None
     neighbours: float = 0.0
-    recency: float = 0.0
-    importance: float = 0.0
+    recency: float = 1.0
+    importance: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +263,12 @@ class IngestReport:
     def memories_per_s(self) -> float:
         """Memories stored a second of the whole run, model loading and indexing included."""
         return self.stored / self.elapsed_s if self.elapsed_s else 0.0
+
+
+def run_of(run_id: str | None, metadata: Mapping[str, JsonValue]) -> str | None:
+    """The run of a memory: see `Memory.run`."""
+    named = (metadata.get(key) for key in _RUN_KEYS)
+    return run_id or next((name for name in named if isinstance(name, str) and name), None)
 
 
 def to_microseconds(time: datetime) -> int:

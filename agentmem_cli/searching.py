@@ -10,7 +10,7 @@ from agentmem_cli.memory import Hit, SearchFilter
 from agentmem_cli.queries import LabelledQuery
 from agentmem_cli.ranking import NEIGHBOUR_SHARE, Mode, Query, Ranking
 from agentmem_cli.search.evaluation import Evaluation, evaluate
-from agentmem_cli.search.retrieve import ranked_hits
+from agentmem_cli.search.retrieve import Search
 from agentmem_cli.store.embedded import EmbeddedStore
 
 
@@ -55,8 +55,12 @@ class StoreSearch:
         """The hits of each query, in the order of the queries; they are embedded together."""
         if k < 1:
             raise UsageError(f"k is {k}: it must be at least 1")
+        for query in queries:
+            _check_text(query.text)
+        ranking = ranking or Ranking()
         with self._turn:
-            return self._answers(queries, self._vectors(queries), k, ranking or Ranking())
+            vectors = {} if ranking.mode == "text" else self._vectors(queries)
+            return self._answers(queries, vectors, k, ranking)
 
     def evaluate(
         self, queries: Sequence[LabelledQuery], rankings: Sequence[Ranking] = (Ranking(),)
@@ -67,8 +71,11 @@ class StoreSearch:
         results, query by query. Raises UsageError where no query has relevant ids, and ModelError, StoreError.
         """
         labelled = [query.query for query in queries if query.relevant]
+        for query in labelled:
+            _check_text(query.text)
         with self._turn:
-            vectors = self._vectors(labelled)
+            by_words_alone = all(ranking.mode == "text" for ranking in rankings)
+            vectors = {} if by_words_alone else self._vectors(labelled)
             relevant = dict.fromkeys(identity for query in queries for identity in query.relevant)
             missing = [i for i in relevant if not is_encodable(i) or self._store.get(i) is None]
 
@@ -79,23 +86,22 @@ class StoreSearch:
 
     def _vectors(self, queries: Sequence[Query]) -> dict[str, Vectors]:
         """The vectors of those queries that any memory may answer, by text; the model isn't loaded for none."""
-        for query in queries:
-            _check_text(query.text)
         texts = list(dict.fromkeys(query.text for query in queries if self._store.any(query.wanted)))
         return dict(zip(texts, embed_queries_checked(self.load(), texts), strict=True)) if texts else {}
 
     def _answers(
         self, queries: Sequence[Query], vectors: Mapping[str, Vectors], k: int, ranking: Ranking
     ) -> list[list[Hit]]:
-        if not vectors:
-            return [[] for _ in queries]
-        fingerprint = self.load().spec.fingerprint()
-        return [
-            ranked_hits(self._store, query, vectors[query.text], fingerprint, k, ranking)
-            if query.text in vectors
-            else []
-            for query in queries
-        ]
+        pin = self.load().spec.fingerprint() if vectors else None
+        return [self._hits(query, vectors.get(query.text), pin, k, ranking) for query in queries]
+
+    def _hits(
+        self, query: Query, vector: Vectors | None, pin: Mapping[str, str | int] | None, k: int, ranking: Ranking
+    ) -> list[Hit]:
+        if vector is None and ranking.mode != "text":
+            return []  # no memory matches
+        with self._store.view(query.wanted, pin) as view:
+            return [] if view is None else Search(view, query.text, vector, ranking).hits(k)
 
 
 def _check_text(text: str) -> None:

@@ -47,7 +47,7 @@ LAYER: Final = {
     "errors": -2,
 }
 HOMES: Final = {
-    "sqlite3": {"store/connection.py", "store/sqlite_errors.py", "bench/environment.py"},
+    "sqlite3": {"store/connection.py", "store/sqlite_errors.py", "store/tokenizing.py", "bench/environment.py"},
     "hnswlib": {"store/index.py"},
     "fastembed": {"embedding/onnx.py", "embedding/hub.py"},
     "onnxruntime": {"embedding/onnx.py", "embedding/teacher.py", "embedding/rewrite.py"},
@@ -68,7 +68,10 @@ HOMES_OF_SQL: Final = {
     "store/connection.py",
     "store/database.py",
     "store/filters.py",
+    "store/migration.py",
     "store/schema.py",
+    "store/text_index.py",
+    "store/tokenizing.py",
     "store/upkeep.py",
 }
 SQL: Final = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE FROM|PRAGMA|BEGIN|CREATE TABLE|CREATE INDEX|EXISTS)\b")

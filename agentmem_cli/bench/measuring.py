@@ -74,7 +74,7 @@ def undisturbed() -> Iterator[None]:
 def check_searchable(mem: AgentMem, last: bytes, memories: int) -> None:
     """What was timed must have happened: all memories are there, and a search finds the last."""
     text = parse_memory(last).text
-    if len(mem) != memories or text not in {hit.text for hit in mem.search(text, k=10)}:
+    if len(mem) != memories or text not in {hit.text for hit in mem.search(text, k=10, mode="vector")}:
         raise StoreError(f"benchmark: {len(mem)} of {memories} memories are in the store, or the last is not found")
 
 

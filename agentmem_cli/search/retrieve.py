@@ -1,25 +1,207 @@
-"""A query and its vector -> the memories nearest to it."""
+"""A query -> the memories that answer it best: found by meaning and by words, ranked together.
 
-from collections.abc import Mapping
+A pool of candidates comes from both sides, so that no more than a few hundred memories are looked at one by one,
+whatever the store holds.
+"""
 
-from agentmem_cli.embedding.base import Vectors
-from agentmem_cli.memory import Hit, Memory, from_microseconds
-from agentmem_cli.ranking import Query, Ranking
-from agentmem_cli.store.embedded import EmbeddedStore
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentmem_cli.memory import Hit, Memory, ScoreParts, from_microseconds
+from agentmem_cli.ranking import Ranking
+from agentmem_cli.search.fusion import hybrid_score, importance_factor, recency_factor
+from agentmem_cli.store.rows import Candidate
+from agentmem_cli.store.view import StoreView
+
+_POOL: Final = 100  # candidates from each side at least, or twice what is asked for
+_ENOUGH: Final = 2  # candidates, times what is asked for: the last of an approximate search are not sure
+_LENDERS: Final = 30  # of the best at least, or what is asked for, whose neighbours are looked at
+_DUPLICATE_COSINE: Final = 0.95
+
+Vector: TypeAlias = NDArray[np.float32]
 
 
-def ranked_hits(
-    store: EmbeddedStore, query: Query, vector: Vectors, fingerprint: Mapping[str, str | int], k: int, ranking: Ranking
-) -> list[Hit]:
-    """The k matching memories that answer a query of vector (dim,) best, best first; fewer where fewer match."""
-    return [_hit(memory, score) for memory, score in store.nearest(vector, k, query.wanted, fingerprint)]
+@dataclass(slots=True)
+class _Scored:
+    """A candidate on its way to a hit."""
+
+    candidate: Candidate
+    cosine: float | None
+    text: float | None
+    base: float
+    neighbours: float = 0.0
+    recency: float = 1.0
+    importance: float = 1.0
+
+    @property
+    def score(self) -> float:
+        relevance = self.base + self.neighbours
+        return relevance * self.recency * self.importance if relevance > 0 else relevance
 
 
-def _hit(memory: Memory, score: float) -> Hit:
+class Search:
+    """One query, asked of one view of a store."""
+
+    def __init__(self, view: StoreView, query: str, vector: Vector | None, ranking: Ranking) -> None:
+        """`vector` (dim,) is the query's, of unit length; mode `text` needs none. Raises StoreError."""
+        self._view = view
+        self._vector = None if ranking.mode == "text" else vector
+        self._ranking = ranking
+        looks_at_words = ranking.mode == "text" or (ranking.mode == "hybrid" and view.has_words)
+        self._texts = view.text_scores(query) if looks_at_words else None
+
+    def hits(self, k: int) -> list[Hit]:
+        """The k matching memories that answer the query best, best first; fewer where fewer match.
+
+        Of equal scores comes first what arrived earlier.
+        """
+        found = self._found(k)
+        if self._ranking.mode == "hybrid" and self._ranking.neighbour_share:
+            found = self._with_neighbours(found, max(k, _LENDERS))
+        self._weigh(found)
+        ranked = sorted(found, key=_place)
+        folded = self._folded(ranked, k) if self._ranking.dedupe else [[scored] for scored in ranked[:k]]
+        return self._with_memories(folded)
+
+    # Candidates
+
+    def _found(self, k: int) -> list[_Scored]:
+        n = max(_POOL, 2 * k)
+        while True:
+            cosines, more = self._nearest(n)
+            texts = self._best_texts(n)
+            candidates = self._view.candidates(list({**cosines, **dict.fromkeys(texts)}))
+            # A graph may still hold vectors of texts that are gone: then more must be asked of it.
+            if len(candidates) >= _ENOUGH * k or not (more or len(texts) == n):
+                return self._scored(candidates, cosines)
+            n *= 4
+
+    def _nearest(self, n: int) -> tuple[dict[int, float], bool]:
+        """The cosines of the n nearest vectors by id, and whether there may be more."""
+        if self._vector is None:
+            return {}, False
+        labels, scores = self._view.nearest(self._vector, n)
+        return dict(zip(labels.tolist(), scores.tolist(), strict=True)), len(labels) == n
+
+    def _best_texts(self, n: int) -> list[int]:
+        """The n texts that have most of the query; of equals the newest."""
+        if self._texts is None:
+            return []
+        held = np.flatnonzero(self._texts)
+        if len(held) <= n:
+            return [int(i) for i in held]
+        scores = self._texts[held]
+        last = np.partition(scores, len(held) - n)[len(held) - n]
+        better = held[scores > last]
+        return [int(i) for i in (*better, *held[scores == last][len(better) - n :])]
+
+    def _scored(self, candidates: Sequence[Candidate], cosines: Mapping[int, float]) -> list[_Scored]:
+        if self._vector is not None:
+            unknown = list({c.vector_id for c in candidates} - cosines.keys())
+            computed = self._view.cosines(self._vector, np.asarray(unknown, dtype=np.int64))
+            cosines = {**cosines, **dict(zip(unknown, computed.tolist(), strict=True))}
+        return [self._base(candidate, cosines.get(candidate.vector_id)) for candidate in candidates]
+
+    def _base(self, candidate: Candidate, cosine: float | None) -> _Scored:
+        cosine = None if cosine is None else max(-1.0, min(1.0, cosine))  # float32 rounds a little past the ends
+        text = None if self._texts is None else _at(self._texts, candidate.vector_id)
+        if cosine is not None and text is not None:
+            return _Scored(candidate, cosine, text, hybrid_score(cosine, text))
+        return _Scored(candidate, cosine, text, cosine or text or 0.0)
+
+    # Ranking
+
+    def _with_neighbours(self, found: list[_Scored], lenders: int) -> list[_Scored]:
+        """The candidates and their neighbours in their runs, each with what its neighbours lend to it."""
+        pairs: set[tuple[int, int]] = set()
+        for scored in sorted(found, key=_place)[:lenders]:
+            seq = scored.candidate.seq
+            before, after = self._view.around(seq, 1)
+            pairs |= {(seq_before, seq) for seq_before in before} | {(seq, seq_after) for seq_after in after}
+        by_seq = {scored.candidate.seq: scored for scored in found}
+        missing = {seq for pair in pairs for seq in pair} - by_seq.keys()
+        for scored in self._scored(self._view.candidates_at(sorted(missing)), {}):
+            by_seq[scored.candidate.seq] = scored
+        for pair in pairs:
+            if all(seq in by_seq for seq in pair):
+                one, other = by_seq[pair[0]], by_seq[pair[1]]
+                one.neighbours += self._ranking.neighbour_share * other.base
+                other.neighbours += self._ranking.neighbour_share * one.base
+        return list(by_seq.values())
+
+    def _weigh(self, found: Iterable[_Scored]) -> None:
+        half_life_s, weight = self._ranking.recency_half_life_s, self._ranking.importance_weight
+        now_s = time.time()
+        for scored in found:
+            if half_life_s is not None:
+                scored.recency = recency_factor(now_s - scored.candidate.created_at_us / 1e6, half_life_s)
+            if weight:
+                scored.importance = importance_factor(scored.candidate.importance, weight)
+
+    def _folded(self, ranked: Sequence[_Scored], k: int) -> list[list[_Scored]]:
+        """The k best that are not near-duplicates of a better one, each with its near-duplicates after it."""
+        if not ranked:
+            return []
+        vectors = self._view.vectors([scored.candidate.vector_id for scored in ranked])
+        kept = np.empty((0, vectors.shape[1]), dtype=np.float32)
+        groups: list[list[_Scored]] = []
+        for scored, vector in zip(ranked, vectors, strict=True):
+            cosines = kept @ vector
+            if len(cosines) and cosines.max() >= _DUPLICATE_COSINE:
+                groups[int(cosines.argmax())].append(scored)
+            elif len(groups) < k:
+                groups.append([scored])
+                kept = np.vstack([kept, vector])
+        return groups
+
+    # Hits
+
+    def _with_memories(self, groups: Sequence[Sequence[_Scored]]) -> list[Hit]:
+        context = self._ranking.context
+        around = {g[0].candidate.seq: self._view.around(g[0].candidate.seq, context) for g in groups if context}
+        seqs = {scored.candidate.seq for group in groups for scored in group}
+        seqs |= {seq for sides in around.values() for side in sides for seq in side}
+        memories = self._view.memories_at(sorted(seqs))
+        hits = []
+        for best, *others in groups:
+            before, after = around.get(best.candidate.seq, ([], []))
+            hits.append(
+                _hit(
+                    best,
+                    memories[best.candidate.seq],
+                    before=tuple(memories[seq] for seq in before),
+                    after=tuple(memories[seq] for seq in after),
+                    duplicates=tuple(memories[scored.candidate.seq].id for scored in others),
+                )
+            )
+        return hits
+
+
+def _at(texts: NDArray[np.float32], vector_id: int) -> float:
+    return float(texts[vector_id]) if 0 <= vector_id < len(texts) else 0.0  # a damaged row may say anything
+
+
+def _place(scored: _Scored) -> tuple[float, int]:
+    """What candidates are sorted by."""
+    return -scored.score, scored.candidate.seq
+
+
+def _hit(
+    scored: _Scored,
+    memory: Memory,
+    before: tuple[Memory, ...],
+    after: tuple[Memory, ...],
+    duplicates: tuple[str, ...],
+) -> Hit:
     scope = memory.scope
     return Hit(
         id=memory.id,
-        score=max(-1.0, min(1.0, score)),  # float32 rounds a little past the ends
+        score=scored.score,
         text=memory.text,
         agent_id=scope.agent_id,
         user_id=scope.user_id,
@@ -28,4 +210,8 @@ def _hit(memory: Memory, score: float) -> Hit:
         importance=memory.importance,
         created_at=memory.created_at or from_microseconds(0),
         metadata=memory.metadata,
+        parts=ScoreParts(scored.cosine, scored.text, scored.neighbours, scored.recency, scored.importance),
+        before=before,
+        after=after,
+        duplicates=duplicates,
     )

@@ -168,11 +168,20 @@ class Connection:
             while part := cursor.fetchmany(rows):
                 yield part
 
+    def set_version(self, version: int) -> None:
+        """Notes which version of the schema this is."""
+        self.change(f"PRAGMA user_version = {version:d}")
+        self.version = version
+
     def _check_version(self) -> None:
         application_id = self.one("PRAGMA application_id")
-        version = self.one("PRAGMA user_version")
+        self.version = version = self.one("PRAGMA user_version")
         if application_id != APPLICATION_ID:
             raise StoreDamagedError(f"{self._path} is not an agentmem store: give another folder with --store")
+        if version < 1:
+            raise StoreDamagedError(
+                f"{self._path} does not say its version: it was left as it is; restore it from a copy"
+            )
         if version > SCHEMA_VERSION:
             raise StoreDamagedError(f"{self._path} was made by a newer agentmem (schema {version}): upgrade agentmem")
 

@@ -12,7 +12,17 @@ from agentmem_cli.memory import HistoryEvent, Memory, Position, Scope, SearchFil
 from agentmem_cli.printable import printable
 from agentmem_cli.store.connection import VARIABLES, Connection, Parameter
 from agentmem_cli.store.filters import conditions
-from agentmem_cli.store.rows import GraphRow, HistoryRow, MemoryRow, StoredMemory, event_checksum
+from agentmem_cli.store.rows import (
+    Candidate,
+    GraphRow,
+    HistoryRow,
+    MemoryRow,
+    StoredMemory,
+    Text,
+    event_checksum,
+    text_hash,
+)
+from agentmem_cli.store.text_index import TextIndex
 
 _VERIFY_HINT: Final = "'agentmem verify' lists what is damaged"
 _EMBEDDER_FIELDS: Final = {
@@ -27,6 +37,16 @@ UNREADABLE: Final = (AgentMemError, AttributeError, TypeError, ValueError, Overf
 MEMORY_COLUMNS: Final = (
     "m.id, m.text, m.agent_id, m.user_id, m.run_id, m.memory_type, m.importance, m.created_at_us, m.metadata"
 )
+
+
+# Those of the same moment first, told apart by their arrival: two steps, so that the index of runs serves each.
+_AROUND: Final = """
+SELECT seq FROM (SELECT seq FROM memories WHERE run = ?1 AND user_id IS ?2 AND created_at_us = ?3 AND seq {0} ?4
+    ORDER BY seq {1} LIMIT ?5)
+UNION ALL SELECT seq FROM (SELECT seq FROM memories WHERE run = ?1 AND user_id IS ?2 AND created_at_us {0} ?3
+    ORDER BY created_at_us {1}, seq {1} LIMIT ?5)
+LIMIT ?5
+"""
 
 
 class Database(Connection):
@@ -96,6 +116,10 @@ class Database(Connection):
         """The id of the next vector: above all that were ever given."""
         return 1 + self.one("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'vectors'")
 
+    def last_vector_id(self) -> int:
+        """The highest id of a vector, 0 where there is none."""
+        return self.one("SELECT coalesce(max(vector_id), 0) FROM vectors")
+
     def insert_vectors(self, rows: Iterable[tuple[int, bytes, bytes]]) -> None:
         """Adds (vector_id, text_hash, vector) rows, each with a checksum."""
         self.insert_many(
@@ -107,12 +131,13 @@ class Database(Connection):
         """Adds memories, or replaces those of the same id."""
         self.insert_many(
             "INSERT INTO memories(id, vector_id, text, agent_id, user_id, run_id, memory_type, importance,"
-            " created_at_us, metadata, content)",
+            " created_at_us, metadata, content, run)",
             [_memory_parameters(row) for row in rows],
             "ON CONFLICT(id) DO UPDATE SET vector_id = excluded.vector_id, text = excluded.text,"
             " agent_id = excluded.agent_id, user_id = excluded.user_id, run_id = excluded.run_id,"
             " memory_type = excluded.memory_type, importance = excluded.importance,"
-            " created_at_us = excluded.created_at_us, metadata = excluded.metadata, content = excluded.content",
+            " created_at_us = excluded.created_at_us, metadata = excluded.metadata, content = excluded.content,"
+            " run = excluded.run",
         )
 
     def write_history(self, rows: Iterable[HistoryRow]) -> None:
@@ -122,12 +147,18 @@ class Database(Connection):
             [(*event, event_checksum(*event)) for event in map(_event, rows)],
         )
 
-    def drop_unused_vectors(self, vector_ids: Iterable[int]) -> None:
-        """Removes those of these vectors that no memory has any more."""
-        self.change_many(
-            "DELETE FROM vectors WHERE vector_id = ?1 AND NOT EXISTS (SELECT 1 FROM memories WHERE vector_id = ?1)",
-            [(vector_id,) for vector_id in vector_ids],
+    def drop_unused(self, texts: Iterable[Text]) -> None:
+        """Removes those of these texts' vectors and words that no memory has any more."""
+        text_of = dict(texts)
+        unused = self.read_in(
+            "SELECT vector_id, text_hash FROM vectors v WHERE vector_id IN ({})"
+            " AND NOT EXISTS (SELECT 1 FROM memories m WHERE m.vector_id = v.vector_id)",
+            list(text_of),
         )
+        self.change_many("DELETE FROM vectors WHERE vector_id = ?", [(vector_id,) for vector_id, _ in unused])
+        # The index must be told the very text that it took in: another, as of a damaged row, would break it.
+        whole = [vector_id for vector_id, digest in unused if digest == text_hash(text_of[vector_id])]
+        TextIndex(self).remove([(vector_id, text_of[vector_id]) for vector_id in whole])
 
     def write_position(self, position: Position) -> None:
         """Notes how far an input has been taken in."""
@@ -150,16 +181,17 @@ class Database(Connection):
             )
         )
 
-    def vectors(self, wanted: SearchFilter | None = None, after: int = 0) -> Iterator[tuple[list[int], bytes]]:
-        """Vector ids, ascending, and the joined float32 rows, in chunks: of all, or of those of matching memories."""
-        sql = "SELECT vector_id, vector FROM vectors WHERE vector_id > ?"
-        parameters: list[Parameter] = [after]
-        if wanted:
-            where, bound = conditions(wanted)
-            sql += f" AND vector_id IN (SELECT m.vector_id FROM memories m WHERE {where})"
-            parameters += bound
-        for rows in self.chunks(sql + " ORDER BY vector_id", parameters):
+    def vectors(self, after: int = 0) -> Iterator[tuple[list[int], bytes]]:
+        """The ids, ascending, of all vectors above an id, and their joined float32 rows, in chunks."""
+        for rows in self.chunks(
+            "SELECT vector_id, vector FROM vectors WHERE vector_id > ? ORDER BY vector_id", [after]
+        ):
             yield self._joined(rows)
+
+    def vectors_of(self, vector_ids: Sequence[int]) -> bytes:
+        """The joined float32 rows of these vectors, in the order of the ids. Raises StoreDamagedError for a gap."""
+        rows = dict(self.read_in("SELECT vector_id, vector FROM vectors WHERE vector_id IN ({})", vector_ids))
+        return self._joined([(vector_id, rows.get(vector_id, b"")) for vector_id in vector_ids])[1]
 
     def _joined(self, rows: Sequence[tuple[int, bytes]]) -> tuple[list[int], bytes]:
         size_bytes = 4 * int(self.embedder()["dim"])
@@ -179,23 +211,45 @@ class Database(Connection):
             return self.one("SELECT count(*) FROM vectors")
         return self.one("SELECT count(*) FROM vectors WHERE vector_id <= ?", (up_to,))
 
-    def memories_of(self, vector_ids: Sequence[int], wanted: SearchFilter) -> list[tuple[int, Memory]]:
-        """(vector_id, memory) of every memory that has one of these vectors and matches, in order of arrival.
+    def candidates(self, vector_ids: Sequence[int], wanted: SearchFilter) -> list[Candidate]:
+        """Every memory that has one of these vectors and matches, in order of arrival. Raises StoreDamagedError."""
+        found = self._candidates("m.vector_id", vector_ids, wanted)
+        asked_for = set(vector_ids)
+        if any(
+            candidate.vector_id not in asked_for for candidate in found
+        ):  # an index that says otherwise than its table
+            raise StoreDamagedError(f"{self._path} is damaged: {_VERIFY_HINT}")
+        return found
 
-        Raises StoreDamagedError where a row is not what was stored.
-        """
+    def candidates_at(self, seqs: Sequence[int], wanted: SearchFilter) -> list[Candidate]:
+        """Those of these memories that match, in order of arrival."""
+        return self._candidates("m.seq", seqs, wanted)
+
+    def _candidates(self, column: str, values: Sequence[int], wanted: SearchFilter) -> list[Candidate]:
         where, parameters = conditions(wanted)
         rows = self.read_in(
-            f"SELECT m.vector_id, {MEMORY_COLUMNS}, m.content, m.seq FROM memories m"
-            f" WHERE m.vector_id IN ({{}}) AND {where}",
-            vector_ids,
+            "SELECT m.seq, m.vector_id, m.created_at_us, m.importance FROM memories m"
+            f" WHERE {column} IN ({{}}) AND {where}",
+            values,
             parameters,
         )
-        asked_for = set(vector_ids)
-        if any(row[0] not in asked_for for row in rows):  # an index of SQLite's that says otherwise than its table
-            raise StoreDamagedError(f"{self._path} is damaged: {_VERIFY_HINT}")
-        rows.sort(key=lambda row: int(row[-1]))
-        return [(row[0], self._checked_memory(row[1:-1])) for row in rows]
+        return sorted((Candidate(*row) for row in rows), key=lambda candidate: candidate.seq)
+
+    def around(self, seq: int, n: int) -> tuple[list[int], list[int]]:
+        """The `seq` of the n memories before, and after, one in its run and of its user, in the order of the run."""
+        rows = self.read("SELECT run, user_id, created_at_us FROM memories WHERE seq = ?", (seq,))
+        if not rows or rows[0][0] is None:
+            return [], []
+        before, after = (
+            [row[0] for row in self.read(_AROUND.format(*signs), (*rows[0], seq, n))]
+            for signs in (("<", "DESC"), (">", "ASC"))
+        )
+        return before[::-1], after
+
+    def memories_at(self, seqs: Sequence[int]) -> dict[int, Memory]:
+        """These memories, by `seq`. Raises StoreDamagedError where one is not what was stored."""
+        rows = self.read_in(f"SELECT m.seq, {MEMORY_COLUMNS}, m.content FROM memories m WHERE m.seq IN ({{}})", seqs)
+        return {row[0]: self._checked_memory(row[1:]) for row in rows}
 
     def newest(self, wanted: SearchFilter, limit: int, offset: int) -> list[Memory]:
         """A page of the matching memories, newest first. Raises StoreDamagedError where one is not what was stored."""
@@ -295,6 +349,7 @@ def _memory_parameters(row: MemoryRow) -> tuple[Parameter, ...]:
         row.created_at_us,
         dump_metadata(memory.metadata),
         row.content,
+        memory.run,
     )
 
 

@@ -9,8 +9,8 @@ the graph doesn't have, and all of them where there is no graph that can be trus
 
 import subprocess
 import threading
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -24,10 +24,13 @@ from agentmem_cli.memory import HistoryEvent, Memory, Position, SearchFilter
 from agentmem_cli.store.building import MIN_TAIL, build, start_builder
 from agentmem_cli.store.database import Database
 from agentmem_cli.store.lock import WriterLock
-from agentmem_cli.store.nearest import nearest_vectors
+from agentmem_cli.store.migration import bring_up_to_date
 from agentmem_cli.store.plan import BatchPlan, Planner
 from agentmem_cli.store.published import PublishedGraph
 from agentmem_cli.store.rows import StoredMemory, text_hash
+from agentmem_cli.store.text_index import TextIndex
+from agentmem_cli.store.tokenizing import Tokenizer
+from agentmem_cli.store.view import StoreView
 
 _NOT_COMPARED: Final = ("folder", "probe")  # of what an embedder is pinned with: where it is, and how it is known
 
@@ -49,6 +52,7 @@ class EmbeddedStore:
         self._reader: Database | None = None
         self._builder: subprocess.Popen[bytes] | None = None
         self._asked_for = 0  # the next vector's id when a builder was last asked for
+        self._tokenizer = Tokenizer()
         self.graph = PublishedGraph(folder)
         try:
             self.reader()
@@ -115,7 +119,8 @@ class EmbeddedStore:
         self._writer = writer
         try:
             self._check_embedder(writer, embedder)
-        except StoreMismatchError:
+            bring_up_to_date(writer)
+        except StoreError:
             self.close()
             raise
         self.graph.take_offer(writer)
@@ -161,8 +166,10 @@ class EmbeddedStore:
             writer.write_memories(plan.memories)
             reached("commit.memories")
             writer.write_history(plan.history)
-            writer.drop_unused_vectors(plan.replaced_vector_ids)
             reached("commit.history")
+            TextIndex(writer).add(list(enumerate(plan.new_texts, plan.first_vector_id)))
+            writer.drop_unused(plan.replaced_texts)
+            reached("commit.words")
             if position is not None:
                 writer.write_position(position)
             reached("commit.position")
@@ -236,33 +243,20 @@ class EmbeddedStore:
         reader = self.reader()
         return [] if reader is None else reader.history(identity)
 
-    def nearest(
-        self, query: NDArray[np.float32], k: int, wanted: SearchFilter, embedder: Mapping[str, str | int]
-    ) -> list[tuple[Memory, float]]:
-        """The k matching memories nearest to a query (dim,) of unit length, with their cosines, best first.
+    @contextmanager
+    def view(self, wanted: SearchFilter, embedder: Mapping[str, str | int] | None) -> Iterator[StoreView | None]:
+        """The memories that match, as of one moment, to search among them; None where there is no store yet.
 
         Raises StoreMismatchError where the store holds vectors of another embedder than the query's.
-
-        The filter applies before the k are taken. Memories of equal score come in the order of their arrival, but
-        which of them is cut off at k is decided by the age of their texts.
         """
         reader = self.reader()
         if reader is None:
-            return []
+            yield None
+            return
         with reader.snapshot():
-            self._check_embedder(reader, embedder)  # it may have been re-embedded while the query was embedded
-            graph = self.graph.current(reader)
-            taken = k
-            while True:
-                labels, scores = nearest_vectors(reader, graph, query, taken, wanted)
-                score_of = dict(zip(labels.tolist(), scores.tolist(), strict=True))
-                found = reader.memories_of(list(score_of), wanted)
-                # A graph may still hold vectors of texts that are gone: then more must be asked of it.
-                if len(found) >= k or len(labels) < taken:
-                    break
-                taken *= 4
-        ranked = sorted(((memory, score_of[vector_id]) for vector_id, memory in found), key=lambda pair: -pair[1])
-        return ranked[:k]
+            if embedder is not None:
+                self._check_embedder(reader, embedder)  # it may have been re-embedded while the query was embedded
+            yield StoreView(reader, self.graph.current(reader), self._tokenizer, wanted)
 
     def _check_embedder(self, database: Database, embedder: Mapping[str, str | int]) -> None:
         pinned = database.embedder()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from agentmem_cli.memory import Memory, to_microseconds
-from agentmem_cli.store.rows import HistoryRow, MemoryRow, StoredMemory, text_hash
+from agentmem_cli.store.rows import HistoryRow, MemoryRow, StoredMemory, Text, text_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class BatchPlan:
     new_texts: list[str]
     new_hashes: list[bytes]
     first_vector_id: int
-    replaced_vector_ids: list[int]
+    replaced_texts: list[Text]
     added: int
     updated: int
     unchanged: int
@@ -79,7 +79,7 @@ class Planner:
             new_texts=list(new.values()),
             new_hashes=list(new),
             first_vector_id=first_vector_id,
-            replaced_vector_ids=[self._stored[i].vector_id for i in self._changed if i in self._stored],
+            replaced_texts=[self._stored[i].text_and_vector() for i in self._changed if i in self._stored],
             added=added,
             updated=len(self._history) - added,
             unchanged=self._unchanged,

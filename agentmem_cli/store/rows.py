@@ -4,10 +4,11 @@ import hashlib
 import json
 import zlib
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from agentmem_cli.memory import Memory
 
+Text: TypeAlias = tuple[int, str]  # a vector's id, and the text that it is of
 _JSON: Final = json.JSONEncoder()
 
 
@@ -19,6 +20,10 @@ class StoredMemory:
     text: str
     vector_id: int
     created_at_us: int
+
+    def text_and_vector(self) -> Text:
+        """The id of its vector, and its text."""
+        return self.vector_id, self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,16 @@ class HistoryRow:
 def event_checksum(identity: str, event: str, previous_text: str | None, at_us: int) -> int:
     """The CRC-32 of an event of the history."""
     return zlib.crc32(_JSON.encode([identity, event, previous_text, at_us]).encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What a search needs to know of a memory to rank it."""
+
+    seq: int
+    vector_id: int
+    created_at_us: int
+    importance: float | None
 
 
 @dataclass(frozen=True, slots=True)

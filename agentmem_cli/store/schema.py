@@ -2,12 +2,18 @@
 
 from typing import Final
 
+from agentmem_cli.store.tokenizing import STEMMED
+
 APPLICATION_ID: Final = 0x41474D45  # "AGME"
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 # Vectors of 256 to 1024 dims waste up to a quarter of SQLite's default page of 4 KB, and a twentieth of this one.
 PAGE_BYTES: Final = 8192
 
-SCHEMA: Final = """
+_RUN_INDEX: Final = "CREATE INDEX memories_run ON memories(run, user_id, created_at_us) WHERE run IS NOT NULL;"
+# Without the texts, and without where in them a word stands: see `text_index.py`.
+_WORDS: Final = f"CREATE VIRTUAL TABLE words USING fts5(text, content='', detail=none, tokenize='{STEMMED}');"
+
+SCHEMA: Final = f"""
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
 -- One vector a distinct text. Its id is its label in the graph, and is never given again.
@@ -30,12 +36,13 @@ CREATE TABLE memories(
     importance REAL,
     created_at_us INTEGER NOT NULL,
     metadata TEXT,
-    content BLOB NOT NULL
+    content BLOB NOT NULL,
+    run TEXT -- what it stands before and after others in: see `Memory.run`
 );
 CREATE INDEX memories_vector ON memories(vector_id);
 CREATE INDEX memories_user ON memories(user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX memories_agent ON memories(agent_id) WHERE agent_id IS NOT NULL;
-CREATE INDEX memories_run ON memories(run_id) WHERE run_id IS NOT NULL;
+{_RUN_INDEX}
 
 -- An event keeps the text before it; the text after it is the next event's, or the memory's own.
 CREATE TABLE history(
@@ -65,4 +72,9 @@ CREATE TABLE graph(
     vectors INTEGER NOT NULL,
     last_vector_id INTEGER NOT NULL
 );
+
+{_WORDS}
 """
+
+# What brings a database of version 1 to version 2, before its text index is filled.
+FROM_VERSION_1: Final = ("ALTER TABLE memories ADD COLUMN run TEXT", "DROP INDEX memories_run", _RUN_INDEX, _WORDS)

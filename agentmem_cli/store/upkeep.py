@@ -8,8 +8,9 @@ import orjson
 
 from agentmem_cli.errors import StoreBusyError
 from agentmem_cli.failpoints import reached
-from agentmem_cli.store.connection import Connection
+from agentmem_cli.store.database import Database
 from agentmem_cli.store.rows import CheckedMemory, CheckedVector, StagedText, VectorRow, event_checksum
+from agentmem_cli.store.text_index import TextIndex
 
 _SCOPES: Final = ("user_id", "agent_id", "run_id", "memory_type")
 _SHOWN_PER_SCOPE: Final = 20
@@ -18,8 +19,8 @@ _SHOWN_PER_SCOPE: Final = 20
 class Upkeep:
     """Upkeep of one database, over a connection that is open to it."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, database: Database) -> None:
+        self._connection = database
 
     def counts(self) -> dict[str, int]:
         """How many rows the tables have."""
@@ -44,21 +45,18 @@ class Upkeep:
         The history keeps that there was a memory of this id, and that it was deleted.
         """
         connection = self._connection
-        stored = connection.read_in("SELECT id, vector_id FROM memories WHERE id IN ({})", ids)
+        stored = connection.read_in("SELECT id, vector_id, text FROM memories WHERE id IN ({})", ids)
         now_us = time.time_ns() // 1000
-        rows = [(identity,) for identity, _ in stored]
+        rows = [(identity,) for identity, *_ in stored]
         with connection.transaction():
             connection.change_many("DELETE FROM memories WHERE id = ?", rows)
             reached("delete.rows")
-            self._erase_history([identity for identity, _ in stored])
+            self._erase_history([identity for identity, *_ in stored])
             connection.change_many(
                 "INSERT INTO history(id, event, previous_text, at_us, checksum) VALUES (?, 'delete', NULL, ?, ?)",
-                [(identity, now_us, event_checksum(identity, "delete", None, now_us)) for identity, _ in stored],
+                [(identity, now_us, event_checksum(identity, "delete", None, now_us)) for identity, *_ in stored],
             )
-            connection.change_many(
-                "DELETE FROM vectors WHERE vector_id = ?1 AND NOT EXISTS (SELECT 1 FROM memories WHERE vector_id = ?1)",
-                [(vector_id,) for _, vector_id in stored],
-            )
+            connection.drop_unused((vector_id, text) for _, vector_id, text in stored)
             reached("delete.vectors")
         return len(stored)
 
@@ -120,11 +118,18 @@ class Upkeep:
         if not self._connection.change("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'graph'"):
             self._connection.change("INSERT INTO sqlite_sequence VALUES ('graph', 1)")
 
+    def fill_text_index(self) -> None:
+        """Fills the text index anew from the memories."""
+        with self._connection.transaction():
+            TextIndex(self._connection).fill()
+
     def vacuum(self) -> None:
         """Writes the database anew without what was removed, and empties its log.
 
         Raises StoreBusyError where somebody reads what was there before, which then stays in the file.
         """
+        with self._connection.transaction():
+            TextIndex(self._connection).shrink()
         self._connection.change("VACUUM")
         busy, *_ = self._connection.read("PRAGMA wal_checkpoint(TRUNCATE)")[0]
         if busy:

@@ -12,6 +12,8 @@ from agentmem_cli.errors import StoreError
 from agentmem_cli.store.database import UNREADABLE, Database, is_as_stored, memory_of
 from agentmem_cli.store.index import Graph
 from agentmem_cli.store.rows import text_hash
+from agentmem_cli.store.schema import SCHEMA_VERSION
+from agentmem_cli.store.text_index import TextIndex
 from agentmem_cli.store.upkeep import Upkeep
 
 _UNIT_TOLERANCE: Final = 1e-3
@@ -33,9 +35,12 @@ def verify(database: Database, folder: Path) -> Iterator[Finding]:
         for error in upkeep.integrity_errors():
             yield Finding("memories.db", f"SQLite: {error}", repairable=False)
         yield from _wrong_vectors(upkeep, int(database.embedder()["dim"]))
-        yield from _wrong_memories(upkeep)
+        wrong_memories = list(_wrong_memories(upkeep))
+        yield from wrong_memories
         for identity in upkeep.wrong_events():
             yield Finding(f"history of memory {identity}", "an event is not what was stored", repairable=False)
+        if not wrong_memories:  # or else nobody knows which words the index should hold
+            yield from _wrong_words(database)
         yield from _wrong_graph(database, folder)
     except StoreError as error:
         yield Finding("memories.db", str(error), repairable=False)
@@ -72,6 +77,11 @@ def _wrong_memories(upkeep: Upkeep) -> Iterator[Finding]:
             yield Finding(where, "its content is not what was stored", repairable=False)
         if not row.has_history:
             yield Finding(where, "its history is gone", repairable=False)
+
+
+def _wrong_words(database: Database) -> Iterator[Finding]:
+    if database.version == SCHEMA_VERSION and not TextIndex(database).is_whole():
+        yield Finding("text index", "it does not hold the words of the stored texts", repairable=True)
 
 
 def _wrong_graph(database: Database, folder: Path) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from agentmem_cli.embedding import catalog
-from agentmem_cli.embedding.base import Embedder, EmbedderSpec, Vectors
+from agentmem_cli.embedding.base import Embedder, EmbedderSpec, Vectors, embed_queries_checked
 from tests.embedding_server import serving
 from tests.fakes import FakeEmbedder
 from tests.tiny_models import static_embedder
@@ -113,6 +113,16 @@ def test_a_query_has_the_unit_vector_of_its_text(embedder: Embedder) -> None:
     assert query.dtype == np.float32
     assert float(np.linalg.norm(query)) == pytest.approx(1, abs=1e-5)
     assert float(query @ embedder.embed(["red apple"]).vectors[0]) >= 0.99999
+
+
+def test_queries_have_together_and_in_their_order_the_vectors_that_each_has_alone(embedder: Embedder) -> None:
+    queries = _MIXED * 9  # more than goes through a model at once
+    together = embed_queries_checked(embedder, queries)
+    assert together.shape == (len(queries), embedder.spec.dim)
+    assert together.dtype == np.float32
+    alone = np.array([embedder.embed_query(query) for query in _MIXED])
+    assert min(_cosines(together, np.tile(alone, (9, 1)))) >= 0.99999
+    assert embed_queries_checked(embedder, []).shape == (0, embedder.spec.dim)
 
 
 def test_counts_of_a_batch_are_the_sums_of_its_texts(embedder: Embedder) -> None:

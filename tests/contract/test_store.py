@@ -16,6 +16,7 @@ from agentmem_cli.store.database import Database
 from agentmem_cli.store.embedded import EmbeddedStore
 from agentmem_cli.store.plan import BatchPlan
 from tests.fakes import FAKE_DIM, FakeEmbedder
+from tests.searches import nearest
 
 _EMBEDDER = FakeEmbedder()
 _PIN = _EMBEDDER.spec.fingerprint()
@@ -40,7 +41,7 @@ def _put(store: EmbeddedStore, *memories: Memory, position: Position | None = No
 
 
 def _found(store: EmbeddedStore, query: str, k: int = 10) -> list[str]:
-    return [memory.id for memory, _ in store.nearest(_EMBEDDER.embed_query(query), k, _ALL, _PIN)]
+    return [hit.id for hit in nearest(store, _EMBEDDER.embed_query(query), k, _ALL, _PIN)]
 
 
 def _events(store: EmbeddedStore, identity: str) -> list[tuple[str, str | None, str | None]]:
@@ -128,7 +129,7 @@ def test_an_update_replaces_the_text_and_keeps_both_in_the_history(store: Embedd
     assert (plan.added, plan.updated, plan.unchanged) == (0, 1, 0)
     assert store.count() == 2
     assert _found(store, "green pear", 1) == ["a"]
-    assert store.nearest(_EMBEDDER.embed_query("red apple"), 1, _ALL, _PIN)[0][1] < 0.99
+    assert nearest(store, _EMBEDDER.embed_query("red apple"), 1, _ALL, _PIN)[0].score < 0.99
     assert _events(store, "a") == [("add", None, "red apple"), ("update", "red apple", "green pear")]
 
 
@@ -182,9 +183,7 @@ def _fail(*_: object) -> None:
     raise sqlite3.OperationalError("disk I/O error")
 
 
-@pytest.mark.parametrize(
-    "step", ["insert_vectors", "write_memories", "write_history", "drop_unused_vectors", "write_position"]
-)
+@pytest.mark.parametrize("step", ["insert_vectors", "write_memories", "write_history", "drop_unused", "write_position"])
 def test_a_batch_whose_commit_fails_leaves_nothing_and_can_be_put_again(
     store: EmbeddedStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -196,7 +195,7 @@ def test_a_batch_whose_commit_fails_leaves_nothing_and_can_be_put_again(
     for opened in (store, EmbeddedStore(tmp_path / "store")):
         assert (opened.count(), opened.get("b"), opened.position("file")) == (1, None, Position("file", 1))
         assert _events(opened, "a") == [("add", None, "old")]
-        assert [memory.text for memory, _ in opened.nearest(_EMBEDDER.embed_query("new"), 10, _ALL, _PIN)] == ["old"]
+        assert [hit.text for hit in nearest(opened, _EMBEDDER.embed_query("new"), 10, _ALL, _PIN)] == ["old"]
     plan = _put(store, *batch, position=Position("file", 3))
     assert (plan.added, plan.updated, plan.new_texts) == (1, 1, ["new", "another"])
     assert store.position("file") == Position("file", 3)

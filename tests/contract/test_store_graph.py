@@ -16,6 +16,7 @@ from agentmem_cli.store.embedded import EmbeddedStore
 from agentmem_cli.store.index import Graph
 from agentmem_cli.store.rows import GraphRow
 from tests.fakes import FAKE_DIM, FakeEmbedder
+from tests.searches import nearest
 
 _EMBEDDER = FakeEmbedder()
 _PIN = _EMBEDDER.spec.fingerprint()
@@ -52,8 +53,8 @@ def _put(store: EmbeddedStore, *memories: Memory) -> None:
 
 
 def _nearest(store: EmbeddedStore, query: str, k: int = 10) -> dict[str, float]:
-    found = store.nearest(_EMBEDDER.embed_query(query), k, SearchFilter(), _PIN)
-    return {memory.text: score for memory, score in found}
+    found = nearest(store, _EMBEDDER.embed_query(query), k, SearchFilter(), _PIN)
+    return {hit.text: hit.score for hit in found}
 
 
 def _nearest_of(texts: list[str], query: str, k: int = 10) -> dict[str, float]:
@@ -158,8 +159,8 @@ def test_texts_that_are_gone_but_still_in_the_graph_take_no_place(store: Embedde
     gone = {text for query in _QUERIES for text in _nearest(store, query, 12)}
     _put(store, *(Memory("far away", id=memory.id) for memory in _memories(300) if memory.text in gone))
     _assert_finds(store, [text for text in _texts(300) if text not in gone] + ["far away"])
-    everything = store.nearest(_EMBEDDER.embed_query("item 17"), 1000, SearchFilter(), _PIN)
-    assert len({memory.id for memory, _ in everything}) == 300
+    everything = nearest(store, _EMBEDDER.embed_query("item 17"), 1000, SearchFilter(), _PIN)
+    assert len({hit.id for hit in everything}) == 300
 
 
 def test_a_graph_is_published_only_when_enough_is_missing_from_it(store: EmbeddedStore) -> None:

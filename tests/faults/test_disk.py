@@ -28,7 +28,7 @@ def _assert_completes(store: Path, file: Path, stored: int) -> None:
 
 def test_a_batch_that_the_disk_has_no_room_for_is_not_stored_and_a_rerun_completes(shim: Path, tmp_path: Path) -> None:
     file = write_lines(tmp_path / "memories.jsonl", _LINES)
-    budgets = [0, 1, 1000, 5000, 20_000, 50_000, *range(200_000, 700_001, 50_000)]
+    budgets = [0, 1, 1000, 5000, 20_000, 50_000, *range(200_000, 1_000_001, 50_000)]
     cases = run_child(shim, "full", tmp_path, file, _BATCH, 0, *budgets)
     acknowledged = [case["acknowledged"][-1] if case["acknowledged"] else 0 for case in cases]
     assert len(set(acknowledged)) > 3, "the budgets should fall into different batches"

@@ -178,8 +178,9 @@ def test_vectors_that_were_swapped_are_listed(store: Path) -> None:
 
 def test_a_vector_that_no_memory_has_is_removed_by_a_repair(store: Path) -> None:
     _change(store, "DELETE FROM memories WHERE id = ?", str(_HIT))
-    (finding,) = _findings(store)
+    finding, words = _findings(store)
     assert (finding.where, finding.what, finding.repairable) == (f"vector {_HIT + 1}", "no memory has it", True)
+    assert (words.where, words.repairable) == ("text index", True)
     with open_store(store) as mem:
         mem.repair()
         assert mem.verify() == []

@@ -64,7 +64,7 @@ def _replace_by_anothers(database: Path) -> None:
 
 def _make_newer(database: Path) -> None:
     with closing(sqlite3.connect(database)) as connection:
-        connection.executescript("PRAGMA user_version = 2; PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.executescript("PRAGMA user_version = 99; PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 _REPLACEMENTS = [_truncate, _keep_a_half_page, _replace_by_text, _replace_by_zeros, _replace_by_anothers, _make_newer]

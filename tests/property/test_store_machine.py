@@ -1,6 +1,7 @@
 """Any sequence of changes, searches, reopenings, damages and kills leaves the store equal to a dictionary."""
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -46,6 +47,14 @@ def _matches(memory: Memory, user: str | None, where: Mapping[str, JsonScalar]) 
     return (user is None or memory.scope.user_id == user) and all(
         key in memory.metadata and json.dumps(memory.metadata[key]) == json.dumps(value) for key, value in where.items()
     )
+
+
+def _share_of_words(text: str, query: str, texts: set[str]) -> float:
+    """The share of a query's words that a text has, each weighted by how rare it is among the texts."""
+    having = {word: sum(word in other.split() for other in texts) for word in set(query.split())}
+    weights = {word: math.log(1 + (len(texts) - n + 0.5) / (n + 0.5)) for word, n in having.items() if n}
+    whole = sum(weights.values())
+    return sum(weight for word, weight in weights.items() if word in text.split()) / whole if whole else 0.0
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -162,7 +171,7 @@ class StoreMachine(RuleBasedStateMachine):
         if matching:
             vectors = _MODEL.embed([memory.text for memory in matching.values()]).vectors
             cosines = dict(zip(matching, (vectors @ _MODEL.embed_query(query)).tolist(), strict=True))
-        hits = self.mem.search(query, k, user_id=user, where=where)
+        hits = self.mem.search(query, k, user_id=user, where=where, mode="vector")
         assert len({hit.id for hit in hits}) == len(hits) == min(k, len(matching))
         assert [hit.score for hit in hits] == pytest.approx(sorted(cosines.values(), reverse=True)[:k], abs=1e-5)
         for hit in hits:
@@ -174,6 +183,22 @@ class StoreMachine(RuleBasedStateMachine):
         for text in {hit.text for hit in hits}:
             places = [arrivals.index(hit.id) for hit in hits if hit.text == text]
             assert places == sorted(places)
+
+    @rule(query=_texts, k=st.integers(1, 10), user=_users, where=st.dictionaries(st.just("n"), _values, max_size=1))
+    def search_by_words(self, query: str, k: int, user: str | None, where: dict[str, JsonScalar]) -> None:
+        matching = [memory for memory in self.memories.values() if _matches(memory, user, where)]
+        scores = {memory.id: _share_of_words(memory.text, query, {m.text for m in matching}) for memory in matching}
+        expected = sorted(((-score, list(self.memories).index(i)) for i, score in scores.items() if score))[:k]
+        hits = self.mem.search(query, k, user_id=user, where=where, mode="text")
+        assert [-hit.score for hit in hits] == pytest.approx([score for score, _ in expected])
+        assert [scores[hit.id] for hit in hits] == pytest.approx([hit.score for hit in hits])
+
+    @rule(query=_texts, k=st.integers(1, 10), user=_users)
+    def search_by_both(self, query: str, k: int, user: str | None) -> None:
+        hits = self.mem.search(query, k, user_id=user)
+        matching = [memory for memory in self.memories.values() if _matches(memory, user, {})]
+        assert len({hit.id for hit in hits}) == len(hits) == min(k, len(matching))
+        assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
 
     @rule(identity=_ids)
     def get(self, identity: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 from agentmem_cli import AgentMem
 from agentmem_cli.embedding.base import Embedded, Vectors
 from agentmem_cli.errors import EmbeddingError
+from agentmem_cli.ranking import Query
 from tests.fakes import BrokenEmbedder, FakeEmbedder
 
 _Damage = Callable[[Vectors], Vectors]
@@ -79,6 +80,36 @@ def test_vectors_of_another_precision_length_or_layout_are_stored_as_they_should
             hit = mem.search(text, 1)[0]
             assert hit.text == text
             assert hit.score == pytest.approx(1, abs=1e-5)
+
+
+class _ManyQueries(CarelessEmbedder):
+    """One that takes many queries at once."""
+
+    def embed_queries(self, queries: Sequence[str]) -> Vectors:
+        return self._damage(FakeEmbedder().embed(queries).vectors.copy())
+
+
+@pytest.mark.parametrize(("damage", "reason"), _FAULTS)
+def test_many_queries_whose_vectors_mean_nothing_are_an_error_rather_than_answers(
+    tmp_path: Path, damage: _Damage, reason: str
+) -> None:
+    with AgentMem(tmp_path / "store", embedder=FakeEmbedder()) as sound:
+        sound.add("red apple")
+    with (
+        AgentMem(tmp_path / "store", embedder=_ManyQueries(damage)) as mem,
+        pytest.raises(EmbeddingError, match=f"model fake {reason}"),
+    ):
+        mem.search_many([Query("red"), Query("apple")])
+
+
+def test_an_embedder_that_takes_one_query_at_a_time_answers_many_as_it_answers_each(tmp_path: Path) -> None:
+    queries = [Query("red apple"), Query("blue whale"), Query("red apple")]
+    for embedder in (FakeEmbedder(), _ManyQueries(lambda rows: rows)):
+        with AgentMem(tmp_path / "store", embedder=embedder) as mem:
+            mem.add_batch([{"id": text, "text": text} for text in ("red apple", "blue whale", "green pear")])
+            together = mem.search_many(queries, 2)
+            assert [hits[0].id for hits in together] == [query.text for query in queries]
+            assert together == [mem.search(query.text, 2) for query in queries]
 
 
 class _BrokenQueries(FakeEmbedder):

@@ -15,6 +15,7 @@ from agentmem_cli.store import connection as connection_module
 from agentmem_cli.store.database import Database
 from agentmem_cli.store.rows import GraphRow, HistoryRow, MemoryRow, text_hash
 from agentmem_cli.store.schema import SCHEMA_VERSION
+from agentmem_cli.store.text_index import TextIndex
 from tests.fakes import FakeEmbedder
 
 _PIN: dict[str, str | int] = FakeEmbedder(dim=2).spec.fingerprint()
@@ -202,8 +203,9 @@ def test_more_ids_than_one_statement_binds_are_found(database: Database) -> None
     _add(database, *texts)
     assert set(database.find([*texts, "missing"])) == set(texts)
     assert len(database.find_vectors(map(text_hash, texts))) == 2500
-    found = database.memories_of(range(1, 3000), _NOTHING)
-    assert [memory.id for _, memory in found] == texts
+    found = [candidate.seq for candidate in database.candidates(range(1, 3000), _NOTHING)]
+    memories = database.memories_at(found)
+    assert [memories[seq].id for seq in found] == texts
 
 
 def test_vectors_come_in_chunks_in_order_of_their_ids_after_the_one_given(database: Database) -> None:
@@ -215,8 +217,9 @@ def test_vectors_come_in_chunks_in_order_of_their_ids_after_the_one_given(databa
 
 def test_the_id_of_a_dropped_vector_is_never_given_again(path: Path, database: Database) -> None:
     with database.transaction():
-        database.insert_vectors([(1, b"one", b""), (2, b"two", b"")])
-        database.drop_unused_vectors([1, 2])
+        database.insert_vectors([(1, text_hash("one"), b""), (2, text_hash("two"), b"")])
+        TextIndex(database).add([(1, "one"), (2, "two")])
+        database.drop_unused([(1, "one"), (2, "two")])
     database.close()
     with closing(Database(path, writable=True)) as reopened:
         assert reopened.count_vectors() == 0
@@ -226,7 +229,7 @@ def test_the_id_of_a_dropped_vector_is_never_given_again(path: Path, database: D
 def test_a_vector_that_a_memory_has_is_not_dropped(database: Database) -> None:
     _add(database, "kept")
     with database.transaction():
-        database.drop_unused_vectors([1])
+        database.drop_unused([(1, "kept")])
     assert database.count_vectors() == 1
 
 

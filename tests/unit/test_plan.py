@@ -38,7 +38,7 @@ def history(plan: BatchPlan) -> list[tuple[str, str, str | None]]:
 
 def test_an_empty_batch_changes_nothing() -> None:
     plan = planned([], stored(Memory("tea", "a"), 7))
-    assert (plan.memories, plan.history, plan.new_texts, plan.replaced_vector_ids) == ([], [], [], [])
+    assert (plan.memories, plan.history, plan.new_texts, plan.replaced_texts) == ([], [], [], [])
     assert counts(plan) == (0, 0, 0, 0)
 
 
@@ -73,7 +73,7 @@ def test_a_text_that_the_store_has_a_vector_of_is_not_embedded_again() -> None:
 def test_a_memory_that_is_stored_already_is_unchanged() -> None:
     memory = Memory("tea", "a", Scope(user_id="u"), importance=1, metadata={"k": [1]})
     plan = planned([memory, memory], stored(memory, 7))
-    assert (plan.memories, plan.history, plan.new_texts, plan.replaced_vector_ids) == ([], [], [], [])
+    assert (plan.memories, plan.history, plan.new_texts, plan.replaced_texts) == ([], [], [], [])
     assert counts(plan) == (0, 0, 2, 0)
 
 
@@ -99,7 +99,7 @@ def test_a_memory_that_differs_from_the_stored_one_updates_it(
     assert plan.new_texts == new_texts
     assert rows(plan) == [("a", changed.text, vector_id)]
     assert history(plan) == [("a", "update", "tea")]
-    assert plan.replaced_vector_ids == [7]
+    assert plan.replaced_texts == [(7, "tea")]
     assert counts(plan) == (0, 1, 0, 1 - len(new_texts))
 
 
@@ -108,7 +108,7 @@ def test_a_later_memory_of_an_id_replaces_an_earlier_one_whose_text_is_not_embed
     assert rows(plan) == [("a", "coffee", 50), ("b", "milk", 51)]
     assert plan.new_texts == ["coffee", "milk"]
     assert history(plan) == [("a", "add", None), ("b", "add", None), ("a", "update", "tea")]
-    assert plan.replaced_vector_ids == []
+    assert plan.replaced_texts == []
     assert counts(plan) == (2, 1, 0, 1)
 
 

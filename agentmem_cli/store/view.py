@@ -1,0 +1,77 @@
+"""What a search sees of a store: one moment of its memories, words and vectors, through one filter."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentmem_cli.errors import StoreError
+from agentmem_cli.memory import Memory, SearchFilter
+from agentmem_cli.store.database import Database
+from agentmem_cli.store.index import Graph, Labels, Scores
+from agentmem_cli.store.nearest import Matching, cosines, matching_ids, nearest_vectors
+from agentmem_cli.store.rows import Candidate
+from agentmem_cli.store.schema import SCHEMA_VERSION
+from agentmem_cli.store.text_index import TextIndex, asked_for
+from agentmem_cli.store.tokenizing import Tokenizer
+
+
+class StoreView:
+    """The memories that match a filter, as of one moment: `EmbeddedStore.view` makes it, within a snapshot."""
+
+    def __init__(self, reader: Database, graph: Graph | None, tokenizer: Tokenizer, wanted: SearchFilter) -> None:
+        self._reader = reader
+        self._graph = graph
+        self._tokenizer = tokenizer
+        self._wanted = wanted
+
+    @cached_property
+    def matching(self) -> Matching | None:
+        """The vector ids of the memories that match, ascending; None where all do."""
+        return matching_ids(self._reader, self._wanted)
+
+    @property
+    def has_words(self) -> bool:
+        """Whether there is a text index: a store that an older agentmem made has none until it is written to."""
+        return self._reader.version >= SCHEMA_VERSION
+
+    def nearest(self, query: NDArray[np.float32], n: int) -> tuple[Labels, Scores]:
+        """The n vector ids nearest to a query (dim,), and their cosines, best first; fewer only where fewer match."""
+        return nearest_vectors(self._reader, self._graph, query, n, self.matching)
+
+    def cosines(self, query: NDArray[np.float32], ids: Labels) -> Scores:
+        """The cosines of a query (dim,) with these vectors, in their order."""
+        return cosines(self._reader, self._graph, query, ids)
+
+    def vectors(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """These vectors, (n, dim), in the order of the ids."""
+        return np.frombuffer(self._reader.vectors_of(ids), dtype=np.float32).reshape(len(ids), -1)
+
+    def text_scores(self, query: str) -> NDArray[np.float32]:
+        """How much of a query's words each text has, by vector id: see `TextIndex.scores`.
+
+        Raises StoreError where there is no text index.
+        """
+        if not self.has_words:
+            raise StoreError(
+                "the store was made by an older agentmem, without a text index: 'agentmem verify --repair'"
+            )
+        last_id = self._reader.last_vector_id()
+        return TextIndex(self._reader).scores(asked_for(query, self._tokenizer), last_id, self.matching)
+
+    def candidates(self, vector_ids: Sequence[int]) -> list[Candidate]:
+        """The matching memories that have these vectors, in order of arrival."""
+        return self._reader.candidates(vector_ids, self._wanted)
+
+    def around(self, seq: int, n: int) -> tuple[list[int], list[int]]:
+        """The `seq` of the n memories before, and after, one in its run, in their order, whether they match or not."""
+        return self._reader.around(seq, n)
+
+    def candidates_at(self, seqs: Sequence[int]) -> list[Candidate]:
+        """Those of these memories that match, in order of arrival."""
+        return self._reader.candidates_at(seqs, self._wanted)
+
+    def memories_at(self, seqs: Sequence[int]) -> dict[int, Memory]:
+        """These memories, by `seq`. Raises StoreDamagedError where one is not what was stored."""
+        return self._reader.memories_at(seqs)

@@ -1,0 +1,58 @@
+"""A text -> the words that the text index holds of it; and which words of a query are worth looking up."""
+
+import re
+import unicodedata
+from itertools import pairwise
+from typing import Final
+
+# Written without spaces between words, or with what belongs to a word's grammar stuck to it: kana, Han, Hangul.
+_UNSPACED: Final = re.compile(
+    "[\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff]+"
+)
+# Words of English questions that say nothing of what is asked for, and what apostrophes leave behind.
+STOP_WORDS: Final = frozenset(
+    """a about after all also am an and any are as at be because been before being both but by can could d did do does
+    doing down during each few for from further had has have having he her here hers herself him himself his how
+    i if in into is it its itself just ll m me might more most must my myself no nor not now of off on once only
+    or other our ours ourselves out over own re s same shall she should so some such t than that the their
+    theirs them themselves then there these they this those through to too under until up ve very was we were
+    what when where which while who whom whose why will with would you your yours yourself yourselves""".split()  # noqa: SIM905
+)
+
+
+def spaced(text: str) -> str:
+    """The text as the index takes it in: compatible forms made one (NFKC), and where no spaces part the words, pairs of
+    neighbouring characters in their place, the last character by itself.
+
+    So each character begins exactly one word of the index: a pair is found as it is, one character as a beginning.
+    """
+    if text.isascii():
+        return text
+    return _UNSPACED.sub(_pairs, unicodedata.normalize("NFKC", text))
+
+
+def _pairs(run: re.Match[str]) -> str:
+    characters = run.group()
+    pairs = ["".join(pair) for pair in pairwise(characters)]
+    return f" {' '.join([*pairs, characters[-1]])} "
+
+
+def spaced_query(text: str) -> str:
+    """The same for a query: of a run of several characters only the pairs are asked for."""
+    return text if text.isascii() else _UNSPACED.sub(_query_pairs, unicodedata.normalize("NFKC", text))
+
+
+def _query_pairs(run: re.Match[str]) -> str:
+    characters = run.group()
+    pairs = ["".join(pair) for pair in pairwise(characters)] or [characters]
+    return f" {' '.join(pairs)} "
+
+
+def is_beginning(word: str) -> bool:
+    """Whether a query's word is one character of a script without spaces: then all words that begin so are meant."""
+    return len(word) == 1 and _UNSPACED.fullmatch(word) is not None
+
+
+def worth_asking(words: list[str]) -> list[str]:
+    """The words of a query that say something, or all of them where none does."""
+    return [word for word in words if word not in STOP_WORDS] or words

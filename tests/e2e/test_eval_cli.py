@@ -1,0 +1,159 @@
+"""`agentmem eval`: labelled queries -> figures, comparisons and the worst queries, for people and for scripts."""
+
+import re
+from typing import Any, Final
+
+import pytest
+
+from tests.e2e.conftest import EXAMPLES, Cli, Ingested, assert_inert
+
+METRICS: Final = ["recall@1", "recall@5", "recall@10", "recall@20", "mrr", "ndcg@10"]
+QUERIES: Final = EXAMPLES / "queries.jsonl"
+NUTS: Final = {"query": "Which nuts must be kept off Maya's plate?", "user_id": "maya", "relevant": ["maya-0001"]}
+
+
+def test_the_tables_say_figures_differences_and_the_worst(agentmem: Cli, ingested: Ingested) -> None:
+    result = agentmem("eval", QUERIES, "--store", ingested.store, "--worst", "2", variables={"COLUMNS": "120"})
+    assert (result.exit_code, result.stderr) == (0, "")
+    shown = re.sub(r"[\s─]+", " ", result.stdout)
+    estimate = r" 0\.\d{3} 0\.\d{3}-[01]\.\d{3}"
+    assert f"40 queries · {ingested.store} · all-MiniLM-L6-v2 hybrid vector text recall@1" in shown
+    for name in ("recall@1", "recall@5", "recall@10", "recall@20", "MRR", "nDCG@10"):
+        assert re.search(f"{name}({estimate}){{3}} ", shown), name
+    difference = r" [+-]0\.\d{3} [+-]0\.\d{3} to [+-]0\.\d{3}( \d+){3} "
+    for pair in ("vector - hybrid", "text - hybrid"):
+        assert re.search(f"{pair} recall@10{difference}nDCG@10{difference}", shown), pair
+    worst = shown[shown.index("The worst queries (hybrid)") :]
+    assert len(re.findall(r" 0\.\d{3} (-|\d+) ", worst)) == 2
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory, ingested: Ingested) -> Any:  # noqa: ANN401 - JSON
+    agentmem = Cli(tmp_path_factory.mktemp("eval"))
+    return agentmem("eval", QUERIES, "--store", ingested.store, "--modes", "vector,text", "--json").json()
+
+
+def test_json_has_every_run_with_its_estimates(found: Any, ingested: Ingested) -> None:  # noqa: ANN401
+    assert list(found) == ["queries", "unlabelled", "warnings", "runs", "comparisons"]
+    assert found["queries"] == len(QUERIES.read_text().splitlines())
+    assert (found["unlabelled"], found["warnings"]) == (0, [])
+    assert [run["mode"] for run in found["runs"]] == ["vector", "text"]
+    for run in found["runs"]:
+        assert list(run) == ["store", "model", "mode", "missing", "metrics", "per_query"]
+        assert (run["store"], run["model"], run["missing"]) == (str(ingested.store), "all-MiniLM-L6-v2", [])
+        assert list(run["metrics"]) == METRICS
+        for estimate in run["metrics"].values():
+            assert 0 <= estimate["low"] <= estimate["mean"] <= estimate["high"] <= 1
+
+
+def test_json_has_every_figure_of_every_query_and_their_means_are_the_estimates(found: Any) -> None:  # noqa: ANN401
+    run = found["runs"][0]
+    assert len(run["per_query"]) == found["queries"]
+    for name in METRICS:
+        figures = [query[name] for query in run["per_query"]]
+        assert sum(figures) / len(figures) == pytest.approx(run["metrics"][name]["mean"])
+    first = run["per_query"][0]
+    assert list(first) == ["query", "user_id", "relevant", *METRICS, "first_relevant_rank", "first_hit"]
+    assert {key: first[key] for key in NUTS} == NUTS
+    assert list(first["first_hit"]) == ["id", "score", "text"]
+
+
+def test_json_compares_the_other_modes_with_the_first_in_every_metric(found: Any) -> None:  # noqa: ANN401
+    (comparison,) = found["comparisons"]
+    assert (comparison["run"]["mode"], comparison["base"]["mode"]) == ("text", "vector")
+    assert list(comparison["metrics"]) == METRICS
+    for name, difference in comparison["metrics"].items():
+        vector, text = (run["metrics"][name]["mean"] for run in found["runs"])
+        assert difference["mean"] == pytest.approx(text - vector)
+        assert difference["wins"] + difference["losses"] + difference["ties"] == found["queries"]
+        assert difference["low"] <= difference["mean"] <= difference["high"]
+
+
+def test_another_store_is_compared_in_the_same_modes(agentmem: Cli, ingested: Ingested, filled: str) -> None:
+    assert agentmem("delete", "maya-0001", "--yes", "--store", filled).exit_code == 0
+    options = ("--store", ingested.store, "--against", filled, "--modes", "vector,text")
+    result = agentmem("eval", agentmem.write("q.jsonl", NUTS), *options, "--json")
+    evaluated = result.json()
+    assert [(run["store"], run["mode"], run["missing"]) for run in evaluated["runs"]] == [
+        (str(ingested.store), "vector", []),
+        (str(ingested.store), "text", []),
+        (filled, "vector", ["maya-0001"]),
+        (filled, "text", ["maya-0001"]),
+    ]
+    names = [
+        tuple((found[side]["store"], found[side]["mode"]) for side in ("run", "base"))
+        for found in evaluated["comparisons"]
+    ]
+    assert names == [
+        ((str(ingested.store), "text"), (str(ingested.store), "vector")),
+        ((filled, "vector"), (str(ingested.store), "vector")),
+        ((filled, "text"), (str(ingested.store), "text")),
+    ]
+    lost = evaluated["comparisons"][1]["metrics"]["recall@10"]
+    assert (lost["mean"], lost["wins"], lost["losses"], lost["ties"]) == (-1.0, 0, 1, 0)
+    warning = f"{filled}: 1 relevant ids are not in the store, and count as not found: maya-0001"
+    assert evaluated["warnings"] == [warning]
+    assert result.stderr == f"agentmem: warning: {warning}\n"
+
+
+def test_memories_of_the_same_text_share_the_rank(agentmem: Cli, filled: str, ingested: Ingested) -> None:
+    nuts = ingested.memories[0]
+    assert nuts["id"] == "maya-0001"
+    again = [{"id": f"again-{i}", "text": nuts["text"], "user_id": "maya"} for i in range(3)]
+    assert agentmem("ingest", agentmem.write("again.jsonl", *again), "--store", filled).exit_code == 0
+    queries = agentmem.write("q.jsonl", *({**NUTS, "relevant": [memory["id"]]} for memory in (nuts, *again)))
+    found = agentmem("eval", queries, "--store", filled, "--modes", "vector", "--json").json()["runs"][0]["per_query"]
+    assert [query["recall@1"] for query in found] == [0.25] * 4
+    assert [query["mrr"] for query in found] == pytest.approx([(1 + 1 / 2 + 1 / 3 + 1 / 4) / 4] * 4)
+
+
+def test_queries_without_relevant_ids_are_left_out_and_said(agentmem: Cli, ingested: Ingested) -> None:
+    file = agentmem.write("q.jsonl", {"query": "tea"}, NUTS, {"query": "tea", "relevant": []})
+    result = agentmem("eval", file, "--store", ingested.store, "--modes", "vector", "--json")
+    assert (result.json()["queries"], result.json()["unlabelled"]) == (1, 2)
+    assert f"{ingested.store}: 2 queries have no relevant ids, and were left out" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "error"),
+    [
+        (b"", 2, "q.jsonl: none of its 0 queries has relevant ids: there is nothing to evaluate"),
+        (b'{"query":"tea"}\n', 2, "q.jsonl: none of its 1 queries has relevant ids: there is nothing to evaluate"),
+        (
+            b'{"query":"tea","relevant":["a"]}\n{"query":"tea","relevant":"a"}\n',
+            1,
+            "q.jsonl:2: relevant must be a list of ids, not a string: correct the line or leave it out",
+        ),
+    ],
+    ids=["empty", "unlabelled", "bad line"],
+)
+def test_a_file_that_gives_no_figures_is_one_line(
+    content: bytes, code: int, error: str, agentmem: Cli, ingested: Ingested
+) -> None:
+    (agentmem.folder / "q.jsonl").write_bytes(content)
+    result = agentmem("eval", "q.jsonl", "--store", ingested.store)
+    assert (result.exit_code, result.error()) == (code, error)
+
+
+@pytest.mark.parametrize("modes", ["", "best", "vector,", "vector,vector"])
+def test_modes_are_different_ones_that_there_are(modes: str, agentmem: Cli) -> None:
+    result = agentmem("eval", QUERIES, "--modes", modes)
+    assert result.exit_code == 2
+    assert result.error() == f"--modes {modes}: give different ones of hybrid, vector, text, separated by commas"
+
+
+def test_a_missing_store_is_one_line(agentmem: Cli, ingested: Ingested) -> None:
+    for options in (("--store", "nowhere"), ("--store", ingested.store, "--against", "nowhere")):
+        result = agentmem("eval", QUERIES, *options)
+        assert result.exit_code == 1
+        assert result.error().startswith("no store at nowhere")
+
+
+def test_hostile_queries_and_ids_are_shown_and_not_obeyed(agentmem: Cli, ingested: Ingested) -> None:
+    hostile = "[red]x[/red] [/] :smile: \x1b[31m \x9b \u202e \x07 \n z"
+    file = agentmem.write("q.jsonl", {"query": hostile, "relevant": [hostile]})
+    for options in ((), ("--json",)):
+        result = agentmem("eval", file, "--store", ingested.store, "--modes", "vector", *options)
+        assert result.exit_code == 0
+        assert_inert(result.stdout)
+        assert_inert(result.stderr)

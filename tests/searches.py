@@ -1,0 +1,19 @@
+"""Searches by meaning alone, in a store that is opened without an AgentMem."""
+
+from collections.abc import Mapping
+
+from agentmem_cli.embedding.base import Vectors
+from agentmem_cli.memory import Hit, SearchFilter
+from agentmem_cli.ranking import Ranking
+from agentmem_cli.search.retrieve import Search
+from agentmem_cli.store.embedded import EmbeddedStore
+
+BY_MEANING = Ranking(mode="vector")
+
+
+def nearest(
+    store: EmbeddedStore, query: Vectors, k: int, wanted: SearchFilter, pin: Mapping[str, str | int]
+) -> list[Hit]:
+    """The k matching memories nearest to a query (dim,), best first."""
+    with store.view(wanted, pin) as view:
+        return [] if view is None else Search(view, "", query, BY_MEANING).hits(k)
