@@ -6,7 +6,15 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from agentmem_cli.bench.figures import BatchFigures, ComparisonFigures, Figures, Latencies, StoreFigures, figures_of
+from agentmem_cli.bench.figures import (
+    BatchFigures,
+    ComparisonFigures,
+    Figures,
+    Latencies,
+    RetrievalFigures,
+    StoreFigures,
+    figures_of,
+)
 from agentmem_cli.bench.gate import TargetVerdict
 from agentmem_cli.bench.result import BenchResult, ModelResult
 from agentmem_cli.bench.stats import median
@@ -39,7 +47,7 @@ def _one_model(result: BenchResult, measured: ModelResult, figures: Figures) -> 
     if len(figures.stores) > 1:
         found.append(_scale_table(measured.model.name, figures.stores))
     if figures.retrieval:
-        found.append(_retrieval_table([(measured, figures)]))
+        found.append(_retrieval_table(measured.model.name, figures.retrieval))
     found.append(_summary_table(result, measured, figures))
     if figures.targets:
         found.append(_targets_table(figures.targets))
@@ -48,8 +56,7 @@ def _one_model(result: BenchResult, measured: ModelResult, figures: Figures) -> 
 
 def _several_models(measured: Sequence[tuple[ModelResult, Figures]]) -> list[RenderableType]:
     found: list[RenderableType] = [_models_table(measured), _costs_table(measured)]
-    if any(figures.retrieval for _, figures in measured):
-        found.append(_retrieval_table(measured))
+    found += [_retrieval_table(model.model.name, figures.retrieval) for model, figures in measured if figures.retrieval]
     found += [_scale_table(model.model.name, figures.stores) for model, figures in measured if len(figures.stores) > 1]
     return found
 
@@ -142,7 +149,7 @@ def _latency_table(figures: Figures) -> Table:
 
 def _scale_table(model: str, stores: Sequence[StoreFigures]) -> Table:
     table = plain_table(f"A store that grows: {model}")
-    for heading in ("memories", "ops/s", "graph, s", "search p50", "p95, ms", "recall@10", "bytes each", "peak MB"):
+    for heading in ("memories", "ops/s", "graph, s", "p50, ms", "p95, ms", "recall", "bytes", "peak MB"):
         table.add_column(heading, justify="right", no_wrap=True)
     for store in stores:
         recall = store.graph_recall_at_10
@@ -157,7 +164,8 @@ def _scale_table(model: str, stores: Sequence[StoreFigures]) -> Table:
             f"{store.peak_resident_bytes / 1e6:,.0f}",
         )
     table.caption = (
-        "ops/s: of the memories since the row above, in batches of 1,000, without the graph; peak: of the process"
+        "ops/s: of the memories since the row above, in batches of 1,000, without the graph; p50, p95: of a search; "
+        "recall@10 of the graph against an exact scan; bytes of the store a memory; peak of resident memory"
     )
     return table
 
@@ -235,18 +243,15 @@ def _costs_table(measured: Sequence[tuple[ModelResult, Figures]]) -> Table:
     return table
 
 
-def _retrieval_table(measured: Sequence[tuple[ModelResult, Figures]]) -> Table:
-    table = plain_table("Answers to labelled queries")
-    table.add_column("model", overflow="fold")
+def _retrieval_table(model: str, retrieval: Sequence[RetrievalFigures]) -> Table:
+    table = plain_table(f"Answers to labelled queries: {model}")
     for heading in ("mode", "recall@1", "recall@5", "recall@10", "MRR", "nDCG@10", "95 %"):
         table.add_column(heading, justify="left" if heading == "mode" else "right", no_wrap=True)
-    for model, figures in measured:
-        for found in figures.retrieval:
-            shown = [found.metrics[name].mean for name in ("recall@1", "recall@5", "recall@10", "mrr", "ndcg@10")]
-            sure = _interval(found.metrics["ndcg@10"].interval, ".3f", "-")
-            table.add_row(inert(model.model.name), found.mode, *(f"{mean:.3f}" for mean in shown), sure)
-    asked = next((found.queries for _, figures in measured for found in figures.retrieval), 0)
-    table.caption = f"{asked:,} queries, asked of all memories of the workload's file; 95 %: of nDCG@10"
+    for found in retrieval:
+        shown = [found.metrics[name].mean for name in ("recall@1", "recall@5", "recall@10", "mrr", "ndcg@10")]
+        sure = _interval(found.metrics["ndcg@10"].interval, ".3f")
+        table.add_row(found.mode, *(f"{mean:.3f}" for mean in shown), sure)
+    table.caption = f"{retrieval[0].queries:,} queries, asked of all memories of the workload's file; 95 %: of nDCG@10"
     return table
 
 
@@ -278,5 +283,5 @@ def _ms(value_ms: float | None) -> str:
     return _NONE if value_ms is None else f"{value_ms:,.2f}"
 
 
-def _interval(interval: Interval | None, form: str, to: str = " to ") -> str:
-    return _NONE if interval is None else f"{interval.low:{form}}{to}{interval.high:{form}}"
+def _interval(interval: Interval | None, form: str) -> str:
+    return _NONE if interval is None else f"{interval.low:{form}} to {interval.high:{form}}"

@@ -14,7 +14,7 @@ from agentmem_cli.bench.quality import graph_found
 from agentmem_cli.bench.result import ColdStart, Retrieval, StorePoint
 from agentmem_cli.bench.retrieval import Labelled, retrieval
 from agentmem_cli.embedding.base import Embedder
-from agentmem_cli.ingest import Observer, Progress
+from agentmem_cli.ingest import MAX_BATCH_SIZE, Observer, Progress
 from agentmem_cli.jsonl import parse_memory
 from agentmem_cli.machine import peak_resident_bytes
 from agentmem_cli.store.building import MIN_TAIL
@@ -35,12 +35,14 @@ class Growth:
     """What a store takes in, one after the other, and what is searched for after each.
 
     `folder` is for temporary files; whoever made it removes it. `first_lines` are the first batch that a model is
-    given; `labelled` queries are asked of a store of their own.
+    given, `warm_up_lines` what it embeds before the store begins to grow. `labelled` queries are asked of a store of
+    their own.
     """
 
     folder: str
     steps: list[Step]
     first_lines: list[str]
+    warm_up_lines: list[str]
     queries: list[str]
     labelled: Labelled | None = None
 
@@ -58,9 +60,10 @@ def grow_here(load: Callable[[], Embedder], growth: Growth, process_s: float | N
     start = time.perf_counter()
     embedder = load()
     loaded = time.perf_counter()
-    with fresh_store(embedder) as mem:
-        mem.add_batch([parse_memory(line.encode()) for line in growth.first_lines])
+    _add(embedder, growth.first_lines)
     yield ColdStart(process_s, loaded - start, time.perf_counter() - loaded, len(growth.first_lines))
+    if growth.warm_up_lines:
+        _add(embedder, growth.warm_up_lines)
     with fresh_store(embedder) as mem:
         for step in growth.steps:
             yield _grow(mem, embedder, step, growth.queries)
@@ -75,13 +78,23 @@ def write_growth(
     folder: Path,
     labelled: Labelled | None = None,
 ) -> Growth:
-    """Writes what a store needs to grow to these sizes, ascending, of the first lines."""
+    """Writes what a store needs to grow to these sizes, ascending, of the first lines.
+
+    Where there are several to compare, the model is warm for the first of them too.
+    """
     steps = []
     for start, end in itertools.pairwise([0, *sizes]):
         file = folder / f"up-to-{end}.jsonl"
         file.write_bytes(b"\n".join(lines[start:end]))
         steps.append(Step(str(file), lines[end - 1].decode()))
-    return Growth(str(folder), steps, [line.decode() for line in lines[:FIRST_BATCH]], list(queries), labelled)
+    first = [line.decode() for line in lines[:MAX_BATCH_SIZE]]
+    warm_up = first if len(sizes) > 1 else []
+    return Growth(str(folder), steps, first[:FIRST_BATCH], warm_up, list(queries), labelled)
+
+
+def _add(embedder: Embedder, lines: Sequence[str]) -> None:
+    with fresh_store(embedder) as mem:
+        mem.add_batch([parse_memory(line.encode()) for line in lines])
 
 
 def _grow(mem: AgentMem, embedder: Embedder, step: Step, queries: Sequence[str]) -> StorePoint:
@@ -91,6 +104,11 @@ def _grow(mem: AgentMem, embedder: Embedder, step: Step, queries: Sequence[str])
     check_searchable(mem, step.last_line.encode(), memories)
     index_s = _index_s(mem) if memories >= MIN_TAIL else None
     searches_s = [_search_s(mem, query) for query in queries]
+    peak = peak_resident_bytes()  # before the exact scan, which no search needs
+    found = [] if index_s is None else graph_found(mem, embedder, queries)
+    mem.close()  # so that SQLite's log is in the database, and not beside it
+    size_bytes = _bytes_in(mem.path)
+    mem.open()
     return StorePoint(
         memories=memories,
         added=report.added,
@@ -98,9 +116,9 @@ def _grow(mem: AgentMem, embedder: Embedder, step: Step, queries: Sequence[str])
         batches_s=clock.batches_s,
         index_s=index_s,
         searches_s=searches_s,
-        bytes=_bytes_in(mem.path),
-        peak_resident_bytes=peak_resident_bytes(),  # before the exact scan, which no search needs
-        graph_found=[] if index_s is None else graph_found(mem, embedder, queries),
+        bytes=size_bytes,
+        peak_resident_bytes=peak,
+        graph_found=found,
     )
 
 
