@@ -218,7 +218,7 @@ def test_an_interrupted_run_leaves_what_it_has_measured(sent: signal.Signals, ex
 def test_a_run_that_is_interrupted_before_it_has_measured_anything_leaves_a_former_result_alone(agentmem: Cli) -> None:
     (agentmem.folder / "r.json").write_text("a former result")
     process = agentmem.start("bench", "--warmup", "100", "--output", "r.json")
-    _wait_for(process, lambda: list(agentmem.temporary.glob("agentmem-bench-*/store/memories.db")))
+    _wait_for(process, lambda: list(agentmem.temporary.glob("agentmem-bench-*/*/store/memories.db")))
     process.send_signal(signal.SIGINT)
     assert process.wait(TIMEOUT_S) == 130
     assert (agentmem.folder / "r.json").read_text() == "a former result"
@@ -235,8 +235,8 @@ def test_labelled_queries_are_asked_of_all_memories_of_the_file(agentmem: Cli) -
 
 def test_a_run_that_is_interrupted_while_a_store_grows_leaves_its_result_and_nothing_else(agentmem: Cli) -> None:
     process = agentmem.start(*RUN, "--scale", "1000", "--output", "r.json", "--quiet")
-    its_store = "agentmem-bench-*/agentmem-bench-*/store/memories.db"
-    _wait_for(process, lambda: list(agentmem.temporary.glob(its_store)))
+    folder = agentmem.temporary
+    _wait_for(process, lambda: [*folder.glob("*/up-to-1000.jsonl")] and [*folder.glob("*/*/store/memories.db")])
     process.send_signal(signal.SIGINT)
     assert process.wait(TIMEOUT_S) == 130
     result = read_result((agentmem.folder / "r.json").read_bytes(), "r.json")
