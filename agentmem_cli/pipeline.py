@@ -12,6 +12,7 @@ import numpy as np
 
 from agentmem_cli.embedding.base import Embedder, EmbedderSpec, Vectors, embed_checked, is_unit
 from agentmem_cli.embedding.splitting import Chunking, Span, windows
+from agentmem_cli.failpoints import slowed
 from agentmem_cli.memory import IngestReport, Memory, Position, StoredVector
 from agentmem_cli.scripts import letters_by_script
 from agentmem_cli.store.embedded import EmbeddedStore
@@ -69,7 +70,8 @@ class Pipeline:
         With a model that is quicker than the rest, threads only take turns at Python's lock, and lose by it.
         """
         spent_s = self.report.stages_s
-        return spent_s.get("embed", 0.0) > sum(spent_s.get(stage, 0.0) for stage in ("parse", "plan", "commit"))
+        model_s = spent_s.get("tokenize", 0.0) + spent_s.get("embed", 0.0)
+        return model_s > sum(spent_s.get(stage, 0.0) for stage in ("parse", "plan", "commit"))
 
     def embed_ahead(self, memories: Sequence[Memory], under_way: AbstractSet[str]) -> Ready:
         """What a batch will most likely need: the vectors of texts that aren't stored, nor under way there.
@@ -127,6 +129,9 @@ class Pipeline:
                 embedder = self._load_embedder()
             with self.stage("embed"):
                 embedded = embed_checked(embedder, texts)
+            if embedded.tokenize_s:
+                self.add_to_stage("tokenize", embedded.tokenize_s)
+                self.add_to_stage("embed", -embedded.tokenize_s)
             self.report.tokens += embedded.tokens
             self.report.special_tokens += embedded.special_tokens
             self.report.unknown_tokens += embedded.unknown_tokens
@@ -184,6 +189,7 @@ class Pipeline:
         try:
             yield
         finally:
+            slowed(name, start)
             self.add_to_stage(name, time.perf_counter() - start)
 
     def add_to_stage(self, name: str, spent_s: float) -> None:

@@ -19,6 +19,7 @@ LAYER: Final = {
     "__main__": 9,
     "cli": 8,
     "report": 7,
+    "report_bench": 7,
     "report_evaluation": 7,
     "report_memories": 7,
     "bench": 6,
@@ -60,7 +61,8 @@ HOMES: Final = {
     "safetensors": {"embedding/static_folder.py"},
     "tokenizers": {"embedding/*"},
     "httpx": {"embedding/endpoint.py"},
-    "rich": {"report.py", "report_evaluation.py", "report_memories.py", "tables.py", "cli/*"},
+    "rich": {"report.py", "report_bench.py", "report_evaluation.py", "report_memories.py", "tables.py", "cli/*"},
+    "msgspec": {"bench/*"},
     "typer": {"cli/*"},
     "pickle": set(),
     "shelve": set(),
@@ -90,6 +92,7 @@ HEAVY: Final = (
     "scipy",
     "safetensors",
     "nanotoken",
+    "msgspec",
     "rich.table",
 )
 

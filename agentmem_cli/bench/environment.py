@@ -1,5 +1,6 @@
 """The machine and the versions that a figure belongs to."""
 
+import os
 import platform
 import sqlite3
 from importlib.metadata import PackageNotFoundError, version
@@ -7,9 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from agentmem_cli.bench.result import Environment
-from agentmem_cli.machine import usable_cores
+from agentmem_cli.machine import memory_bytes, usable_cores
 
 _PACKAGES: Final = ("fastembed", "onnxruntime", "tokenizers", "numpy", "hnswlib", "orjson")
+_THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 def this_environment() -> Environment:
@@ -23,6 +25,8 @@ def this_environment() -> Environment:
         cpu=_cpu(),
         cores=usable_cores(),
         versions={**{name: _version(name) for name in _PACKAGES}, "sqlite": sqlite3.sqlite_version},
+        memory_bytes=memory_bytes(),
+        thread_variables={name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ},
     )
 
 

@@ -1,237 +1,106 @@
-"""Runs a benchmark: the real ingest, from bytes to durable and searchable, in a fresh store each time.
+"""Runs a benchmark: what is measured, in which order, how often. Returns data and prints nothing.
 
-Returns data and prints nothing. The sizes run in turn within a repeat, and each repeat begins with another, so that a
-drift of the machine falls on all of them alike.
+The sizes run in turn within a repeat, and the models too, and each repeat begins with another, so that a drift of the
+machine falls on all of them alike. What the machine itself can do is measured before each repeat. At the end each model
+grows a store, in a process of its own where it can have one: for its cold start, its searches and its memory.
 """
 
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Final
 
-from agentmem_cli.api import AgentMem
-from agentmem_cli.bench import gate
+from agentmem_cli.bench import calibrate
 from agentmem_cli.bench.environment import this_environment
-from agentmem_cli.bench.result import BatchMeasurement, BenchResult, Comparison, Config, ModeMeasurement
-from agentmem_cli.bench.stats import median, nearest_to_median, relative_spread
+from agentmem_cli.bench.growth import write_growth
+from agentmem_cli.bench.model_run import ModelRun, OnStep, Subject, rotated
+from agentmem_cli.bench.options import BenchOptions
+from agentmem_cli.bench.result import BenchResult, Config, Machine
+from agentmem_cli.bench.warning import warnings_of
 from agentmem_cli.bench.workload import Workload
-from agentmem_cli.embedding.base import Embedder, embed_checked
-from agentmem_cli.errors import StoreError, UsageError
-from agentmem_cli.ingest import MAX_BATCH_SIZE, MIN_BATCH_SIZE, IngestOptions
-from agentmem_cli.jsonl import parse_memory
-from agentmem_cli.memory import UNKNOWN_WARNING_RATIO, IngestReport
-
-_SPREAD_WARNING: Final = 0.25
-_WARMUP_MEMORIES: Final = 100
-
-OnStep = Callable[[str], None]
+from agentmem_cli.errors import UsageError
 
 
-@dataclass(frozen=True, slots=True)
-class BenchOptions:
-    """What to measure. Raises UsageError for sizes that no batch can have."""
+class Bench:
+    """One benchmark of several models. Raises UsageError for a workload that is too small."""
 
-    sizes: Sequence[int]
-    compare: int = 100
-    repeats: int = 5
-    warmup: int = 1
-
-    def __post_init__(self) -> None:
-        if not self.sizes:
-            raise UsageError("--sizes is empty: give batch sizes such as 10,50,100,500,1000")
-        for size in (*self.sizes, self.compare):
-            if not MIN_BATCH_SIZE <= size <= MAX_BATCH_SIZE:
-                raise UsageError(f"size {size} is not between {MIN_BATCH_SIZE} and {MAX_BATCH_SIZE}")
-        if len(set(self.sizes)) != len(self.sizes):
-            raise UsageError("--sizes names a size twice")
-        if self.repeats < 1 or self.warmup < 0:
-            raise UsageError("--repeats must be at least 1, and --warmup at least 0")
-
-
-@dataclass(slots=True)
-class _Samples:
-    """Whole times, and the stages of each, of one thing that is measured."""
-
-    totals_s: list[float] = field(default_factory=list)
-    stages_s: list[dict[str, float]] = field(default_factory=list)
-
-    def add(self, total_s: float, stages_s: dict[str, float]) -> None:
-        self.totals_s.append(total_s)
-        self.stages_s.append(stages_s)
-
-
-def run_bench(embedder: Embedder, workload: Workload, options: BenchOptions, on_step: OnStep) -> BenchResult:
-    """Measures batches of each size, and single against batch. Raises AgentMemError."""
-    return run_benches([embedder], workload, options, on_step)[0]
-
-
-def run_benches(
-    embedders: Sequence[Embedder], workload: Workload, options: BenchOptions, on_step: OnStep
-) -> list[BenchResult]:
-    """The same for several models in turn within each repeat, so that they can be compared. Raises AgentMemError."""
-    if len(workload.batch_lines) < max(options.sizes) or len(workload.compare_lines) < options.compare:
-        raise UsageError(f"workload {workload.name} has too few memories for the sizes asked for")
-    runs = [_ModelRun(embedder, workload, options, on_step) for embedder in embedders]
-    for run in runs:
-        run.warm_up()
-    for repeat in range(options.repeats):
-        for run in _rotated(runs, repeat):
-            run.measure(repeat)
-    return [run.result() for run in runs]
-
-
-class _ModelRun:
-    """The measurements of one model."""
-
-    def __init__(self, embedder: Embedder, workload: Workload, options: BenchOptions, on_step: OnStep) -> None:
-        self._on_step = on_step
-        self._embedder = embedder
+    def __init__(
+        self,
+        subjects: Sequence[Subject],
+        workload: Workload,
+        options: BenchOptions,
+        on_step: OnStep = lambda step: None,
+    ) -> None:
+        if len(workload.batch_lines) < options.memories or len(workload.compare_lines) < options.compare:
+            raise UsageError(f"workload {workload.name} has too few memories for the sizes asked for")
+        self._subjects = subjects
         self._workload = workload
         self._options = options
-        self._by_size = {size: _Samples() for size in options.sizes}
-        self._single, self._batch = _Samples(), _Samples()
+        self._on_step = on_step
+        self._runs: list[ModelRun] = []
+        self._sgemm_flop_per_s: list[float] = []
+        self._fsync_s: list[list[float]] = []
+        self._started_at = datetime.now(timezone.utc)
+        self._load_average = calibrate.load_average()
+        self._steal = calibrate.StealClock()
+        self._complete = False
 
-    def warm_up(self) -> None:
-        self._say("warm-up")
-        lines, most = self._workload.batch_lines, max(self._options.sizes)
-        for _ in range(self._options.warmup):
-            _ingest_batch(self._embedder, lines[: min(_WARMUP_MEMORIES, most)])
-            _add_one_by_one(self._embedder, self._workload.compare_lines[:MIN_BATCH_SIZE])
+    def run(self) -> BenchResult:
+        """Measures everything. Raises AgentMemError; `result` has what was measured before."""
+        with tempfile.TemporaryDirectory(prefix="agentmem-bench-") as folder:
+            self._measure(Path(folder))
+            self._grow_stores(Path(folder))
+        self._complete = True
+        return self.result()
 
-    def _say(self, step: str) -> None:
-        self._on_step(f"{self._embedder.spec.name}: {step}")
-
-    def measure(self, repeat: int) -> None:
-        options = self._options
-        of = f"repeat {repeat + 1} of {options.repeats}"
-        for size in _rotated(options.sizes, repeat):
-            self._say(f"{of}: batch of {size}")
-            self._by_size[size].add(*_ingest_batch(self._embedder, self._workload.batch_lines[:size]))
-        self._say(f"{of}: {options.compare} one by one, and in one batch")
-        lines = self._workload.compare_lines[: options.compare]
-        for samples, measure in _rotated([(self._single, _add_one_by_one), (self._batch, _ingest_batch)], repeat):
-            samples.add(*measure(self._embedder, lines))
+    @property
+    def has_samples(self) -> bool:
+        """Whether anything has been measured."""
+        return any(run.has_samples for run in self._runs)
 
     def result(self) -> BenchResult:
-        batches = [_batch_measurement(size, samples) for size, samples in self._by_size.items()]
-        comparison = _comparison(self._options.compare, self._single.totals_s, self._batch.totals_s)
-        config = _config(self._embedder, self._workload, self._options)
-        return BenchResult(
+        """What has been measured so far."""
+        options = self._options
+        result = BenchResult(
+            complete=self._complete,
+            started_at=self._started_at.isoformat(timespec="seconds"),
             environment=this_environment(),
-            config=config,
-            batches=batches,
-            comparison=comparison,
-            targets=gate.judge(batches, comparison),
-            warnings=_warnings(config, batches),
+            config=Config(
+                sizes=list(options.sizes),
+                compare=options.compare,
+                repeats=options.repeats,
+                warmup=options.warmup,
+                scale=list(options.scale),
+                threads=options.threads,
+                device=options.device,
+                queries=None if options.labelled is None else options.labelled.queries_file,
+            ),
+            workload=self._workload.facts(),
+            machine=Machine(self._sgemm_flop_per_s, self._fsync_s, self._load_average, self._steal.ratio()),
+            models=[run.result(self._reference()) for run in self._runs],
+            warnings=[],
         )
+        result.warnings.extend(warnings_of(result))
+        return result
 
+    def _measure(self, folder: Path) -> None:
+        for subject in self._subjects:
+            self._on_step("loading the model")
+            self._runs.append(ModelRun(subject, self._workload, self._options, folder, self._on_step))
+        for run in self._runs:
+            run.warm_up()
+        for repeat in range(self._options.repeats):
+            self._sgemm_flop_per_s.append(calibrate.sgemm_flop_per_s())
+            self._fsync_s.append(calibrate.fsync_times_s(folder))
+            for run in rotated(self._runs, repeat):
+                run.measure(repeat)
 
-def _ingest_batch(embedder: Embedder, lines: Sequence[bytes]) -> tuple[float, dict[str, float]]:
-    with _fresh_store(embedder) as (mem, folder):
-        path = folder / "workload.jsonl"
-        path.write_bytes(b"\n".join(lines))
-        report: IngestReport = mem.ingest([str(path)], IngestOptions(batch_size=max(len(lines), MIN_BATCH_SIZE)))
-        _check_searchable(mem, lines)
-        return report.elapsed_s, report.stages_s
+    def _grow_stores(self, folder: Path) -> None:
+        options, workload = self._options, self._workload
+        growth = write_growth(workload.batch_lines, options.store_sizes, workload.queries, folder, options.labelled)
+        for run in self._runs:
+            run.grow(growth)
 
-
-def _add_one_by_one(embedder: Embedder, lines: Sequence[bytes]) -> tuple[float, dict[str, float]]:
-    with _fresh_store(embedder) as (mem, _):
-        start = time.perf_counter()
-        for line in lines:
-            mem.add_batch([parse_memory(line)])
-        total_s = time.perf_counter() - start
-        _check_searchable(mem, lines)
-        return total_s, {}
-
-
-@contextmanager
-def _fresh_store(embedder: Embedder) -> Iterator[tuple[AgentMem, Path]]:
-    with (
-        tempfile.TemporaryDirectory(prefix="agentmem-bench-") as folder,
-        AgentMem(Path(folder) / "store", embedder=embedder, index="off") as mem,
-    ):
-        mem.open()
-        yield mem, Path(folder)
-
-
-def _check_searchable(mem: AgentMem, lines: Sequence[bytes]) -> None:
-    """What was timed must have happened: all memories are there, and a search finds the last."""
-    text = parse_memory(lines[-1]).text
-    if len(mem) != len(lines) or text not in {hit.text for hit in mem.search(text, k=10, mode="vector")}:
-        raise StoreError(f"benchmark: {len(mem)} of {len(lines)} memories are in the store, or the last is not found")
-
-
-def _batch_measurement(size: int, samples: _Samples) -> BatchMeasurement:
-    total_s = median(samples.totals_s)
-    ops_per_s = size / total_s
-    return BatchMeasurement(
-        batch_size=size,
-        memories=size,
-        samples_s=samples.totals_s,
-        total_ms=1000 * total_s,
-        ms_per_memory=1000 * total_s / size,
-        ops_per_s=ops_per_s,
-        target_ratio=ops_per_s / gate.TARGET_OPS_PER_S,
-        stages_s=samples.stages_s[nearest_to_median(samples.totals_s)],
-    )
-
-
-def _comparison(memories: int, single_s: list[float], batch_s: list[float]) -> Comparison:
-    single, batch = _mode(memories, single_s), _mode(memories, batch_s)
-    return Comparison(
-        memories=memories,
-        single=single,
-        batch=batch,
-        speedup=single.total_ms / batch.total_ms,
-        time_saved_ratio=1 - batch.total_ms / single.total_ms,
-    )
-
-
-def _mode(memories: int, samples_s: list[float]) -> ModeMeasurement:
-    total_s = median(samples_s)
-    return ModeMeasurement(total_ms=1000 * total_s, ops_per_s=memories / total_s, samples_s=samples_s)
-
-
-def _config(embedder: Embedder, workload: Workload, options: BenchOptions) -> Config:
-    texts = workload.texts()
-    embedded = embed_checked(embedder, texts)
-    own_tokens = embedded.tokens - embedded.special_tokens
-    return Config(
-        model=embedder.spec.name,
-        model_revision=embedder.spec.revision,
-        workload=workload.name,
-        sizes=list(options.sizes),
-        compare=options.compare,
-        repeats=options.repeats,
-        warmup=options.warmup,
-        tokens_per_memory=embedded.tokens / len(texts),
-        unknown_token_ratio=embedded.unknown_tokens / own_tokens if own_tokens else 0.0,
-        truncated=embedded.truncated,
-    )
-
-
-def _warnings(config: Config, batches: Sequence[BatchMeasurement]) -> list[str]:
-    warnings = []
-    if config.unknown_token_ratio > UNKNOWN_WARNING_RATIO:
-        warnings.append(
-            f"{config.unknown_token_ratio:.0%} of the workload's tokens are unknown to {config.model}: "
-            "speed is real, but searches on such texts mean nothing"
-        )
-    if config.truncated:
-        warnings.append(f"{config.truncated} texts are longer than {config.model} reads, and were cut")
-    if config.repeats < 3:
-        warnings.append(f"{config.repeats} repeats say little of the spread: use at least 3")
-    noisy = [batch.batch_size for batch in batches if relative_spread(batch.samples_s) > _SPREAD_WARNING]
-    if noisy:
-        sizes = ", ".join(map(str, noisy))
-        warnings.append(f"noisy run: the samples of batch size {sizes} are more than {_SPREAD_WARNING:.0%} apart")
-    return warnings
-
-
-def _rotated(items: Sequence, by: int) -> list:  # type: ignore[type-arg]
-    by %= len(items)
-    return [*items[by:], *items[:by]]
+    def _reference(self) -> "ModelRun | None":
+        """The fp32 model that others are held against: the first of them."""
+        return next((run for run in self._runs if run.facts.precision == "fp32" and run.vectors is not None), None)

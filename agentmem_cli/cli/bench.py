@@ -2,20 +2,25 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
-import orjson
 import typer
 
 from agentmem_cli.cli import options
 from agentmem_cli.cli.output import print_json, print_rich, say, stderr_console
 from agentmem_cli.errors import UsageError
+from agentmem_cli.failpoints import slowdown
 
 if TYPE_CHECKING:
+    from agentmem_cli.bench.model_run import Subject
     from agentmem_cli.bench.result import BenchResult
+    from agentmem_cli.bench.retrieval import Labelled
+    from agentmem_cli.bench.runner import Bench
+    from agentmem_cli.embedding.base import Device
 
 _LINE_EVERY_S: Final = 10.0
 
@@ -42,66 +47,145 @@ def bench(
         str,
         typer.Option("--workload", help="phase4 (the strings of the report this answers), mixed, or a JSONL file."),
     ] = "phase4",
+    scale: Annotated[
+        str | None,
+        typer.Option(
+            "--scale",
+            metavar="SIZES",
+            help="Also grow a store to these sizes, such as 1000,10000,100000, and measure it.",
+        ),
+    ] = None,
+    queries: Annotated[
+        str | None,
+        typer.Option(
+            "--queries",
+            metavar="FILE",
+            help="Also ask labelled queries (see eval) of all memories of the --workload file, and judge the answers.",
+        ),
+    ] = None,
     json: options.JsonOption = False,
     output: Annotated[
-        str | None, typer.Option("--output", metavar="FILE", help="Write the result here, as JSON.")
+        str | None,
+        typer.Option("--output", metavar="FILE", help="Write the result here, as JSON; what is done, if interrupted."),
     ] = None,
     quiet: options.QuietOption = False,
 ) -> None:
     """Measure how fast memories are taken in: parsed, embedded, durable and searchable, by batch size and one by one.
 
-    Every repeat runs in a fresh store after a warm-up; the figures are medians.
+    Every repeat runs in a fresh store after a warm-up; the figures are medians with 95 % intervals. At the end each
+    model fills a store in a process of its own, for its cold start, its searches and its memory.
     """
-    from agentmem_cli.bench.runner import BenchOptions, run_benches
+    from agentmem_cli.bench.options import BenchOptions
+    from agentmem_cli.bench.runner import Bench
     from agentmem_cli.bench.workload import make_workload
-    from agentmem_cli.embedding import catalog
+    from agentmem_cli.machine import usable_cores
 
     if models is not None and (model is not None or model_path is not None):
         raise UsageError("--models says which models are measured: leave out --model and --model-path")
-    bench_options = BenchOptions(_sizes(sizes), compare, repeats, warmup)
-    if output is not None and not Path(output).absolute().parent.is_dir():
-        raise UsageError(f"--output {output}: there is no such folder")
-    if output is not None and Path(output).is_dir():
-        raise UsageError(f"--output {output} is a folder: give a file in it")
-    texts = make_workload(workload, max(bench_options.sizes), compare)
+    bench_options = BenchOptions(
+        _numbers("--sizes", sizes),
+        compare,
+        repeats,
+        warmup,
+        scale=[] if scale is None else _numbers("--scale", scale),
+        threads=threads or usable_cores(),
+        device=device,
+        labelled=None if queries is None else _labelled(workload, queries),
+    )
+    _check_output(output)
+    slowdown()
+    texts = make_workload(workload, bench_options.memories, compare)
     with _steps(quiet) as on_step:
-        on_step("loading the model")
-        names = [model] if models is None else _models(models)
+        names = [model] if models is None else _names(models)
+        subjects = _subjects(names, model_path, threads, device, embedder_url, on_step)
+        result = _run(Bench(subjects, texts, bench_options, on_step), output)
+    if json:
+        from agentmem_cli.bench.writing import as_document
 
-        def making(step: str, share: float) -> None:
-            on_step(f"{step}, {share:.0%}")
+        print_json(as_document(result))
+    else:
+        from agentmem_cli.report_bench import bench_report
 
-        specs = [catalog.resolve(name, model_path, embedder_url, on_progress=making) for name in names]
-        embedders = [catalog.load(spec, threads, device, embedder_url=embedder_url) for spec in specs]
-        results = run_benches(embedders, texts, bench_options, on_step)
-    result = results[0] if models is None else {"models": results}
+        print_rich(*bench_report(result))
+
+
+def _labelled(workload: str, queries: str) -> "Labelled":
+    from agentmem_cli.bench.retrieval import labelled
+    from agentmem_cli.bench.workload import MIXED, PHASE4
+
+    if workload in (PHASE4, MIXED):
+        raise UsageError(
+            f"--queries asks for memories by their ids, which {workload} has none of: give --workload FILE"
+        )
+    return labelled(workload, queries)
+
+
+def _subjects(
+    names: "Sequence[str | None]",
+    model_path: str | None,
+    threads: int | None,
+    device: "Device",
+    embedder_url: str | None,
+    on_step: Callable[[str], None],
+) -> "list[Subject]":
+    """The models, found or made, but not loaded."""
+    from agentmem_cli.bench.alone import grow_alone, how
+    from agentmem_cli.bench.model_run import Subject
+    from agentmem_cli.embedding import catalog
+
+    def making(step: str, share: float) -> None:
+        on_step(f"{step}, {share:.0%}")
+
+    specs = [catalog.resolve(name, model_path, embedder_url, on_progress=making) for name in names]
+    return [
+        Subject(
+            partial(catalog.load, spec, threads, device, embedder_url=embedder_url),
+            partial(grow_alone, how(spec, threads, device, embedder_url)),
+        )
+        for spec in specs
+    ]
+
+
+def _run(bench: "Bench", output: str | None) -> "BenchResult":
+    """Runs it, and writes the result, or what there is of it when it is cut short."""
+    try:
+        result = bench.run()
+    except BaseException:
+        if output is not None and bench.has_samples:
+            with suppress(UsageError):  # why it was cut short is what the user is told
+                _write(bench.result(), output)
+        raise
     if output is not None:
         _write(result, output)
-    if json:
-        print_json(result)
-    else:
-        from agentmem_cli.report import bench_report, models_report
-
-        print_rich(*(bench_report(results[0]) if models is None else models_report(results)))
+    return result
 
 
-def _sizes(argument: str) -> list[int]:
+def _numbers(option: str, argument: str) -> list[int]:
     try:
-        return [int(size) for size in argument.split(",")]
+        return [int(number) for number in argument.split(",")]
     except ValueError as error:
-        raise UsageError(f"--sizes {argument}: give whole numbers separated by commas, such as 10,100,1000") from error
+        raise UsageError(f"{option} {argument}: give whole numbers separated by commas, such as 10,100,1000") from error
 
 
-def _models(argument: str) -> list[str]:
+def _names(argument: str) -> list[str]:
     names = [name.strip() for name in argument.split(",")]
     if not all(names) or len(set(names)) < len(names):
         raise UsageError(f"--models {argument}: give different names separated by commas, such as minilm,minilm-static")
     return names
 
 
-def _write(result: "BenchResult | dict[str, list[BenchResult]]", output: str) -> None:
+def _check_output(output: str | None) -> None:
+    if output is not None and not Path(output).absolute().parent.is_dir():
+        raise UsageError(f"--output {output}: there is no such folder")
+    if output is not None and Path(output).is_dir():
+        raise UsageError(f"--output {output} is a folder: give a file in it")
+
+
+def _write(result: "BenchResult", output: str) -> None:
+    from agentmem_cli.bench.writing import as_bytes
+
     try:
-        Path(output).write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+        Path(output).write_bytes(as_bytes(result))
     except OSError as error:
         raise UsageError(f"--output {output}: can't be written: {error.strerror}") from error
 

@@ -74,7 +74,7 @@ class Embedded:
 
     `tokens` counts what the model read, `special_tokens` (such as [CLS]) included; `unknown_tokens` those of them that
     it has no vector for. `cut` (n,) says of each text whether it was longer than the model reads, so that its vector is
-    of its beginning.
+    of its beginning. `tokenize_s` is how long it took to find this out, of the whole time, or 0 where it isn't known.
     """
 
     vectors: Vectors
@@ -82,6 +82,7 @@ class Embedded:
     special_tokens: int
     unknown_tokens: int
     cut: NDArray[np.bool_]
+    tokenize_s: float = 0.0
 
     @property
     def truncated(self) -> int:

@@ -7,7 +7,7 @@ from typing import Final, get_args
 
 from agentmem_cli.embedding import minilm_files, static_cache, static_folder
 from agentmem_cli.embedding.base import REMOTE_PREFIX, Device, Embedder, EmbedderSpec, OnProgress, no_progress
-from agentmem_cli.embedding.minilm_files import MINILM, MINILM_INT8
+from agentmem_cli.embedding.minilm_files import MINILM, MINILM_FLOP_PER_TOKEN, MINILM_INT8
 from agentmem_cli.errors import DeviceError, ModelDamagedError, UsageError
 
 DEFAULT_MODEL: Final = MINILM.name
@@ -64,6 +64,11 @@ def resolve(
 def full_name(model: str) -> str:
     """The name that an alias stands for, or the name itself."""
     return _ALIASES.get(model, model)
+
+
+def flop_per_token(spec: EmbedderSpec) -> int | None:
+    """The floating-point operations that a token costs, where that is known."""
+    return MINILM_FLOP_PER_TOKEN if spec == MINILM else None
 
 
 def pinned(

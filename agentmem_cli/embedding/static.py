@@ -1,6 +1,7 @@
 """Static models: a vector a token, and nothing else. Loads neither onnxruntime nor fastembed."""
 
 import itertools
+import time
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -59,13 +60,16 @@ class StaticEmbedder:
         if self._table is None and self._texts >= _TEXTS_WORTH_LOADING:
             self._tokens.speed_up()
             self._table = self._vectors.astype(np.float32)
+        start = time.perf_counter()
         ids, offsets, cut = _cut(*self._tokens.many(texts), self._spec.token_limit)
+        tokenize_s = time.perf_counter() - start
         return Embedded(
             vectors=self._unit(self._sums(ids, offsets)),
             tokens=len(ids),
             special_tokens=0,
             unknown_tokens=len(ids) - int(np.count_nonzero(self._has_vector[ids])),
             cut=cut,
+            tokenize_s=tokenize_s,
         )
 
     def embed_query(self, query: str) -> Vectors:

@@ -55,7 +55,7 @@ def test_an_ingest_reports_what_became_of_every_line(ingested: Ingested) -> None
     assert counts(report) == {"read": 357, "added": 357, "embedded": 357}
     assert report["tokens"] > 357 * 3
     assert 0 < report["unknown_token_ratio"] < 0.2
-    assert set(report["stages_s"]) == {"parse", "plan", "load", "embed", "commit", "index"}
+    assert set(report["stages_s"]) == {"parse", "plan", "load", "tokenize", "embed", "commit", "index"}
     assert 0 < sum(report["stages_s"].values()) <= report["elapsed_s"]
     assert report["memories_per_s"] == pytest.approx(357 / report["elapsed_s"])
 

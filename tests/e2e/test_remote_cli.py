@@ -38,7 +38,7 @@ def test_bench_and_reembed_take_a_server(agentmem: Cli, server: Server) -> None:
     benched = agentmem(
         "bench", "--sizes", "10", "--compare", "10", "--repeats", "1", "--json", "--embedder-url", server.url
     )
-    assert benched.json()["config"]["model"] == "remote:fake"
+    assert benched.json()["models"][0]["model"]["name"] == "remote:fake"
     agentmem.write("one.jsonl", {"text": "red apple"})
     assert agentmem("ingest", "one.jsonl", "--embedder-url", server.url).exit_code == 0
     with serving(models={"other": FakeEmbedder("other", 8)}) as other:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from agentmem_cli import AgentMem
-from agentmem_cli.bench.runner import BenchOptions, run_bench
+from agentmem_cli.bench.options import BenchOptions
+from agentmem_cli.bench.runner import Bench
 from agentmem_cli.bench.workload import make_workload
 from agentmem_cli.embedding.base import Vectors
 from agentmem_cli.errors import EmbeddingError, InputError, InvalidMemoryError, UsageError
@@ -116,7 +117,7 @@ def test_a_workload_with_repeated_ids_is_refused_before_it_is_measured(tmp_path:
 def test_a_workload_smaller_than_the_sizes_gives_no_figures() -> None:
     options = BenchOptions([20], compare=20, repeats=1, warmup=0)
     with pytest.raises(UsageError, match="too few"):
-        run_bench(FakeEmbedder(), make_workload("mixed", 10, 10), options, lambda step: None)
+        Bench([], make_workload("mixed", 10, 10), options)
 
 
 class FailingQueries(FakeEmbedder):

@@ -1,24 +1,14 @@
 """Tables hold the figures, and nothing in them that came from outside is obeyed."""
 
-from dataclasses import replace
 from datetime import datetime, timezone
 from io import StringIO
 
 import pytest
 from rich.console import Console, RenderableType
 
-from agentmem_cli.bench.result import (
-    BatchMeasurement,
-    BenchResult,
-    Comparison,
-    Config,
-    Environment,
-    ModeMeasurement,
-    TargetVerdict,
-)
 from agentmem_cli.embedding.entries import CatalogEntry
 from agentmem_cli.memory import Hit, IngestReport
-from agentmem_cli.report import bench_report, ingest_table, models_report, models_table
+from agentmem_cli.report import ingest_table, models_table
 from agentmem_cli.report_memories import hits_table
 
 HOSTILE = "[red]x[/red] [/] :smile: \x1b[2J\x1b]0;t\x07\x9b31m\u202eevil\nline"
@@ -43,26 +33,6 @@ def words(shown: str) -> str:
 def hit(text: str = "likes tea", identity: str = "m1", score: float = 0.5, user: str | None = None) -> Hit:
     time = datetime(2024, 5, 1, 10, 30, tzinfo=timezone.utc)
     return Hit(identity, score, text, None, user, None, "core", None, time, {})
-
-
-def bench_result(workload: str = "mixed", warnings: tuple[str, ...] = ()) -> BenchResult:
-    return BenchResult(
-        environment=Environment("0.1.0", "3.11.7", "Linux", "A CPU", 2, {"numpy": "2.0", "sqlite": "3.40.1"}),
-        config=Config("fake", "0123456789abcdef", workload, [10, 1000], 100, 5, 1, 30.6, 0.917, 0),
-        batches=[
-            BatchMeasurement(10, 10, [0.012, 0.0134, 0.02], 13.4, 1.34, 746.27, 0.149, {}),
-            BatchMeasurement(1000, 1000, [0.19, 0.2, 0.21], 200.0, 0.2, 5000.0, 1.0, {}),
-        ],
-        comparison=Comparison(
-            100, ModeMeasurement(1234.5, 81.0, [1.2, 1.2345]), ModeMeasurement(250.0, 400.0, [0.25]), 4.94, 0.797
-        ),
-        targets=[
-            TargetVerdict("ops_per_s", 5000.0, 5000.0, True),
-            TargetVerdict("ms_per_memory", 1.0, 0.2, True),
-            TargetVerdict("speedup", 5.0, 4.94, False),
-        ],
-        warnings=list(warnings),
-    )
 
 
 def test_hits_are_shown_best_first_with_score_scope_id_and_time() -> None:
@@ -133,52 +103,3 @@ def test_models_are_listed_with_what_their_publisher_does_not_say_marked() -> No
     lines = [words(line) for line in rendered(models_table(entries)).splitlines()]
     assert "all-MiniLM-L6-v2 (minilm) 384 256 21 Apache-2.0 PyPI yes" in lines
     assert "other 512 ? ? mit hub no" in lines
-
-
-def test_the_report_of_a_benchmark_holds_its_figures() -> None:
-    shown = rendered(*bench_report(bench_result()))
-    for said in (
-        "agentmem 0.1.0 · fake (0123456789ab)",
-        "A CPU, 2 cores · Linux · Python 3.11.7",
-        "numpy 2.0, sqlite 3.40.1",
-        "workload mixed: 30.6 tokens a memory, 91.7% unknown to the model · median of 5",
-        "the same 100 memories",
-        "time saved: 79.7%",
-    ):
-        assert said in shown
-    lines = [words(line) for line in shown.splitlines()]
-    for row in (
-        "10 13.40 12.0 to 20.0 1.340 746.27 15%",
-        "1000 200.00 190.0 to 210.0 0.200 5,000.00 100%",
-        "one by one 1,234.50 1,200.0 to 1,234.5 81.00 1.00x",
-        "in one batch 250.00 250.0 to 250.0 400.00 4.94x",
-        "throughput, best batch >= 5,000 ops/s 5,000.00 ops/s met",
-        "latency, best batch < 1 ms/memory 0.200 ms/memory met",
-        "batch against single >= 5x 4.94x missed",
-    ):
-        assert row in lines
-    assert "Warning" not in shown
-
-
-@pytest.mark.parametrize("markup", [False, True])
-def test_a_hostile_workload_name_or_warning_comes_out_inert(markup: bool) -> None:
-    shown = rendered(*bench_report(bench_result(HOSTILE, warnings=(HOSTILE,))), markup=markup, width=250)
-    assert f"workload {HARMLESS}" in shown
-    assert f"Warning: {HARMLESS}" in shown
-    assert not set(OBEYED) & set(shown)
-
-
-def test_a_narrow_terminal_still_gets_every_figure_of_a_batch() -> None:
-    shown = rendered(*bench_report(bench_result()), width=80)
-    for figure in ("13.40", "746.27", "5,000.00", "190.0 to 210.0"):
-        assert figure in shown
-
-
-def test_models_stand_side_by_side_with_the_first_as_the_measure() -> None:
-    first = bench_result()
-    twice = [replace(batch, ops_per_s=2 * batch.ops_per_s) for batch in first.batches]
-    second = replace(first, config=replace(first.config, model="another"), batches=twice)
-    shown = rendered(*models_report([first, second]))
-    rows = {line.split()[0]: line.split() for line in shown.splitlines() if line.strip()}
-    assert "1.00x" in rows[first.config.model]
-    assert "2.00x" in rows["another"]

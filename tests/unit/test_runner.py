@@ -1,8 +1,9 @@
-"""A benchmark run on a fake embedder: its shape, its figures against its samples, and what must stop it."""
+"""A benchmark run on a fake embedder: what is measured, in which order, and what must stop it."""
 
-import statistics
+import gc
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,30 +12,37 @@ import orjson
 import pytest
 
 from agentmem_cli import __version__
-from agentmem_cli.bench import runner
-from agentmem_cli.bench.result import BenchResult
-from agentmem_cli.bench.runner import BenchOptions, run_bench, run_benches
+from agentmem_cli.bench import calibrate, model_run
+from agentmem_cli.bench.growth import grow_here
+from agentmem_cli.bench.model_run import Subject
+from agentmem_cli.bench.options import BenchOptions
+from agentmem_cli.bench.result import AddSample, BenchResult, IngestSample, TokenCounts
+from agentmem_cli.bench.runner import Bench
 from agentmem_cli.bench.workload import Workload, make_workload
-from agentmem_cli.embedding.base import Embedded, Embedder, Vectors
+from agentmem_cli.embedding.base import Embedded, Embedder, EmbedderSpec, Vectors
 from agentmem_cli.errors import EmbeddingError, StoreError, UsageError
 from tests.fakes import BrokenEmbedder, FakeEmbedder
 
 SIZES = [10, 20, 30]
-OPTIONS = BenchOptions(SIZES, compare=12, repeats=3, warmup=1)
+OPTIONS = BenchOptions(SIZES, compare=12, repeats=3, warmup=1, threads=2)
 SHORT = BenchOptions([20], compare=10, repeats=1, warmup=1)
 
 
-def ignore(step: str) -> None:
-    """Listens to no step."""
+def subject(embedder: Embedder) -> Subject:
+    """A model that is measured in this process alone."""
+    return Subject(lambda: embedder, partial(grow_here, lambda: embedder))
 
 
 def run(embedder: Embedder, workload: Workload, options: BenchOptions = OPTIONS) -> BenchResult:
-    return run_bench(embedder, workload, options, ignore)
+    return Bench([subject(embedder)], workload, options).run()
 
 
 @pytest.fixture(autouse=True)
 def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(calibrate, "sgemm_flop_per_s", lambda: 1e11)
+    monkeypatch.setattr(calibrate, "fsync_times_s", lambda folder: [0.001] * 20)
+    monkeypatch.setattr(calibrate, "load_average", lambda: 0.0)
     return tmp_path
 
 
@@ -43,86 +51,76 @@ def workload() -> Workload:
     return make_workload("mixed", 30, 12)
 
 
-@pytest.fixture(scope="module")
-def result(workload: Workload) -> dict[str, Any]:
-    """One run, as `bench --json` prints it."""
-    printed: dict[str, Any] = orjson.loads(orjson.dumps(run(FakeEmbedder(token_limit=40), workload)))
-    return printed
+def test_the_run_says_where_and_on_what_it_was_measured(workload: Workload) -> None:
+    result = run(FakeEmbedder(token_limit=40), workload)
+    environment, config, facts = result.environment, result.config, result.workload
+    assert (result.complete, result.schema_version, environment.agentmem) == (True, 2, __version__)
+    assert environment.cores >= 1
+    assert environment.cpu
+    assert {"sqlite", "numpy", "hnswlib", "orjson"} <= set(environment.versions)
+    assert (config.sizes, config.compare, config.repeats, config.warmup) == (SIZES, 12, 3, 1)
+    assert (config.threads, config.device) == (2, "cpu")
+    assert (facts.name, facts.memories, len(facts.sha256)) == ("mixed", 30, 64)
+    (model,) = result.models
+    assert (model.model.name, model.model.revision, model.model.dim) == ("fake", "fake-1", 32)
+    assert len(result.machine.sgemm_flop_per_s) == len(result.machine.fsync_s) == 3
 
 
-def test_the_json_has_exactly_the_documented_keys(result: dict[str, Any]) -> None:
-    assert set(result) == {
-        "schema_version", "environment", "config", "batches", "comparison", "targets", "warnings"
-    }  # fmt: skip
-    assert result["schema_version"] == 1
-    assert set(result["environment"]) == {"agentmem", "python", "platform", "cpu", "cores", "versions"}
-    batch_keys = {
-        "batch_size", "memories", "samples_s", "total_ms", "ms_per_memory", "ops_per_s", "target_ratio", "stages_s"
-    }  # fmt: skip
-    assert [set(batch) for batch in result["batches"]] == [batch_keys] * 3
-    assert set(result["comparison"]) == {"memories", "single", "batch", "speedup", "time_saved_ratio"}
-    for mode in ("single", "batch"):
-        assert set(result["comparison"][mode]) == {"total_ms", "ops_per_s", "samples_s"}
-    assert [set(target) for target in result["targets"]] == [{"name", "target", "actual", "met"}] * 3
-
-
-def test_the_run_says_where_and_on_what_it_was_measured(result: dict[str, Any], workload: Workload) -> None:
-    environment, config = result["environment"], result["config"]
-    assert environment["agentmem"] == __version__
-    assert environment["cores"] >= 1
-    assert environment["cpu"]
-    assert {"sqlite", "numpy", "hnswlib", "orjson"} <= set(environment["versions"])
-    assert (config["model"], config["model_revision"], config["workload"]) == ("fake", "fake-1", "mixed")
-    assert (config["sizes"], config["compare"], config["repeats"], config["warmup"]) == (SIZES, 12, 3, 1)
+def test_a_sample_of_every_repeat_is_kept_with_its_stages(workload: Workload) -> None:
+    (model,) = run(FakeEmbedder(token_limit=40), workload).models
+    assert [found.batch_size for found in model.batches] == SIZES
+    for found in model.batches:
+        assert len(found.samples) == 3
+        for sample in found.samples:
+            assert {"parse", "plan", "embed", "commit"} <= set(sample.stages_s)
+            assert 0 < sum(sample.stages_s.values()) <= sample.total_s
     embedded = FakeEmbedder(token_limit=40).embed(workload.texts())
-    assert config["tokens_per_memory"] == pytest.approx(embedded.tokens / 30)
-    assert config["truncated"] == embedded.truncated > 0
-    assert config["unknown_token_ratio"] == 0.0
+    assert model.batches[-1].counts == TokenCounts(30, embedded.tokens, 0, 0, embedded.truncated)
 
 
-def test_the_figures_of_a_batch_follow_from_its_samples(result: dict[str, Any]) -> None:
-    assert [batch["batch_size"] for batch in result["batches"]] == SIZES
-    for batch in result["batches"]:
-        size, median_s = batch["batch_size"], statistics.median(batch["samples_s"])
-        assert batch["memories"] == size
-        assert len(batch["samples_s"]) == 3
-        assert min(batch["samples_s"]) > 0
-        assert batch["total_ms"] == pytest.approx(1000 * median_s)
-        assert batch["ms_per_memory"] == pytest.approx(1000 * median_s / size)
-        assert batch["ops_per_s"] == pytest.approx(size / median_s)
-        assert batch["target_ratio"] == pytest.approx(size / median_s / 5000)
-        assert {"parse", "embed", "commit", "index"} <= set(batch["stages_s"])
-        assert 0 < sum(batch["stages_s"].values()) <= median_s
+def test_every_single_add_has_its_own_latency(workload: Workload) -> None:
+    comparison = run(FakeEmbedder(), workload).models[0].comparison
+    assert comparison is not None
+    assert (comparison.memories, len(comparison.single), len(comparison.batch)) == (12, 3, 3)
+    for sample in comparison.single:
+        assert len(sample.latencies_s) == 12
+        assert sum(sample.latencies_s) == pytest.approx(sample.total_s)
 
 
-def test_the_figures_of_the_comparison_follow_from_its_samples(result: dict[str, Any]) -> None:
-    comparison = result["comparison"]
-    medians_s = {}
-    for mode in ("single", "batch"):
-        medians_s[mode] = statistics.median(comparison[mode]["samples_s"])
-        assert len(comparison[mode]["samples_s"]) == 3
-        assert comparison[mode]["total_ms"] == pytest.approx(1000 * medians_s[mode])
-        assert comparison[mode]["ops_per_s"] == pytest.approx(12 / medians_s[mode])
-    assert comparison["memories"] == 12
-    assert comparison["speedup"] == pytest.approx(medians_s["single"] / medians_s["batch"])
-    assert comparison["time_saved_ratio"] == pytest.approx(1 - medians_s["batch"] / medians_s["single"])
-
-
-def test_the_verdicts_are_on_the_best_batch_and_the_comparison(result: dict[str, Any]) -> None:
-    best = max(result["batches"], key=lambda batch: float(batch["ops_per_s"]))
-    actual = {target["name"]: target["actual"] for target in result["targets"]}
-    assert actual == {
-        "ops_per_s": best["ops_per_s"],
-        "ms_per_memory": best["ms_per_memory"],
-        "speedup": result["comparison"]["speedup"],
-    }
+def test_each_model_fills_a_store_after_the_rest(workload: Workload) -> None:
+    (model,) = run(FakeEmbedder(), workload).models
+    assert [store.memories for store in model.stores] == [30]
+    assert model.cold_start is not None
+    assert model.cold_start.memories == 10
 
 
 def test_every_measurement_embeds_every_memory_anew(workload: Workload) -> None:
     embedder = FakeEmbedder()
     run(embedder, workload, BenchOptions([10, 20], compare=12, repeats=2, warmup=1))
-    warm_up, repeat, config = 20 + 10, 10 + 20 + 2 * 12, 30
-    assert embedder.texts_embedded == warm_up + 2 * repeat + config
+    warm_up, repeat, growth = 20 + 10, 10 + 20 + 2 * 12, 10 + 20
+    assert embedder.texts_embedded == warm_up + 2 * repeat + growth
+
+
+class NoticesGarbage(FakeEmbedder):
+    """Notices whether garbage is collected while it embeds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.collected: list[bool] = []
+
+    def embed(self, texts: Sequence[str]) -> Embedded:
+        self.collected.append(gc.isenabled())
+        return super().embed(texts)
+
+
+def test_no_garbage_is_collected_while_something_is_timed(workload: Workload) -> None:
+    embedder = NoticesGarbage()
+    bench = Bench([Subject(lambda: embedder, lambda growth: iter(()))], workload, SHORT)
+    bench.run()
+    stores = 2 * SHORT.warmup + 3 * SHORT.repeats
+    assert embedder.collected.count(True) == stores  # to embed the query that each is checked with
+    assert embedder.collected.count(False) == SHORT.warmup * (1 + 10) + SHORT.repeats * (2 + 10)
+    assert gc.isenabled()
 
 
 def test_no_store_is_left_behind(workload: Workload, temporary_folder: Path) -> None:
@@ -167,6 +165,20 @@ def test_an_embedder_that_fails_in_the_middle_stops_the_run(after: int, workload
         run(FailsLater(after), workload, SHORT)
 
 
+@pytest.mark.parametrize(("after", "batches", "compared"), [(0, [], False), (30, [], False), (95, [20], True)])
+def test_what_was_measured_before_a_failure_is_still_a_result(
+    after: int, batches: list[int], compared: bool, workload: Workload
+) -> None:
+    bench = Bench([subject(FailsLater(after))], workload, BenchOptions([20], compare=10, repeats=9, warmup=1))
+    with pytest.raises(EmbeddingError):
+        bench.run()
+    result = bench.result()
+    (model,) = result.models
+    assert (result.complete, bench.has_samples) == (False, bool(batches))
+    assert [found.batch_size for found in model.batches] == batches
+    assert (model.comparison is not None) is compared
+
+
 class SearchesElsewhere(FakeEmbedder):
     """Its queries are as far as can be from the text they repeat."""
 
@@ -192,59 +204,60 @@ def test_a_run_whose_memories_can_not_be_found_again_is_no_result(workload: Work
         {"sizes": [10], "compare": 1001},
         {"sizes": [10], "repeats": 0},
         {"sizes": [10], "warmup": -1},
+        {"sizes": [10], "scale": [9]},
+        {"sizes": [10], "scale": [10_000_001]},
+        {"sizes": [10], "scale": [1000, 1000]},
+        {"sizes": [10], "scale": [1000, 100]},
     ],
 )
-def test_sizes_that_no_batch_can_have_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match=r"^(--)?(sizes?|repeats) "):
+def test_sizes_that_no_batch_or_store_can_have_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=r"^(--)?(sizes?|repeats|scale)[ :]"):
         BenchOptions(**options)
 
 
 def test_a_user_is_warned_of_unknown_words_cut_texts_and_few_repeats() -> None:
     lines = [orjson.dumps({"text": f"zz{number} zzz {'long ' * 2 * (number % 2)}"}) for number in range(10)]
     options = BenchOptions([10], compare=10, repeats=2, warmup=0)
-    result = run(FakeEmbedder(token_limit=3), Workload("own", lines, lines), options)
-    assert result.config.unknown_token_ratio == 0.8
-    assert [warning.split(":")[0] for warning in result.warnings][:3] == [
-        "80% of the workload's tokens are unknown to fake",
-        "5 texts are longer than fake reads, and were cut",
-        "2 repeats say little of the spread",
-    ]
+    result = run(FakeEmbedder(token_limit=3), Workload("own", lines, lines, ["zz1"]), options)
+    kinds = [warning.kind for warning in result.warnings]
+    assert kinds[:3] == ["few-samples", "unknown-tokens", "truncated"]
 
 
 def script(monkeypatch: pytest.MonkeyPatch, batch_s: Sequence[float], single_s: Sequence[float]) -> None:
     """Measurements that take no time, and report these."""
     batches: Iterator[float] = iter(batch_s)
     singles: Iterator[float] = iter(single_s)
+    counts = TokenCounts(10, 100, 20, 0, 0)
 
-    def ingest_batch(*_: object) -> tuple[float, dict[str, float]]:
+    def ingest_batch(*_: object) -> tuple[IngestSample, TokenCounts]:
         total_s = next(batches)
-        return total_s, {"embed": total_s / 2}
+        return IngestSample(total_s, {"embed": total_s / 2}), counts
 
-    monkeypatch.setattr(runner, "_ingest_batch", ingest_batch)
-    monkeypatch.setattr(runner, "_add_one_by_one", lambda *_: (next(singles), {}))
+    vectors = np.eye(10, dtype=np.float32)
+    monkeypatch.setattr(model_run, "ingest_batch", ingest_batch)
+    monkeypatch.setattr(model_run, "ingest_and_read", lambda *_: (*ingest_batch(), vectors))
+    monkeypatch.setattr(model_run, "add_one_by_one", lambda *_: AddSample(next(singles), []))
 
 
-def test_known_times_give_the_known_figures(workload: Workload, monkeypatch: pytest.MonkeyPatch) -> None:
+def without_growth(*embedders: Embedder) -> list[Subject]:
+    return [Subject(lambda embedder=embedder: embedder, lambda growth: iter(())) for embedder in embedders]  # type: ignore[misc]
+
+
+def test_samples_are_kept_in_the_order_of_the_repeats(workload: Workload, monkeypatch: pytest.MonkeyPatch) -> None:
     script(monkeypatch, [0.002, 0.001, 0.009, 0.004, 0.003, 0.001], [0.012, 0.020, 0.010])
-    result = run(FakeEmbedder(), workload, BenchOptions([10], compare=12, repeats=3, warmup=0))
-    (batch,) = result.batches
-    assert batch.samples_s == [0.002, 0.009, 0.003]
-    assert batch.total_ms == pytest.approx(3.0)
-    assert batch.ops_per_s == pytest.approx(3333.33, abs=0.01)
-    assert batch.target_ratio == pytest.approx(0.6667, abs=0.0001)
-    assert batch.stages_s == {"embed": 0.0015}
-    assert result.comparison.batch.samples_s == [0.001, 0.004, 0.001]
-    assert result.comparison.single.total_ms == pytest.approx(12.0)
-    assert result.comparison.speedup == pytest.approx(12.0)
-    assert result.comparison.time_saved_ratio == pytest.approx(11 / 12)
-    assert [target.met for target in result.targets] == [False, True, True]
+    options = BenchOptions([10], compare=12, repeats=3, warmup=0)
+    (model,) = Bench(without_growth(FakeEmbedder()), workload, options).run().models
+    assert [sample.total_s for sample in model.batches[0].samples] == [0.002, 0.009, 0.003]
+    assert model.comparison is not None
+    assert [sample.total_s for sample in model.comparison.batch] == [0.001, 0.004, 0.001]
+    assert [sample.total_s for sample in model.comparison.single] == [0.012, 0.020, 0.010]
 
 
 def test_each_repeat_begins_with_another_size(workload: Workload, monkeypatch: pytest.MonkeyPatch) -> None:
     script(monkeypatch, [0.1] * 20, [0.1] * 20)
     steps: list[str] = []
-    run_bench(FakeEmbedder(), workload, OPTIONS, steps.append)
-    assert steps[0] == "fake: warm-up"
+    Bench(without_growth(FakeEmbedder()), workload, OPTIONS, steps.append).run()
+    assert steps[:2] == ["loading the model", "fake: warm-up"]
     assert [step.rpartition(" ")[2] for step in steps if "batch of" in step] == [
         "10", "20", "30", "20", "30", "10", "30", "10", "20"
     ]  # fmt: skip
@@ -253,17 +266,33 @@ def test_each_repeat_begins_with_another_size(workload: Workload, monkeypatch: p
 def test_models_are_measured_in_turn_and_another_is_first_in_each_repeat(workload: Workload) -> None:
     steps: list[str] = []
     options = BenchOptions([10], compare=10, repeats=3, warmup=0)
-    results = run_benches([FakeEmbedder("a"), FakeEmbedder("b")], workload, options, steps.append)
+    subjects = [subject(FakeEmbedder("a")), subject(FakeEmbedder("b"))]
+    result = Bench(subjects, workload, options, steps.append).run()
     assert [step[0] for step in steps if "batch of" in step] == ["a", "b", "b", "a", "a", "b"]
-    assert [result.config.model for result in results] == ["a", "b"]
-    assert all(len(result.batches[0].samples_s) == 3 for result in results)
+    assert [model.model.name for model in result.models] == ["a", "b"]
+    assert all(len(model.batches[0].samples) == 3 for model in result.models)
 
 
-@pytest.mark.parametrize(("slowest_s", "noisy"), [(0.625, False), (0.626, True)])
-def test_samples_that_are_far_apart_make_a_noisy_run(
-    slowest_s: float, noisy: bool, workload: Workload, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    script(monkeypatch, [0.5, 0.5, 0.5, 0.5, slowest_s, 0.5], [0.5] * 3)
-    result = run(FakeEmbedder(token_limit=1000), workload, BenchOptions([10], compare=12, repeats=3, warmup=0))
-    expected = ["noisy run: the samples of batch size 10 are more than 25% apart"] if noisy else []
-    assert result.warnings == expected
+class Int8(FakeEmbedder):
+    """The fake as another precision of it, all but alike."""
+
+    def __init__(self, dim: int = 32) -> None:
+        super().__init__("fake", dim)
+        self.spec = EmbedderSpec(f"int8-{dim}", "r", dim, 16, "sum", "int8")
+
+
+def test_models_are_held_against_the_first_of_full_precision(workload: Workload) -> None:
+    subjects = [subject(Int8()), subject(FakeEmbedder()), subject(Int8(16))]
+    options = BenchOptions([30], compare=10, repeats=1, warmup=0)
+    alike, reference, narrow = Bench(subjects, workload, options).run().models
+    assert reference.likeness is None
+    assert alike.likeness is not None
+    assert narrow.likeness is not None
+    assert alike.likeness.reference == narrow.likeness.reference == "fake"
+    assert len(alike.likeness.cosines) == 30
+    assert narrow.likeness.cosines == []
+    assert len(narrow.likeness.shared_neighbours) == 30
+
+
+def test_one_model_alone_is_held_against_nothing(workload: Workload) -> None:
+    assert run(FakeEmbedder(), workload, SHORT).models[0].likeness is None

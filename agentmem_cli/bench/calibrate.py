@@ -1,0 +1,72 @@
+"""What the machine itself can do: its arithmetic, its disk, and what others take of it. A short measure a repeat."""
+
+import os
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+_MATRIX_ROWS: Final = 1536  # smaller ones leave cores waiting for each other
+_PRODUCTS: Final = 8
+_FSYNCS: Final = 20
+_BLOCK_BYTES: Final = 4096
+
+
+def sgemm_flop_per_s() -> float:
+    """The best of some float32 matrix products by numpy's own library, on as many threads as that takes."""
+    rows = np.random.default_rng(0).standard_normal((_MATRIX_ROWS, _MATRIX_ROWS), dtype=np.float32)
+    product = np.empty_like(rows)
+    times_s = []
+    for _ in range(_PRODUCTS + 1):
+        start = time.perf_counter()
+        np.matmul(rows, rows, out=product)
+        times_s.append(time.perf_counter() - start)
+    return 2 * _MATRIX_ROWS**3 / min(times_s[1:])
+
+
+def fsync_times_s(folder: Path) -> list[float]:
+    """How long writing a block to a file in a folder and an fsync take, some times over."""
+    block = b"\0" * _BLOCK_BYTES
+    times_s = []
+    with tempfile.TemporaryFile(dir=folder) as file:
+        for _ in range(_FSYNCS):
+            start = time.perf_counter()
+            file.write(block)
+            file.flush()
+            os.fsync(file.fileno())
+            times_s.append(time.perf_counter() - start)
+    return times_s
+
+
+def load_average() -> float | None:
+    """How many processes wanted a core in the last minute; None where nobody counts them."""
+    with suppress(OSError):
+        return os.getloadavg()[0]
+    return None
+
+
+class StealClock:
+    """Since it was made: the share of all cores' time that the host of a virtual machine gave to others."""
+
+    def __init__(self) -> None:
+        self._start = _ticks()
+
+    def ratio(self) -> float | None:
+        """The share so far, or None where the system doesn't say."""
+        now = _ticks()
+        if now is None or self._start is None or now[0] <= self._start[0]:
+            return None
+        return (now[1] - self._start[1]) / (now[0] - self._start[0])
+
+
+def _ticks() -> tuple[int, int] | None:
+    """All ticks of all cores since the system started, and those of them that were stolen (proc(5), /proc/stat)."""
+    try:
+        first = Path("/proc/stat").read_text().partition("\n")[0].split()
+        ticks = [int(field) for field in first[1:9]]  # later fields are counted in earlier ones
+        return sum(ticks), ticks[7]
+    except (OSError, ValueError, IndexError):
+        return None

@@ -1,0 +1,266 @@
+"""The figures of a benchmark, derived from its samples: medians, intervals, rates, quantiles, targets. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from agentmem_cli.bench import gate
+from agentmem_cli.bench.gate import TargetVerdict
+from agentmem_cli.bench.result import BatchRun, BenchResult, Comparison, Likeness, ModelResult, Retrieval, StorePoint
+from agentmem_cli.bench.stats import median, quantile
+from agentmem_cli.stats import Interval, bootstrap_interval, bootstrap_intervals, bootstrap_ratio
+
+K: Final = 10
+_LEAST_FOR_INTERVAL: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Latencies:
+    """How long something takes, ms; a quantile that `n` samples can't tell is None."""
+
+    n: int
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFigures:
+    """Batches of one size: medians, with 95 % intervals where there are 3 samples or more.
+
+    `stages_ms` are medians of each stage, `tokens_per_s` of those that the model read, `target_ratio` of 5,000 ops/s.
+    """
+
+    batch_size: int
+    total_ms: float
+    total_ms_interval: Interval | None
+    ms_per_memory: float
+    ops_per_s: float
+    ops_per_s_interval: Interval | None
+    tokens_per_s: float
+    target_ratio: float
+    stages_ms: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ModeFigures:
+    """One way of adding memories."""
+
+    total_ms: float
+    total_ms_interval: Interval | None
+    ops_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonFigures:
+    """One by one against one batch; the interval is of the median of each repeat's ratio."""
+
+    memories: int
+    single: ModeFigures
+    batch: ModeFigures
+    speedup: float
+    speedup_interval: Interval | None
+    time_saved_ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFigures:
+    """A store of so many memories; `ops_per_s` is of those that came last, the graph not included."""
+
+    memories: int
+    ops_per_s: float
+    batch: Latencies
+    index_ms: float | None
+    search: Latencies
+    bytes_per_memory: float
+    peak_resident_bytes: int
+    graph_recall_at_10: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LikenessFigures:
+    """How like the reference's vectors a model's are; the cosines are None where the dims differ."""
+
+    reference: str
+    median_cosine: float | None
+    least_cosine: float | None
+    shared_neighbours_at_10: float
+
+
+@dataclass(frozen=True, slots=True)
+class MeanFigure:
+    """A mean over queries, and its 95 % interval."""
+
+    mean: float
+    interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalFigures:
+    """What labelled queries found in one mode, by metric."""
+
+    mode: str
+    queries: int
+    metrics: dict[str, MeanFigure]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """All figures of one model. What was not measured is None or empty.
+
+    `best_batch` is the size with the highest rate. `ceiling_ratio` is its share of what the machine's arithmetic
+    allows: tokens/s times the model's operations a token, over the most that matrix products reached; None where either
+    isn't known, or is of another kind.
+    """
+
+    batches: list[BatchFigures]
+    best_batch: int | None
+    comparison: ComparisonFigures | None
+    tokens_per_memory: float | None
+    unknown_token_ratio: float | None
+    add: Latencies | None
+    stores: list[StoreFigures]
+    cold_start_ms: float | None
+    likeness: LikenessFigures | None
+    retrieval: list[RetrievalFigures]
+    ceiling_ratio: float | None
+    targets: list[TargetVerdict]
+
+    @property
+    def best(self) -> BatchFigures | None:
+        """The figures of the best batch size."""
+        return next((batch for batch in self.batches if batch.batch_size == self.best_batch), None)
+
+
+def figures_of(result: BenchResult, measured: ModelResult) -> Figures:
+    """The figures of one model of a result."""
+    batches = [_batch_figures(run) for run in measured.batches]
+    best = max(batches, key=lambda batch: batch.ops_per_s, default=None)
+    comparison = None if measured.comparison is None else _comparison_figures(measured.comparison)
+    counts = max(measured.batches, key=lambda run: run.batch_size).counts if measured.batches else None
+    own_tokens = 0 if counts is None else counts.tokens - counts.special_tokens
+    cold = measured.cold_start
+    return Figures(
+        batches=batches,
+        best_batch=None if best is None else best.batch_size,
+        comparison=comparison,
+        tokens_per_memory=counts.tokens / counts.texts if counts is not None and counts.texts else None,
+        unknown_token_ratio=counts.unknown_tokens / own_tokens if counts is not None and own_tokens else None,
+        add=_add_latencies(measured.comparison),
+        stores=[_store_figures(store) for store in measured.stores],
+        cold_start_ms=None if cold is None else 1000 * ((cold.process_s or 0.0) + cold.load_s + cold.first_batch_s),
+        likeness=None if measured.likeness is None else _likeness_figures(measured.likeness),
+        retrieval=[_retrieval_figures(found) for found in measured.retrieval],
+        ceiling_ratio=_ceiling_ratio(result, measured, best),
+        targets=[] if best is None else _targets(best, comparison),
+    )
+
+
+def latencies(samples_s: Sequence[float]) -> Latencies:
+    """Quantiles of samples."""
+    found = [quantile(samples_s, share) for share in (0.5, 0.95, 0.99)]
+    return Latencies(len(samples_s), *(None if value_s is None else 1000 * value_s for value_s in found))
+
+
+def _interval(samples: Sequence[float]) -> Interval | None:
+    return bootstrap_interval(samples, "median") if len(samples) >= _LEAST_FOR_INTERVAL else None
+
+
+def _batch_figures(run: BatchRun) -> BatchFigures:
+    totals_s = [sample.total_s for sample in run.samples]
+    total_s, interval = median(totals_s), _interval(totals_s)
+    stages = dict.fromkeys(stage for sample in run.samples for stage in sample.stages_s)
+    ops_per_s = run.batch_size / total_s
+    return BatchFigures(
+        batch_size=run.batch_size,
+        total_ms=1000 * total_s,
+        total_ms_interval=_scaled(interval, 1000),
+        ms_per_memory=1000 * total_s / run.batch_size,
+        ops_per_s=ops_per_s,
+        ops_per_s_interval=_rates(interval, run.batch_size),
+        tokens_per_s=run.counts.tokens / total_s,
+        target_ratio=ops_per_s / gate.TARGET_OPS_PER_S,
+        stages_ms={
+            stage: 1000 * median([sample.stages_s[stage] for sample in run.samples if stage in sample.stages_s])
+            for stage in stages
+        },
+    )
+
+
+def _scaled(interval: Interval | None, factor: float) -> Interval | None:
+    return None if interval is None else Interval(factor * interval.low, factor * interval.high)
+
+
+def _rates(interval: Interval | None, count: int) -> Interval | None:
+    return None if interval is None else Interval(count / interval.high, count / interval.low)
+
+
+def _comparison_figures(comparison: Comparison) -> ComparisonFigures:
+    singles_s = [sample.total_s for sample in comparison.single]
+    batches_s = [sample.total_s for sample in comparison.batch]
+    single, batch = (_mode_figures(comparison.memories, samples_s) for samples_s in (singles_s, batches_s))
+    is_sure = len(singles_s) >= _LEAST_FOR_INTERVAL
+    return ComparisonFigures(
+        memories=comparison.memories,
+        single=single,
+        batch=batch,
+        speedup=single.total_ms / batch.total_ms,
+        speedup_interval=bootstrap_ratio(singles_s, batches_s, "median", paired=True) if is_sure else None,
+        time_saved_ratio=1 - batch.total_ms / single.total_ms,
+    )
+
+
+def _mode_figures(memories: int, samples_s: Sequence[float]) -> ModeFigures:
+    total_s = median(samples_s)
+    return ModeFigures(1000 * total_s, _scaled(_interval(samples_s), 1000), memories / total_s)
+
+
+def _add_latencies(comparison: Comparison | None) -> Latencies | None:
+    samples_s = [] if comparison is None else [s for sample in comparison.single for s in sample.latencies_s]
+    return latencies(samples_s) if samples_s else None
+
+
+def _store_figures(store: StorePoint) -> StoreFigures:
+    found = store.graph_found
+    return StoreFigures(
+        memories=store.memories,
+        ops_per_s=store.added / store.ingest_s,
+        batch=latencies(store.batches_s),
+        index_ms=None if store.index_s is None else 1000 * store.index_s,
+        search=latencies(store.searches_s),
+        bytes_per_memory=store.bytes / store.memories,
+        peak_resident_bytes=store.peak_resident_bytes,
+        graph_recall_at_10=sum(found) / (K * len(found)) if found else None,
+    )
+
+
+def _likeness_figures(likeness: Likeness) -> LikenessFigures:
+    cosines, shared = likeness.cosines, likeness.shared_neighbours
+    return LikenessFigures(
+        reference=likeness.reference,
+        median_cosine=median(cosines) if cosines else None,
+        least_cosine=min(cosines) if cosines else None,
+        shared_neighbours_at_10=sum(shared) / (min(K, len(shared) - 1) * len(shared)),
+    )
+
+
+def _retrieval_figures(found: Retrieval) -> RetrievalFigures:
+    rows = np.array(list(found.figures.values()), dtype=np.float64).T
+    means, intervals = rows.mean(axis=0).tolist(), bootstrap_intervals(rows, "mean")
+    metrics = [MeanFigure(mean, interval) for mean, interval in zip(means, intervals, strict=True)]
+    return RetrievalFigures(found.mode, len(rows), dict(zip(found.figures, metrics, strict=True)))
+
+
+def _ceiling_ratio(result: BenchResult, measured: ModelResult, best: BatchFigures | None) -> float | None:
+    """The products ran in float32 on all cores: a model that does otherwise isn't held against them."""
+    model, config, sgemm = measured.model, result.config, result.machine.sgemm_flop_per_s
+    is_alike = model.precision == "fp32" and config.device == "cpu" and config.threads == result.environment.cores
+    if model.flop_per_token is None or best is None or not sgemm or not is_alike:
+        return None
+    return best.tokens_per_s * model.flop_per_token / max(sgemm)
+
+
+def _targets(best: BatchFigures, comparison: ComparisonFigures | None) -> list[TargetVerdict]:
+    return gate.judge(best.ops_per_s, best.ms_per_memory, None if comparison is None else comparison.speedup)

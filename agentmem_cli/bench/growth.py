@@ -1,0 +1,158 @@
+"""A store that grows: how its ingest, its graph, its searches, its memory and its files change with its size."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from agentmem_cli.api import AgentMem
+from agentmem_cli.bench.measuring import check_searchable, fresh_store
+from agentmem_cli.bench.quality import graph_found
+from agentmem_cli.bench.result import ColdStart, Retrieval, StorePoint
+from agentmem_cli.bench.retrieval import Labelled, retrieval
+from agentmem_cli.embedding.base import Embedder
+from agentmem_cli.ingest import MAX_BATCH_SIZE, Observer, Progress
+from agentmem_cli.jsonl import parse_memory
+from agentmem_cli.machine import peak_resident_bytes
+from agentmem_cli.store.building import MIN_TAIL
+
+FIRST_BATCH: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A file of JSONL that a store takes in, and its last line."""
+
+    file: str
+    last_line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """What a store takes in, one after the other, and what is searched for after each.
+
+    `folder` is for files and stores; whoever made it removes it, with what a killed process has left there.
+    `first_lines` are the first batch that a model is given, `warm_up_lines` what it embeds before the store begins to
+    grow. `labelled` queries are asked of a store of their own.
+    """
+
+    folder: str
+    steps: list[Step]
+    first_lines: list[str]
+    warm_up_lines: list[str]
+    queries: list[str]
+    labelled: Labelled | None = None
+
+
+GrowthItem: TypeAlias = ColdStart | StorePoint | Retrieval
+Grow: TypeAlias = Callable[[Growth], Iterator[GrowthItem]]
+
+
+def grow_here(load: Callable[[], Embedder], growth: Growth, process_s: float | None = None) -> Iterator[GrowthItem]:
+    """Loads a model and grows a store with it, in this process: first its cold start, then the store at each size.
+    What comes of labelled queries is last.
+
+    Raises AgentMemError.
+    """
+    start = time.perf_counter()
+    embedder = load()
+    loaded = time.perf_counter()
+    folder = Path(growth.folder)
+    _add(embedder, growth.first_lines, folder)
+    yield ColdStart(process_s, loaded - start, time.perf_counter() - loaded, len(growth.first_lines))
+    if growth.warm_up_lines:
+        _add(embedder, growth.warm_up_lines, folder)
+    with fresh_store(embedder, folder) as mem:
+        for step in growth.steps:
+            yield _grow(mem, embedder, step, growth.queries)
+    if growth.labelled is not None:
+        yield from retrieval(embedder, growth.labelled, folder)
+
+
+def write_growth(
+    lines: Sequence[bytes],
+    sizes: Sequence[int],
+    queries: Sequence[str],
+    folder: Path,
+    labelled: Labelled | None = None,
+) -> Growth:
+    """Writes what a store needs to grow to these sizes, ascending, of the first lines.
+
+    Where there are several to compare, the model is warm for the first of them too.
+    """
+    steps = []
+    for start, end in itertools.pairwise([0, *sizes]):
+        file = folder / f"up-to-{end}.jsonl"
+        file.write_bytes(b"\n".join(lines[start:end]))
+        steps.append(Step(str(file), lines[end - 1].decode()))
+    first = [line.decode() for line in lines[:MAX_BATCH_SIZE]]
+    warm_up = first if len(sizes) > 1 else []
+    return Growth(str(folder), steps, first[:FIRST_BATCH], warm_up, list(queries), labelled)
+
+
+def _add(embedder: Embedder, lines: Sequence[str], folder: Path) -> None:
+    with fresh_store(embedder, folder) as mem:
+        mem.add_batch([parse_memory(line.encode()) for line in lines])
+
+
+def _grow(mem: AgentMem, embedder: Embedder, step: Step, queries: Sequence[str]) -> StorePoint:
+    clock = _CommitClock()
+    report = mem.ingest([step.file], observer=clock)
+    memories = len(mem)
+    check_searchable(mem, step.last_line.encode(), memories)
+    index_s = _index_s(mem) if memories >= MIN_TAIL else None
+    searches_s = [_search_s(mem, query) for query in queries]
+    peak = peak_resident_bytes()  # before the exact scan, which no search needs
+    found = [] if index_s is None else graph_found(mem, embedder, queries)
+    mem.close()  # so that SQLite's log is in the database, and not beside it
+    size_bytes = _bytes_in(mem.path)
+    mem.open()
+    return StorePoint(
+        memories=memories,
+        added=report.added,
+        ingest_s=report.elapsed_s,
+        batches_s=clock.batches_s,
+        index_s=index_s,
+        searches_s=searches_s,
+        bytes=size_bytes,
+        peak_resident_bytes=peak,
+        graph_found=found,
+    )
+
+
+def _index_s(mem: AgentMem) -> float:
+    start = time.perf_counter()
+    mem.build_index()
+    spent_s = time.perf_counter() - start
+    mem.search("loads the graph")
+    return spent_s
+
+
+def _search_s(mem: AgentMem, query: str) -> float:
+    start = time.perf_counter()
+    mem.search(query, k=10)
+    return time.perf_counter() - start
+
+
+def _bytes_in(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # SQLite's own files come and go
+            total += path.stat().st_size if path.is_file() else 0
+    return total
+
+
+class _CommitClock(Observer):
+    """Times each batch, from when the one before it was durable."""
+
+    def __init__(self) -> None:
+        self.batches_s: list[float] = []
+        self._last = time.perf_counter()
+
+    def committed(self, progress: Progress) -> None:
+        now = time.perf_counter()
+        self.batches_s.append(now - self._last)
+        self._last = now

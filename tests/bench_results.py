@@ -1,0 +1,77 @@
+"""Results of a benchmark made by hand, for tests of what is made of them."""
+
+from collections.abc import Sequence
+
+from agentmem_cli.bench.result import (
+    AddSample,
+    BatchRun,
+    BenchResult,
+    ColdStart,
+    Comparison,
+    Config,
+    Environment,
+    IngestSample,
+    Machine,
+    ModelFacts,
+    ModelResult,
+    StorePoint,
+    TokenCounts,
+    WorkloadFacts,
+)
+
+
+def batch_run(batch_size: int, totals_s: Sequence[float], *, unknown: int = 0, truncated: int = 0) -> BatchRun:
+    """Batches whose texts have ten tokens, of which two are special, and that spend half their time embedding."""
+    samples = [IngestSample(total_s, {"parse": 0.001, "embed": total_s / 2}) for total_s in totals_s]
+    return BatchRun(batch_size, TokenCounts(batch_size, 10 * batch_size, 2 * batch_size, unknown, truncated), samples)
+
+
+def comparison(single_s: Sequence[float], batch_s: Sequence[float], memories: int = 100) -> Comparison:
+    """One by one, each as long as the others, against batches."""
+    return Comparison(
+        memories,
+        [AddSample(total_s, [total_s / memories] * memories) for total_s in single_s],
+        [IngestSample(total_s, {}) for total_s in batch_s],
+    )
+
+
+def store_point(memories: int, found: Sequence[int] = ()) -> StorePoint:
+    """A store with twenty searches of 1 to 20 ms."""
+    return StorePoint(
+        memories=memories,
+        added=memories,
+        ingest_s=memories / 2000,
+        batches_s=[0.5] * (memories // 1000),
+        index_s=0.25 if found else None,
+        searches_s=[milliseconds / 1000 for milliseconds in range(1, 21)],
+        bytes=1500 * memories,
+        peak_resident_bytes=200_000_000,
+        graph_found=list(found),
+    )
+
+
+def model_result(name: str = "fake", runs: Sequence[BatchRun] = ()) -> ModelResult:
+    """A model with two sizes, a comparison, a cold start and a store."""
+    return ModelResult(
+        model=ModelFacts(name, "0123456789abcdef", 384, "fp32", 256, 1_000_000),
+        batches=list(runs) or [batch_run(10, [0.012, 0.0134, 0.02]), batch_run(1000, [0.19, 0.2, 0.21])],
+        comparison=comparison([1.2, 1.25, 1.3], [0.25, 0.25, 0.26]),
+        cold_start=ColdStart(0.1, 0.7, 0.2, 10),
+        stores=[store_point(1000, [10, 10, 9, 10])],
+    )
+
+
+def bench_result(
+    *models: ModelResult, machine: Machine | None = None, repeats: int = 3, workload: WorkloadFacts | None = None
+) -> BenchResult:
+    """A run on two cores, on which matrix products reach 100 MFLOP/s and an fsync takes 1 ms."""
+    return BenchResult(
+        complete=True,
+        started_at="2026-01-01T00:00:00+00:00",
+        environment=Environment("0.1.0", "3.11.7", "Linux", "A CPU", 2, {"numpy": "2.0"}, 8 * 2**30),
+        config=Config([10, 1000], 100, repeats, 1, threads=2),
+        workload=workload or WorkloadFacts("mixed", 1000, "ab12"),
+        machine=machine or Machine([1e11, 0.99e11, 0.98e11], [[0.001, 0.001]] * 3, 0.5, 0.0),
+        models=list(models) or [model_result()],
+        warnings=[],
+    )
