@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from agentmem_cli.store.tokenizing import STEMMED
+from agentmem_cli.store.tokenizing import INDEX
 
 APPLICATION_ID: Final = 0x41474D45  # "AGME"
 SCHEMA_VERSION: Final = 2
@@ -10,8 +10,7 @@ SCHEMA_VERSION: Final = 2
 PAGE_BYTES: Final = 8192
 
 _RUN_INDEX: Final = "CREATE INDEX memories_in_run ON memories(run, user_id, created_at_us) WHERE run IS NOT NULL;"
-# Without the texts, and without where in them a word stands: see `text_index.py`.
-_WORDS: Final = f"CREATE VIRTUAL TABLE words USING fts5(text, content='', detail=none, tokenize='{STEMMED}');"
+TEXT_INDEX: Final = f"CREATE VIRTUAL TABLE words USING {INDEX};"
 
 SCHEMA: Final = f"""
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -74,8 +73,8 @@ CREATE TABLE graph(
     last_vector_id INTEGER NOT NULL
 );
 
-{_WORDS}
+{TEXT_INDEX}
 """
 
-# What brings a database of version 1 to version 2, before its text index is filled.
-FROM_VERSION_1: Final = ("ALTER TABLE memories ADD COLUMN run TEXT", _RUN_INDEX, _WORDS)
+# What brings a database of version 1 to version 2, before its text index is made.
+FROM_VERSION_1: Final = ("ALTER TABLE memories ADD COLUMN run TEXT", _RUN_INDEX)
