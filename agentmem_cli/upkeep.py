@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import orjson
@@ -15,13 +14,12 @@ from agentmem_cli.embedding import catalog, static_cache
 from agentmem_cli.embedding.base import Device, Embedder, EmbedderSpec, OnProgress, Vectors, embed_checked
 from agentmem_cli.errors import StoreMismatchError, StoreNotFoundError, UsageError
 from agentmem_cli.memory import Memory, SearchFilter
+from agentmem_cli.store.connection import MOST_ROWS
 from agentmem_cli.store.embedded import EmbeddedStore
 from agentmem_cli.store.keeper import Keeper, StoreStats
 from agentmem_cli.store.upkeep import Upkeep
 from agentmem_cli.store.verify import Finding
 from agentmem_cli.where import Where
-
-_MOST_ROWS: Final = 2**63 - 1  # SQLite counts no further
 
 
 class StoreUpkeep:
@@ -77,7 +75,7 @@ class StoreUpkeep:
         if limit < 1 or offset < 0:
             raise UsageError("limit must be at least 1, and offset at least 0")
         with self._turn:
-            return Keeper(self._store).page(wanted, min(limit, _MOST_ROWS), min(offset, _MOST_ROWS))
+            return Keeper(self._store).page(wanted, min(limit, MOST_ROWS), min(offset, MOST_ROWS))
 
     def ids_matching(self, wanted: SearchFilter) -> list[str]:
         """The ids of all memories that match, in the order of their arrival."""

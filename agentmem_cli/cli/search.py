@@ -90,4 +90,5 @@ def search(
 
         print_rich(hits_table(hits, k, memories, explain=explain))
     if not hits:
-        say(f"store {store} is empty" if not memories else f"none of the {memories} memories matches the filters")
+        words = "has a word of the query and " if mode == "text" else ""
+        say(f"none of the {memories} memories {words}matches the filters" if memories else f"store {store} is empty")

@@ -23,6 +23,7 @@ _POOL: Final = 100  # candidates from each side at least, or twice what is asked
 _ENOUGH: Final = 2  # candidates, times what is asked for: the last of an approximate search are not sure
 _LENDERS: Final = 30  # of the best at least, or what is asked for, whose neighbours are looked at
 _DUPLICATE_COSINE: Final = 0.95
+_FOLDED: Final = 10_000  # candidates at least that are looked through for k memories that are no near-duplicates
 
 Vector: TypeAlias = NDArray[np.float32]
 
@@ -54,7 +55,7 @@ class Search:
         self._view = view
         self._vector = None if ranking.mode == "text" else vector
         self._ranking = ranking
-        looks_at_words = ranking.mode == "text" or (ranking.mode == "hybrid" and view.has_words)
+        looks_at_words = ranking.mode == "text" or (ranking.mode == "hybrid" and view.is_up_to_date)
         self._texts = view.text_scores(query) if looks_at_words else None
 
     def hits(self, k: int) -> list[Hit]:
@@ -62,25 +63,35 @@ class Search:
 
         Of equal scores comes first what arrived earlier.
         """
-        found = self._found(k)
+        if not self._ranking.dedupe:
+            return self._with_memories([[scored] for scored in self._ranked(k, max(_POOL, 2 * k))[0][:k]])
+        n = max(_POOL, 2 * k)
+        while True:
+            ranked, more = self._ranked(k, n)
+            groups = self._folded(ranked, k)
+            if len(groups) == k or not more or len(ranked) >= _FOLDED:
+                return self._with_memories(groups)
+            n *= 4
+
+    def _ranked(self, k: int, n: int) -> tuple[list[_Scored], bool]:
+        """The candidates, of the n best from each side, best first, and whether there may be more."""
+        found, more = self._found(k, n)
         if self._ranking.mode == "hybrid" and self._ranking.neighbour_share:
             found = self._with_neighbours(found, max(k, _LENDERS))
         self._weigh(found)
-        ranked = sorted(found, key=_place)
-        folded = self._folded(ranked, k) if self._ranking.dedupe else [[scored] for scored in ranked[:k]]
-        return self._with_memories(folded)
+        return sorted(found, key=_place), more
 
     # Candidates
 
-    def _found(self, k: int) -> list[_Scored]:
-        n = max(_POOL, 2 * k)
+    def _found(self, k: int, n: int) -> tuple[list[_Scored], bool]:
         while True:
             near, more = self._nearest(n)
             texts = self._best_texts(n)
             candidates = self._view.candidates(list({**near, **dict.fromkeys(texts)}))
+            more = more or len(texts) == n
             # A graph may still hold vectors of texts that are gone: then more must be asked of it.
-            if len(candidates) >= _ENOUGH * k or not (more or len(texts) == n):
-                return self._scored(candidates, near)
+            if len(candidates) >= _ENOUGH * k or not more:
+                return self._scored(candidates, near), more
             n *= 4
 
     def _nearest(self, n: int) -> tuple[dict[int, TextScore], bool]:
@@ -88,7 +99,7 @@ class Search:
         return ({}, False) if self._vector is None else self._view.nearest(self._vector, n)
 
     def _best_texts(self, n: int) -> list[int]:
-        """The n texts that have most of the query; of equals the newest."""
+        """The n texts that have most of the query; of equals the oldest, as among the hits."""
         if self._texts is None:
             return []
         held = np.flatnonzero(self._texts)
@@ -97,7 +108,7 @@ class Search:
         scores = self._texts[held]
         last = np.partition(scores, len(held) - n)[len(held) - n]
         better = held[scores > last]
-        return [int(i) for i in (*better, *held[scores == last][len(better) - n :])]
+        return [int(i) for i in (*better, *held[scores == last][: n - len(better)])]
 
     def _scored(self, candidates: Sequence[Candidate], near: Mapping[int, TextScore]) -> list[_Scored]:
         if self._vector is not None:

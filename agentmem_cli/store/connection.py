@@ -25,6 +25,7 @@ from agentmem_cli.store.sqlite_errors import check_header, translated
 Parameter: TypeAlias = "str | int | float | bytes | None"
 CHUNK_ROWS: Final = 2048
 VARIABLES: Final = 1000  # bound in one statement
+MOST_ROWS: Final = 2**63 - 1  # SQLite counts no further
 _INSERTED_ROWS: Final = 250  # by one statement
 # Batches change the same pages of the indexes over and over: a log of 64 MB is copied into the database rarely.
 _LOG_PAGES: Final = 8192
@@ -123,6 +124,16 @@ class Connection:
         finally:
             self._connection.execute("ROLLBACK")
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    @property
+    def schema_version(self) -> int:
+        """Which version of the schema this is, as of now: a writer may bring it up to date at any moment."""
+        return self.one("PRAGMA user_version")
+
     def version(self) -> tuple[int, int]:
         """What is another as soon as this connection sees a commit that it did not see before, or changes something."""
         return self.one("PRAGMA data_version"), self._connection.total_changes
@@ -175,18 +186,15 @@ class Connection:
     @property
     def is_up_to_date(self) -> bool:
         """Whether it has the tables of this version; an older store gets them when it is written to."""
-        if self.schema_version != SCHEMA_VERSION:
-            self._check_version()
         return self.schema_version == SCHEMA_VERSION
 
     def set_schema_version(self, version: int) -> None:
         """Notes which version of the schema this is."""
         self.change(f"PRAGMA user_version = {version:d}")
-        self.schema_version = version
 
     def _check_version(self) -> None:
         application_id = self.one("PRAGMA application_id")
-        self.schema_version = version = self.one("PRAGMA user_version")
+        version = self.schema_version
         if application_id != APPLICATION_ID:
             raise StoreDamagedError(f"{self._path} is not an agentmem store: give another folder with --store")
         if version < 1:

@@ -14,7 +14,7 @@ from agentmem_cli.jsonl import dump_metadata, load_metadata
 from agentmem_cli.memory import HistoryEvent, Memory, Position, Scope, SearchFilter, from_microseconds
 from agentmem_cli.printable import printable
 from agentmem_cli.store import windows
-from agentmem_cli.store.connection import VARIABLES, Connection, Parameter
+from agentmem_cli.store.connection import MOST_ROWS, VARIABLES, Connection, Parameter
 from agentmem_cli.store.filters import conditions
 from agentmem_cli.store.matching import KnownMatches
 from agentmem_cli.store.rows import (
@@ -248,10 +248,8 @@ class Database(Connection):
         # Left to itself, SQLite would rather go through all memories of a user.
         found = self._candidates("m.vector_id", vector_ids, wanted, "INDEXED BY memories_vector")
         asked_for = set(vector_ids)
-        if any(
-            candidate.vector_id not in asked_for for candidate in found
-        ):  # an index that says otherwise than its table
-            raise StoreDamagedError(f"{self._path} is damaged: {_VERIFY_HINT}")
+        if any(candidate.vector_id not in asked_for for candidate in found):  # an index says otherwise than its table
+            raise self._damaged()
         return found
 
     def candidates_at(self, seqs: Sequence[int], wanted: SearchFilter) -> list[Candidate]:
@@ -266,10 +264,19 @@ class Database(Connection):
             values,
             parameters,
         )
-        return sorted((Candidate(*row) for row in rows), key=lambda candidate: candidate.seq)
+        found = sorted((Candidate(*row) for row in rows), key=lambda candidate: candidate.seq)
+        for candidate in found:
+            if not _is_whole(candidate):
+                self.memories_at([candidate.seq])  # which names the memory
+                raise self._damaged()
+        return found
+
+    def _damaged(self) -> StoreDamagedError:
+        return StoreDamagedError(f"{self._path} is damaged: {_VERIFY_HINT}")
 
     def around(self, seq: int, n: int) -> tuple[list[int], list[int]]:
         """The `seq` of the n memories before, and after, one in its run and of its user, in the order of the run."""
+        n = min(n, MOST_ROWS)
         rows = self.read("SELECT run, user_id, created_at_us FROM memories WHERE seq = ?", (seq,))
         if not rows or rows[0][0] is None:
             return [], []
@@ -280,9 +287,12 @@ class Database(Connection):
         return before[::-1], after
 
     def memories_at(self, seqs: Sequence[int]) -> dict[int, Memory]:
-        """These memories, by `seq`. Raises StoreDamagedError where one is not what was stored."""
+        """These memories, by `seq`, each given once. Raises StoreDamagedError where one is not what was stored."""
         rows = self.read_in(f"SELECT m.seq, {MEMORY_COLUMNS}, m.content FROM memories m WHERE m.seq IN ({{}})", seqs)
-        return {row[0]: self._checked_memory(row[1:]) for row in rows}
+        found = {row[0]: self._checked_memory(row[1:]) for row in rows}
+        if len(found) < len(seqs):
+            raise self._damaged()
+        return found
 
     def newest(self, wanted: SearchFilter, limit: int, offset: int) -> list[Memory]:
         """A page of the matching memories, newest first. Raises StoreDamagedError where one is not what was stored."""
@@ -364,6 +374,11 @@ class Database(Connection):
                 "INSERT INTO graph VALUES (?, ?, ?, ?, ?, ?)",
                 (row.generation, row.file, row.size_bytes, row.sha256, row.vectors, row.last_vector_id),
             )
+
+
+def _is_whole(candidate: Candidate) -> bool:
+    numbers = candidate.vector_id, candidate.created_at_us
+    return all(isinstance(number, int) for number in numbers) and isinstance(candidate.importance, float | None)
 
 
 def _event(row: HistoryRow) -> tuple[str, str, str | None, int]:

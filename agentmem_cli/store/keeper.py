@@ -106,7 +106,7 @@ class Keeper:
         """Builds anew what is derived, from what is stored."""
         upkeep = Upkeep(self._store.writer())
         upkeep.drop_orphan_vectors()
-        upkeep.fill_text_index()
+        upkeep.make_text_index()
         upkeep.forget_graph()
         self._store.refresh_graph()
 

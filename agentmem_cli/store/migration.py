@@ -21,17 +21,22 @@ def bring_up_to_date(connection: Connection) -> None:
         for statement in FROM_VERSION_1:
             connection.change(statement)
         connection.change_many("UPDATE memories SET run = ? WHERE seq = ?", list(_runs(connection)))
-        TextIndex(connection).fill()
+        TextIndex(connection).make()
         connection.set_schema_version(SCHEMA_VERSION)
 
 
 def _runs(connection: Connection) -> Iterator[tuple[str, int]]:
     """The runs of the memories that have one; a damaged row, which `verify` names, has none."""
-    for rows in connection.chunks("SELECT seq, run_id, metadata FROM memories"):
+    # As bytes: of a column that isn't UTF-8, SQLite's own conversion would stop it all.
+    for rows in connection.chunks("SELECT seq, CAST(run_id AS BLOB), CAST(metadata AS BLOB) FROM memories"):
         for seq, run_id, metadata in rows:
             try:
-                run = run_of(run_id, load_metadata(metadata))
+                run = run_of(_text(run_id), load_metadata(_text(metadata)))
             except UNREADABLE:
                 continue
             if run is not None:
                 yield run, seq
+
+
+def _text(column: bytes | None) -> str | None:
+    return None if column is None else column.decode()

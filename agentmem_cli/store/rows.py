@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 from agentmem_cli.memory import Memory
 
 Text: TypeAlias = tuple[int, str]  # a vector's id, and the text that it is of
-_JSON: Final = json.JSONEncoder()
+_JSON: Final = json.JSONEncoder(default=repr)  # a damaged row may hold bytes where a text was
 
 
 @dataclass(frozen=True, slots=True)

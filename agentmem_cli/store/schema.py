@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from agentmem_cli.store.tokenizing import STEMMED
+from agentmem_cli.store.tokenizing import INDEX
 
 APPLICATION_ID: Final = 0x41474D45  # "AGME"
 SCHEMA_VERSION: Final = 2
@@ -15,8 +15,7 @@ _SCOPE_INDEXES: Final = tuple(
     for name in ("user", "agent", "run")
 )
 _RUN_INDEX: Final = "CREATE INDEX memories_in_run ON memories(run, user_id, created_at_us) WHERE run IS NOT NULL"
-# Without the texts, and without where in them a word stands: see `text_index.py`.
-_WORDS: Final = f"CREATE VIRTUAL TABLE words USING fts5(text, content='', detail=none, tokenize='{STEMMED}')"
+TEXT_INDEX: Final = f"CREATE VIRTUAL TABLE words USING {INDEX}"
 
 _LONG_TEXTS: Final = (
     # Vectors of texts that are longer than the model reads: of their beginnings.
@@ -100,16 +99,15 @@ CREATE TABLE graph(
     last_vector_id INTEGER NOT NULL
 );
 
-{_WORDS};
+{TEXT_INDEX};
 """
 
-# What brings a database of version 1 to version 2, before its text index is filled.
+# What brings a database of version 1 to version 2, before its text index is made.
 FROM_VERSION_1: Final = (
     "ALTER TABLE memories ADD COLUMN run TEXT",
     "ALTER TABLE staged_vectors ADD COLUMN cut INTEGER NOT NULL DEFAULT 0",
     *(f"DROP INDEX memories_{name}" for name in ("user", "agent", "run")),
     *_SCOPE_INDEXES,
     _RUN_INDEX,
-    _WORDS,
     *_LONG_TEXTS,
 )

@@ -51,4 +51,4 @@ def _translate(path: Path, error: sqlite3.Error) -> StoreError:
         return StoreBusyError(f"{path} is locked by another program: close it, and try again")
     if any(word in message for word in _UNWRITABLE):
         return StoreWriteError(f"{path} can't be written or opened ({quoted}): check the disk's space and permissions")
-    return StoreError(f"{path}: {quoted}")
+    return StoreError(f"{path}: {quoted}: 'agentmem verify' lists what is damaged")

@@ -7,60 +7,90 @@ texts that match the filter: BM25 with k1 = 0 (Robertson and Zaragoza, The Proba
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain, zip_longest
+from itertools import chain
 from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agentmem_cli.errors import StoreBusyError, StoreDamagedError, StoreError, StoreWriteError
+from agentmem_cli.printable import printable
 from agentmem_cli.store.connection import Connection
 from agentmem_cli.store.rows import Text
-from agentmem_cli.store.tokenizing import Tokenizer, counts_of
+from agentmem_cli.store.schema import TEXT_INDEX
+from agentmem_cli.store.tokenizing import TOTALS, Counts, Tokenizer, held_of
 from agentmem_cli.store.words import is_beginning, spaced, spaced_query, worth_asking
 
 Ids: TypeAlias = NDArray[np.int64]
 
 _COMMON_TEXTS: Final = 50_000  # a word that more texts have says little, and looking it up would take its time
 _LOOKED_AT_TEXTS: Final = 400_000  # past so many, the rest of a long query is left out
+_PARTS: Final = ("data", "idx", "docsize", "config")  # the tables that FTS5 keeps an index in
 
 
 class TextIndex:
-    """The text index of one database, over a connection that is open to it."""
+    """The text index of one database, over a connection that is open to it.
+
+    Raises StoreDamagedError where the index can't be used; it is made anew from the memories, so nothing is lost.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def add(self, texts: Sequence[Text]) -> None:
         """Takes texts in, within a transaction."""
-        self._connection.change_many(
-            "INSERT INTO words(rowid, text) VALUES (?, ?)", [(vector_id, spaced(text)) for vector_id, text in texts]
-        )
+        rows = [(vector_id, spaced(text)) for vector_id, text in texts]
+        with self._damage_named():
+            self._connection.change_many("INSERT INTO words(rowid, text) VALUES (?, ?)", rows)
 
     def remove(self, texts: Sequence[Text]) -> None:
         """Takes texts out, within a transaction: exactly those that were taken in under these ids."""
-        self._connection.change_many(
-            "INSERT INTO words(words, rowid, text) VALUES ('delete', ?, ?)",
-            [(vector_id, spaced(text)) for vector_id, text in texts],
-        )
+        rows = [(vector_id, spaced(text)) for vector_id, text in texts]
+        with self._damage_named():
+            self._connection.change_many("INSERT INTO words(words, rowid, text) VALUES ('delete', ?, ?)", rows)
 
-    def fill(self) -> None:
-        """Fills it anew from the memories, within a transaction."""
-        self._connection.change("INSERT INTO words(words) VALUES ('delete-all')")
+    def make(self) -> None:
+        """Makes it anew from the memories, within a transaction, whatever there was of it."""
+        self._drop()
+        self._connection.change(TEXT_INDEX)
         for texts in self._stored_texts():
             self.add(texts)
 
+    def _drop(self) -> None:
+        try:
+            self._connection.change("DROP TABLE IF EXISTS words")
+        except StoreError:  # SQLite doesn't drop what it can't open: then its name is struck out
+            self._connection.change("PRAGMA writable_schema = ON")
+            self._connection.change("DELETE FROM sqlite_master WHERE name = 'words'")
+            self._connection.change("PRAGMA writable_schema = RESET")
+        for part in _PARTS:
+            self._connection.change(f"DROP TABLE IF EXISTS words_{part}")
+
     def shrink(self) -> None:
         """Merges its parts into one, within a transaction; until then the words of removed texts stay in the file."""
-        self._connection.change("INSERT INTO words(words) VALUES ('optimize')")
+        with self._damage_named():
+            self._connection.change("INSERT INTO words(words) VALUES ('optimize')")
 
     def is_whole(self) -> bool:
         """Whether it holds the words of the stored texts, and no others; to be asked within a snapshot."""
-        connection = self._connection
-        connection.change("CREATE VIRTUAL TABLE temp.held_words USING fts5vocab(main, words, instance)")
-        held = connection.chunks("SELECT term, count(*), sum(doc) FROM temp.held_words GROUP BY term ORDER BY term")
         texts = ((vector_id, spaced(text)) for vector_id, text in chain.from_iterable(self._stored_texts()))
-        return all(here == there for here, there in zip_longest(chain.from_iterable(held), counts_of(texts)))
+        try:
+            with held_of(texts) as (totals, counts), self._damage_named():
+                return self._connection.read(TOTALS.format("words")) == totals and self._holds(counts)
+        except StoreDamagedError:
+            return False
+
+    def _holds(self, counts: Counts) -> bool:
+        connection, found = self._connection, 0
+        connection.change("CREATE VIRTUAL TABLE temp.held_words USING fts5vocab(main, words, instance)")
+        for word, *wanted in counts:  # each looked up, as a search does
+            (held,) = connection.read("SELECT count(*), sum(doc) FROM temp.held_words WHERE term = ?", (word,))
+            if list(held) != wanted:
+                return False
+            found += held[0]
+        return found == connection.one("SELECT count(*) FROM temp.held_words")
 
     def scores(self, words: Sequence[str], last_id: int, matching: Ids | None) -> NDArray[np.float32]:
         """How much of a query each text has, (last_id + 1,) by vector id: 1 where all of its words, 0 where none.
@@ -97,18 +127,34 @@ class TextIndex:
     def _holding(self, word: str, wanted: "_Wanted") -> Ids:
         """The texts that have a word, the newest first; one more than `_COMMON_TEXTS` at most."""
         # One long string crosses into Python in a quarter of the time that as many rows take.
-        rows = self._connection.read(
-            "SELECT group_concat(rowid) FROM (SELECT rowid FROM words WHERE words MATCH ? AND rowid BETWEEN ? AND ?"
-            " ORDER BY rowid DESC LIMIT ?)",
-            (f'"{word}" *' if is_beginning(word) else f'"{word}"', wanted.first, wanted.last, _COMMON_TEXTS + 1),
-        )
+        with self._damage_named():
+            rows = self._connection.read(
+                "SELECT group_concat(rowid) FROM (SELECT rowid FROM words WHERE words MATCH ? AND rowid BETWEEN ? AND ?"
+                " ORDER BY rowid DESC LIMIT ?)",
+                (f'"{word}" *' if is_beginning(word) else f'"{word}"', wanted.first, wanted.last, _COMMON_TEXTS + 1),
+            )
         return np.fromstring(rows[0][0] or "", dtype=np.int64, sep=",")
 
     def _stored_texts(self) -> Iterator[list[Text]]:
-        """Each distinct text, with its vector's id."""
-        return self._connection.chunks(
-            "SELECT vector_id, text FROM memories WHERE typeof(text) = 'text' GROUP BY vector_id"
-        )
+        """Each distinct text, with its vector's id; damaged rows, which `verify` names, have none."""
+        # As bytes: of a text that isn't UTF-8, SQLite's own conversion would stop it all.
+        for rows in self._connection.chunks(
+            "SELECT vector_id, CAST(text AS BLOB) FROM memories"
+            " WHERE typeof(vector_id) = 'integer' AND typeof(text) = 'text' GROUP BY vector_id"
+        ):
+            yield [(vector_id, text.decode()) for vector_id, text in rows if _is_utf8(text)]
+
+    @contextmanager
+    def _damage_named(self) -> Iterator[None]:
+        try:
+            yield
+        except (StoreBusyError, StoreWriteError):
+            raise
+        except StoreError as error:
+            raise StoreDamagedError(
+                f"the text index in {self._connection.path} is damaged ({printable(str(error.__cause__))}): "
+                "'agentmem verify --repair' makes it anew"
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +170,20 @@ class _Wanted:
         if matching is None:
             return cls(0, last_id, None)
         mask = np.zeros(last_id + 1, dtype=np.bool_)
-        mask[matching[matching <= last_id]] = True
+        matching = matching[(matching >= 0) & (matching <= last_id)]  # a damaged row may say anything
+        mask[matching] = True
         return cls(int(matching.min(initial=last_id)), int(matching.max(initial=0)), mask)
 
     def of_these(self, ids: Ids) -> Ids:
         return ids if self.mask is None else ids[self.mask[ids]]
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def asked_for(query: str, tokenizer: Tokenizer) -> list[str]:

@@ -2,11 +2,18 @@
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing
-from typing import Final
+from contextlib import closing, contextmanager
+from typing import Final, TypeAlias
 
 PLAIN: Final = "unicode61 remove_diacritics 2"
 STEMMED: Final = f"porter {PLAIN}"
+# Without the texts, how long they are, and where in them a word stands: see `text_index.py`.
+INDEX: Final = f"fts5(text, content='', columnsize=0, detail=none, tokenize='{STEMMED}')"
+# How many texts and words FTS5 counts in an index; it refuses to take out more. Of none it may keep nothing.
+TOTALS: Final = "SELECT CASE block WHEN x'0000' THEN x'' ELSE block END FROM {}_data WHERE id = 1"
+
+Totals: TypeAlias = list[tuple[bytes]]
+Counts: TypeAlias = Iterator[tuple[str, int, int]]  # a stem, in how many texts it is, the sum of their ids
 
 
 class Tokenizer:
@@ -24,16 +31,21 @@ class Tokenizer:
 
     def _of(self, table: str, text: str) -> list[str]:
         self._connection.execute(f"INSERT INTO {table}(rowid, text) VALUES (1, ?)", (text,))
-        words = self._connection.execute(f"SELECT term FROM {table}_words ORDER BY offset").fetchall()
-        self._connection.execute(f"DELETE FROM {table}")
+        try:
+            words = self._connection.execute(f"SELECT term FROM {table}_words ORDER BY offset").fetchall()
+        finally:
+            self._connection.execute(f"DELETE FROM {table}")
         return [word for (word,) in words]
 
 
-def counts_of(texts: Iterable[tuple[int, str]]) -> Iterator[tuple[str, int, int]]:
-    """What a text index of these texts, by id, holds: each stem, ascending, in how many it is, the sum of their ids."""
+@contextmanager
+def held_of(texts: Iterable[tuple[int, str]]) -> Iterator[tuple[Totals, Counts]]:
+    """What a text index of these texts, by id, holds."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-        connection.execute(f"CREATE VIRTUAL TABLE held USING fts5(text, content='', detail=none, tokenize='{STEMMED}')")
+        connection.execute(f"CREATE VIRTUAL TABLE held USING {INDEX}")
         connection.execute("CREATE VIRTUAL TABLE held_words USING fts5vocab(held, instance)")
         connection.execute("BEGIN")
         connection.executemany("INSERT INTO held(rowid, text) VALUES (?, ?)", texts)
-        yield from connection.execute("SELECT term, count(*), sum(doc) FROM held_words GROUP BY term ORDER BY term")
+        connection.execute("COMMIT")
+        totals = connection.execute(TOTALS.format("held")).fetchall()
+        yield totals, connection.execute("SELECT term, count(*), sum(doc) FROM held_words GROUP BY term")

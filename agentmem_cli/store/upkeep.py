@@ -56,7 +56,8 @@ class Upkeep:
         The history keeps that there was a memory of this id, and that it was deleted.
         """
         connection = self._connection
-        stored = connection.read_in("SELECT id, vector_id, text FROM memories WHERE id IN ({})", ids)
+        # A text that isn't UTF-8 any more is deleted like any other.
+        stored = connection.read_in("SELECT id, vector_id, CAST(text AS BLOB) FROM memories WHERE id IN ({})", ids)
         now_us = time.time_ns() // 1000
         rows = [(identity,) for identity, *_ in stored]
         with connection.transaction():
@@ -67,7 +68,7 @@ class Upkeep:
                 "INSERT INTO history(id, event, previous_text, at_us, checksum) VALUES (?, 'delete', NULL, ?, ?)",
                 [(identity, now_us, event_checksum(identity, "delete", None, now_us)) for identity, *_ in stored],
             )
-            connection.drop_unused([(vector_id, text) for _, vector_id, text in stored])
+            connection.drop_unused([(vector_id, text.decode(errors="replace")) for _, vector_id, text in stored])
             reached("delete.vectors")
         return len(stored)
 
@@ -134,10 +135,10 @@ class Upkeep:
         if not self._connection.change("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'graph'"):
             self._connection.change("INSERT INTO sqlite_sequence VALUES ('graph', 1)")
 
-    def fill_text_index(self) -> None:
-        """Fills the text index anew from the memories."""
+    def make_text_index(self) -> None:
+        """Makes the text index anew from the memories."""
         with self._connection.transaction():
-            TextIndex(self._connection).fill()
+            TextIndex(self._connection).make()
 
     def vacuum(self) -> None:
         """Writes the database anew without what was removed, and empties its log.

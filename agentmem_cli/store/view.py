@@ -31,9 +31,10 @@ class StoreView:
         """The vector ids of the memories that match, ascending; None where all do."""
         return matching_ids(self._reader, self._wanted)
 
-    @property
-    def has_words(self) -> bool:
-        """Whether there is a text index: a store that an older agentmem made has none until it is written to."""
+    @cached_property
+    def is_up_to_date(self) -> bool:
+        """Whether there are a text index and runs: a store that an older agentmem made has none until it is written
+        to."""
         return self._reader.is_up_to_date
 
     def nearest(self, query: NDArray[np.float32], n: int) -> tuple[dict[int, TextScore], bool]:
@@ -59,7 +60,7 @@ class StoreView:
 
         Raises StoreError where there is no text index.
         """
-        if not self.has_words:
+        if not self.is_up_to_date:
             raise StoreError(
                 "the store was made by an older agentmem, without a text index: 'agentmem verify --repair'"
             )
@@ -72,7 +73,7 @@ class StoreView:
 
     def around(self, seq: int, n: int) -> tuple[list[int], list[int]]:
         """The `seq` of the n memories before, and after, one in its run, in their order, whether they match or not."""
-        return self._reader.around(seq, n)
+        return self._reader.around(seq, n) if self.is_up_to_date else ([], [])
 
     def candidates_at(self, seqs: Sequence[int]) -> list[Candidate]:
         """Those of these memories that match, in order of arrival."""

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Final
 
@@ -9,6 +10,9 @@ from typing import Final
 _UNSPACED: Final = re.compile(
     "[\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff]+"
 )
+# SQLite cuts a word at 32,768 bytes, be it within a character: so none may be that long.
+_LONGEST_WORD: Final = 8000
+_TOO_LONG: Final = re.compile(rf"\S{{{_LONGEST_WORD}}}")
 # Words of English questions that say nothing of what is asked for, and what apostrophes leave behind.
 STOP_WORDS: Final = frozenset(
     """a about after all also am an and any are as at be because been before being both but by can could d did do does
@@ -26,9 +30,7 @@ def spaced(text: str) -> str:
 
     So each character begins exactly one word of the index: a pair is found as it is, one character as a beginning.
     """
-    if text.isascii():
-        return text
-    return _UNSPACED.sub(_pairs, unicodedata.normalize("NFKC", text))
+    return _parted(text, _pairs)
 
 
 def _pairs(run: re.Match[str]) -> str:
@@ -39,13 +41,19 @@ def _pairs(run: re.Match[str]) -> str:
 
 def spaced_query(text: str) -> str:
     """The same for a query: of a run of several characters only the pairs are asked for."""
-    return text if text.isascii() else _UNSPACED.sub(_query_pairs, unicodedata.normalize("NFKC", text))
+    return _parted(text, _query_pairs)
 
 
 def _query_pairs(run: re.Match[str]) -> str:
     characters = run.group()
     pairs = ["".join(pair) for pair in pairwise(characters)] or [characters]
     return f" {' '.join(pairs)} "
+
+
+def _parted(text: str, pairs: Callable[[re.Match[str]], str]) -> str:
+    if not text.isascii():
+        text = _UNSPACED.sub(pairs, unicodedata.normalize("NFKC", text))
+    return text if len(text) < _LONGEST_WORD else _TOO_LONG.sub(r"\g<0> ", text)
 
 
 def is_beginning(word: str) -> bool:
