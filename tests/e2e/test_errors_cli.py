@@ -22,7 +22,7 @@ PIPE_PAD: Final = "x" * 2000  # with it a few lines fill more than a reader's bu
     [
         (("nonsense",), "No such command 'nonsense'"),
         (("--nonsense",), "No such option"),
-        (("search",), "Missing argument 'QUERY'"),
+        (("search",), "give either a QUERY or a file of them"),
         (("ingest",), "Missing argument 'FILE...'"),
         (("search", "tea", "-k", "0"), "'-k' / '--limit'"),
         (("search", "tea", "--json", "--jsonl"), "give one of them"),
