@@ -273,12 +273,13 @@ class EmbeddedStore:
         with reader.snapshot():
             self._check_embedder(reader, embedder)  # it may have been re-embedded while the query was embedded
             graph = self.graph.current(reader)
-            taken = k
+            taken = k * windows.NEAR_TOGETHER if windows.exist(reader) else k
             while True:
                 labels, scores = nearest_vectors(reader, graph, query, taken, wanted)
                 texts = windows.texts_of(reader, dict(zip(labels.tolist(), scores.tolist(), strict=True)))
                 found = reader.memories_of(list(texts), wanted)
-                # A graph may still hold vectors of texts that are gone: then more must be asked of it.
+                # A graph may still hold vectors of texts that are gone, and the nearest windows may be of few texts:
+                # then more must be asked for.
                 if len(found) >= k or len(labels) < taken:
                     break
                 taken *= 4

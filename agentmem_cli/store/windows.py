@@ -6,7 +6,7 @@ Windows are a text's, as its vector is: all memories of one text share them, and
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from agentmem_cli.errors import StoreDamagedError
 from agentmem_cli.memory import StoredWindow
@@ -14,6 +14,8 @@ from agentmem_cli.store.connection import Connection
 from agentmem_cli.store.rows import text_hash
 
 Span: TypeAlias = tuple[int, int]  # characters [start, stop) of a text
+
+NEAR_TOGETHER: Final = 8  # so many vectors are looked at for a text that is wanted: several may be of its windows
 
 
 @dataclass(frozen=True, slots=True)
