@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from agentmem_cli.cli.output import print_jsonl, say
+from agentmem_cli.cli.output import advice_line, print_jsonl, say
 from agentmem_cli.errors import RejectedLineError
 from agentmem_cli.lines import STDIN
 
@@ -32,6 +32,10 @@ def answer_file(
     answered = 0
     for batch in _batches(read_queries(file, wanted)):
         asked = [labelled.query for labelled in batch]
+        if not answered and ranking.mode != "text":
+            advice = mem.advice([query.text for query in asked])
+            if advice is not None:
+                say(advice_line(advice, "the first queries", str(mem.path)))
         print_jsonl(
             {"query": query.text, "hits": [dump_hit(hit, explain=explain) for hit in hits]}
             for query, hits in zip(asked, mem.search_many(asked, k, ranking), strict=True)
