@@ -2,7 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -52,6 +53,19 @@ class FakeEmbedder:
             seed = int.from_bytes(hashlib.blake2b(f"{name}{word}".encode(), digest_size=8).digest(), "big")
             self._words[word] = np.random.default_rng(seed).standard_normal(self.spec.dim, dtype=np.float32)
         return self._words[word]
+
+
+class CosineEmbedder(FakeEmbedder):
+    """Has texts whose cosine with every query is given; those of one cosine are near-duplicates."""
+
+    def __init__(self, cosines: Mapping[str, float]) -> None:
+        super().__init__(dim=2)
+        self._cosines = cosines
+
+    def embed(self, texts: Sequence[str]) -> Embedded:
+        cosines = np.array([self._cosines.get(text, 1.0) for text in texts], dtype=np.float32)
+        vectors = np.column_stack([cosines, np.sqrt(1 - cosines**2)])
+        return replace(super().embed(texts), vectors=unit_rows(vectors, len(texts), 2, self.spec.name))
 
 
 class BrokenEmbedder(FakeEmbedder):

@@ -40,6 +40,8 @@ def verify(
     from agentmem_cli.api import AgentMem
 
     with AgentMem(store, create=False) as mem:
+        if repair:
+            mem.open()  # which brings the store of an older agentmem up to date
         findings = mem.verify()
         if repair and any(finding.repairable for finding in findings):
             mem.repair()

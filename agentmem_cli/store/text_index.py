@@ -100,12 +100,12 @@ class TextIndex:
         """
         texts = self._connection.one("SELECT count(*) FROM vectors") if matching is None else len(matching)
         scores = np.zeros(last_id + 1, dtype=np.float32)
-        whole = 0.0
+        whole = np.float32(0)  # as the scores are, so that all of the words are 1 exactly
         for ids in self._looked_up(words, _Wanted.of(matching, last_id)):
-            weight = math.log(1 + (texts - len(ids) + 0.5) / (len(ids) + 0.5))
+            weight = np.float32(math.log(1 + (texts - len(ids) + 0.5) / (len(ids) + 0.5)))
             scores[ids] += weight
             whole += weight
-        return np.minimum(scores / np.float32(whole), np.float32(1)) if whole else scores
+        return scores / whole if whole else scores
 
     def _looked_up(self, words: Sequence[str], wanted: "_Wanted") -> Iterator[Ids]:
         """The wanted texts of each word; of words that very many texts have, only where there is no other."""
