@@ -15,7 +15,7 @@ from agentmem_cli.stats import Interval
 from agentmem_cli.tables import inert, plain_table
 
 _NONE: Final = "-"
-_STYLES: Final = {
+STYLES: Final = {
     "met": "bold green",
     "missed": "bold red",
     "ok": "green",
@@ -37,11 +37,11 @@ class _Shown:
         return f"{figure / self.unit:{self.form}}"
 
 
-_METRICS: Final = {
+METRICS: Final = {
     "ops_per_s": _Shown("ops/s", ",.0f"),
     "ms_per_memory": _Shown("ms/memory", ".3f"),
-    "speedup": _Shown("batch against single, x", ".2f"),
-    "recall": _Shown("recall@10 of the graph", ".4f"),
+    "speedup": _Shown("speed-up, x", ".2f"),
+    "recall": _Shown("recall@10", ".4f"),
     "add_ms": _Shown("one add, ms", ",.3f"),
     "search_ms": _Shown("search, ms", ",.3f"),
     "peak_resident_bytes": _Shown("peak MB", ",.1f", 1e6),
@@ -53,7 +53,7 @@ def bounds_table(verdicts: Sequence[Verdict]) -> Table:
     """Figures against absolute bounds."""
     table = _table("Gate", verdicts, ("measured", "95 %", "bound"))
     for verdict in verdicts:
-        shown = _METRICS[verdict.metric]
+        shown = METRICS[verdict.metric]
         bound = f"{'>=' if verdict.higher_is_better else '<='} {verdict.bound:,g}"
         _add(table, verdicts, verdict, shown.write(verdict.figure), _interval(verdict.interval, shown.form), bound)
     return table
@@ -69,7 +69,7 @@ def comparison_report(report: GateReport) -> list[RenderableType]:
     )
     table = _table(f"New against base: {how}", verdicts, ("base", "new", "ratio", "95 %"))
     for verdict in verdicts:
-        shown = _METRICS[verdict.metric]
+        shown = METRICS[verdict.metric]
         sides = [_NONE if side is None else shown.write(side) for side in (verdict.base, verdict.new)]
         _add(table, verdicts, verdict, *sides, f"{verdict.figure:.3f}", _interval(verdict.interval, ".3f"))
     table.caption = (
@@ -93,8 +93,8 @@ def _table(title: str, verdicts: Sequence[Verdict], headings: Sequence[str]) -> 
 
 def _add(table: Table, verdicts: Sequence[Verdict], verdict: Verdict, *cells: str) -> None:
     model = [inert(verdict.model)] if _has_models(verdicts) else []
-    name = f"{_METRICS[verdict.metric].name}, {verdict.at}"
-    table.add_row(*model, name, *cells, Text(verdict.outcome, style=_STYLES[verdict.outcome]))
+    name = f"{METRICS[verdict.metric].name}, {verdict.at}"
+    table.add_row(*model, name, *cells, Text(verdict.outcome, style=STYLES[verdict.outcome]))
 
 
 def _has_models(verdicts: Sequence[Verdict]) -> bool:

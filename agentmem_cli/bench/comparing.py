@@ -94,12 +94,11 @@ def outcome_of(interval: Interval | None, max_regression: float, *, higher_is_be
     """
     if interval is None:
         return "inconclusive"
-    worst, best = (interval.low - 1, interval.high - 1) if higher_is_better else (1 - interval.high, 1 - interval.low)
-    if best < -max_regression:
-        return "regressed"
-    if worst < -max_regression:
-        return "inconclusive"
-    return "improved" if worst > max_regression else "ok"
+    least, most = 1 - max_regression, 1 + max_regression
+    if interval.high < least or interval.low > most:
+        return "improved" if (interval.low > most) == higher_is_better else "regressed"
+    may_have_regressed = interval.low < least if higher_is_better else interval.high > most
+    return "inconclusive" if may_have_regressed else "ok"
 
 
 def told(verdict: Verdict) -> str:
