@@ -140,7 +140,12 @@ def test_adds_are_medians_of_latencies_unless_only_their_sum_was_kept() -> None:
     assert by_metric(compare(bench_result(measured()), other, NAMES, 0.1))["add_ms"].new == pytest.approx(100)
     for sample in slow_once.single:
         sample.latencies_s.clear()
-    assert by_metric(compare(bench_result(measured()), other, NAMES, 0.1))["add_ms"].new == pytest.approx(100)
+    report = compare(bench_result(measured()), other, NAMES, 0.1)
+    assert "add_ms" not in by_metric(report)
+    assert report.unmatched == [
+        "add_ms of 10 (fake): in base.json alone",
+        "add_ms mean of 10 (fake): in new.json alone",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -155,7 +160,7 @@ def test_adds_are_medians_of_latencies_unless_only_their_sum_was_kept() -> None:
         (lambda r: replace(r, models=[measured(name="other")]), "models: fake (0123456789ab) against other"),
         (
             lambda r: replace(r, workload=WorkloadFacts("mixed", 1000, "cd34")),
-            "workload: 1,000 texts, sha256 ab12 against",
+            "texts: 1,000, sha256 ab12 against",
         ),
         (lambda r: replace(r, complete=False), "complete: true against false"),
     ],
@@ -176,6 +181,11 @@ def test_what_may_differ_or_is_not_known_is_passed_over() -> None:
         workload=WorkloadFacts("elsewhere/mixed.jsonl", 1000, "ab12"),
     )
     assert differences(base, moved) == []
+
+
+def test_a_workload_whose_texts_are_not_known_is_known_by_its_name() -> None:
+    base, other = bench_result(measured()), bench_result(measured(), workload=WorkloadFacts("phase4", 1000))
+    assert differences(base, other) == ["workload: mixed against phase4"]
 
 
 def test_one_model_can_be_held_against_another() -> None:
