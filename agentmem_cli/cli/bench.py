@@ -1,17 +1,15 @@
 """`agentmem bench`: how fast this machine takes memories in."""
 
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agentmem_cli.cli import options
-from agentmem_cli.cli.output import print_json, print_rich, say, stderr_console
+from agentmem_cli.cli import bench_gates, options
+from agentmem_cli.cli.output import check_output, print_json, print_rich, write_output
+from agentmem_cli.cli.steps import steps_view
 from agentmem_cli.errors import UsageError
 from agentmem_cli.failpoints import slowdown
 
@@ -22,10 +20,15 @@ if TYPE_CHECKING:
     from agentmem_cli.bench.runner import Bench
     from agentmem_cli.embedding.base import Device
 
-_LINE_EVERY_S: Final = 10.0
+
+app = typer.Typer(rich_markup_mode=None)
+app.command("compare")(bench_gates.compare)
+app.command("ab")(bench_gates.ab)
 
 
+@app.callback(invoke_without_command=True)
 def bench(
+    context: typer.Context,
     sizes: Annotated[
         str, typer.Option("--sizes", help="Batch sizes, 10 to 1000, separated by commas.")
     ] = "10,50,100,500,1000",
@@ -63,6 +66,10 @@ def bench(
             help="Also ask labelled queries (see eval) of all memories of the --workload file, and judge the answers.",
         ),
     ] = None,
+    min_ops: bench_gates.MinOpsOption = None,
+    max_ms: bench_gates.MaxMsOption = None,
+    min_speedup: bench_gates.MinSpeedupOption = None,
+    min_recall: bench_gates.MinRecallOption = None,
     json: options.JsonOption = False,
     output: Annotated[
         str | None,
@@ -74,7 +81,12 @@ def bench(
 
     Every repeat runs in a fresh store after a warm-up; the figures are medians with 95 % intervals. At the end each
     model fills a store in a process of its own, for its cold start, its searches and its memory.
+
+    A bound on a figure, given here or in [tool.agentmem.gate] of pyproject.toml, makes it end with code 4 if missed.
     """
+    if context.invoked_subcommand is not None:
+        bench_gates.refuse_options_of(context)
+        return
     from agentmem_cli.bench.options import BenchOptions
     from agentmem_cli.bench.runner import Bench
     from agentmem_cli.bench.workload import make_workload
@@ -92,21 +104,27 @@ def bench(
         device=device,
         labelled=None if queries is None else _labelled(workload, queries),
     )
-    _check_output(output)
+    bounds = bench_gates.wanted_bounds(
+        {"min-ops": min_ops, "max-ms": max_ms, "min-speedup": min_speedup, "min-recall": min_recall}, bench_options
+    )
+    check_output(output)
     slowdown()
     texts = make_workload(workload, bench_options.memories, compare)
-    with _steps(quiet) as on_step:
+    with steps_view(quiet) as on_step:
         names = [model] if models is None else _names(models)
         subjects = _subjects(names, model_path, threads, device, embedder_url, on_step)
         result = _run(Bench(subjects, texts, bench_options, on_step), output)
+    verdicts = bench_gates.checked(result, bounds)
     if json:
         from agentmem_cli.bench.writing import as_document
 
-        print_json(as_document(result))
+        print_json({**as_document(result), **({"gate": verdicts} if verdicts else {})})
     else:
         from agentmem_cli.report_bench import bench_report
+        from agentmem_cli.report_gate import bounds_table
 
-        print_rich(*bench_report(result))
+        print_rich(*bench_report(result), *([bounds_table(verdicts)] if verdicts else []))
+    bench_gates.close_if_missed(verdicts)
 
 
 def _labelled(workload: str, queries: str) -> "Labelled":
@@ -148,15 +166,17 @@ def _subjects(
 
 def _run(bench: "Bench", output: str | None) -> "BenchResult":
     """Runs it, and writes the result, or what there is of it when it is cut short."""
+    from agentmem_cli.bench.writing import as_bytes
+
     try:
         result = bench.run()
     except BaseException:
         if output is not None and bench.has_samples:
             with suppress(UsageError):  # why it was cut short is what the user is told
-                _write(bench.result(), output)
+                write_output(output, as_bytes(bench.result()))
         raise
     if output is not None:
-        _write(result, output)
+        write_output(output, as_bytes(result))
     return result
 
 
@@ -172,42 +192,3 @@ def _names(argument: str) -> list[str]:
     if not all(names) or len(set(names)) < len(names):
         raise UsageError(f"--models {argument}: give different names separated by commas, such as minilm,minilm-static")
     return names
-
-
-def _check_output(output: str | None) -> None:
-    if output is not None and not Path(output).absolute().parent.is_dir():
-        raise UsageError(f"--output {output}: there is no such folder")
-    if output is not None and Path(output).is_dir():
-        raise UsageError(f"--output {output} is a folder: give a file in it")
-
-
-def _write(result: "BenchResult", output: str) -> None:
-    from agentmem_cli.bench.writing import as_bytes
-
-    try:
-        Path(output).write_bytes(as_bytes(result))
-    except OSError as error:
-        raise UsageError(f"--output {output}: can't be written: {error.strerror}") from error
-
-
-@contextmanager
-def _steps(quiet: bool) -> Iterator[Callable[[str], None]]:
-    if quiet:
-        yield lambda step: None
-    elif sys.stderr.isatty():
-        with stderr_console().status("starting") as status:
-            yield status.update
-    else:
-        yield _LinesNowAndThen()
-
-
-class _LinesNowAndThen:
-    """A line in a log at most every ten seconds."""
-
-    def __init__(self) -> None:
-        self._said_at = time.monotonic()
-
-    def __call__(self, step: str) -> None:
-        if time.monotonic() - self._said_at >= _LINE_EVERY_S:
-            self._said_at = time.monotonic()
-            say(f"bench: {step}")
