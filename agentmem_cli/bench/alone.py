@@ -64,7 +64,7 @@ def grow_alone(how: How, growth: Growth) -> Iterator[GrowthItem]:
     package = str(Path(__file__).parents[2])
     search_path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-m", "agentmem_cli.bench.alone"]
-    environment = {**os.environ, "PYTHONPATH": search_path, "TMPDIR": growth.folder}  # if it is killed, that is emptied
+    environment = {**os.environ, "PYTHONPATH": search_path}
     with (
         tempfile.TemporaryFile() as said,
         subprocess.Popen(

@@ -27,11 +27,11 @@ def sgemm_flop_per_s() -> float:
     return 2 * _MATRIX_ROWS**3 / min(times_s[1:])
 
 
-def fsync_times_s() -> list[float]:
-    """How long writing a block to a file and an fsync take, some times over, where temporary files are."""
+def fsync_times_s(folder: Path) -> list[float]:
+    """How long writing a block to a file in a folder and an fsync take, some times over."""
     block = b"\0" * _BLOCK_BYTES
     times_s = []
-    with tempfile.NamedTemporaryFile(prefix="agentmem-bench-") as file:
+    with tempfile.TemporaryFile(dir=folder) as file:
         for _ in range(_FSYNCS):
             start = time.perf_counter()
             file.write(block)

@@ -34,9 +34,9 @@ class Step:
 class Growth:
     """What a store takes in, one after the other, and what is searched for after each.
 
-    `folder` is for temporary files; whoever made it removes it. `first_lines` are the first batch that a model is
-    given, `warm_up_lines` what it embeds before the store begins to grow. `labelled` queries are asked of a store of
-    their own.
+    `folder` is for files and stores; whoever made it removes it, with what a killed process has left there.
+    `first_lines` are the first batch that a model is given, `warm_up_lines` what it embeds before the store begins to
+    grow. `labelled` queries are asked of a store of their own.
     """
 
     folder: str
@@ -60,15 +60,16 @@ def grow_here(load: Callable[[], Embedder], growth: Growth, process_s: float | N
     start = time.perf_counter()
     embedder = load()
     loaded = time.perf_counter()
-    _add(embedder, growth.first_lines)
+    folder = Path(growth.folder)
+    _add(embedder, growth.first_lines, folder)
     yield ColdStart(process_s, loaded - start, time.perf_counter() - loaded, len(growth.first_lines))
     if growth.warm_up_lines:
-        _add(embedder, growth.warm_up_lines)
-    with fresh_store(embedder) as mem:
+        _add(embedder, growth.warm_up_lines, folder)
+    with fresh_store(embedder, folder) as mem:
         for step in growth.steps:
             yield _grow(mem, embedder, step, growth.queries)
     if growth.labelled is not None:
-        yield from retrieval(embedder, growth.labelled)
+        yield from retrieval(embedder, growth.labelled, folder)
 
 
 def write_growth(
@@ -92,8 +93,8 @@ def write_growth(
     return Growth(str(folder), steps, first[:FIRST_BATCH], warm_up, list(queries), labelled)
 
 
-def _add(embedder: Embedder, lines: Sequence[str]) -> None:
-    with fresh_store(embedder) as mem:
+def _add(embedder: Embedder, lines: Sequence[str], folder: Path) -> None:
+    with fresh_store(embedder, folder) as mem:
         mem.add_batch([parse_memory(line.encode()) for line in lines])
 
 

@@ -18,24 +18,26 @@ from agentmem_cli.jsonl import parse_memory
 from agentmem_cli.memory import IngestReport
 
 
-def ingest_batch(embedder: Embedder, lines: Sequence[bytes]) -> tuple[IngestSample, TokenCounts]:
+def ingest_batch(embedder: Embedder, lines: Sequence[bytes], folder: Path) -> tuple[IngestSample, TokenCounts]:
     """Ingests lines as one batch. Raises StoreError where what was timed did not happen, and ModelError."""
-    with fresh_store(embedder) as mem:
+    with fresh_store(embedder, folder) as mem:
         return _ingest(mem, lines)
 
 
-def ingest_and_read(embedder: Embedder, lines: Sequence[bytes]) -> tuple[IngestSample, TokenCounts, Vectors]:
+def ingest_and_read(
+    embedder: Embedder, lines: Sequence[bytes], folder: Path
+) -> tuple[IngestSample, TokenCounts, Vectors]:
     """The same, and the vectors (n, dim) float32 that the store has then, in the order of the lines."""
-    with fresh_store(embedder) as mem:
+    with fresh_store(embedder, folder) as mem:
         sample, counts = _ingest(mem, lines)
         rows = [memory.vector.float32 for memory in mem.export(vectors=True) if memory.vector is not None]
         return sample, counts, np.frombuffer(b"".join(rows), dtype=np.float32).reshape(len(rows), -1)
 
 
-def add_one_by_one(embedder: Embedder, lines: Sequence[bytes]) -> AddSample:
+def add_one_by_one(embedder: Embedder, lines: Sequence[bytes], folder: Path) -> AddSample:
     """Adds each line by itself, and waits until it is durable. Raises like `ingest_batch`."""
     latencies_s = []
-    with fresh_store(embedder) as mem:
+    with fresh_store(embedder, folder) as mem:
         with undisturbed():
             begin = end = time.perf_counter()
             for line in lines:
@@ -48,11 +50,14 @@ def add_one_by_one(embedder: Embedder, lines: Sequence[bytes]) -> AddSample:
 
 
 @contextmanager
-def fresh_store(embedder: Embedder) -> Iterator[AgentMem]:
-    """A store of its own in a temporary folder, open for writing, whose graph nobody builds unless it is asked for."""
+def fresh_store(embedder: Embedder, folder: Path) -> Iterator[AgentMem]:
+    """A store of its own in a folder, open for writing, whose graph nobody builds unless it is asked for.
+
+    It is removed afterwards; what an interruption leaves of it goes with the folder.
+    """
     with (
-        tempfile.TemporaryDirectory(prefix="agentmem-bench-") as folder,
-        AgentMem(Path(folder) / "store", embedder=embedder, index="off") as mem,
+        tempfile.TemporaryDirectory(dir=folder) as own,
+        AgentMem(Path(own) / "store", embedder=embedder, index="off") as mem,
     ):
         mem.open()
         yield mem

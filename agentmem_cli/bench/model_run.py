@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
 from agentmem_cli.bench.growth import Grow, Growth
@@ -50,8 +51,11 @@ class _Batches:
 class ModelRun:
     """The measurements of one model."""
 
-    def __init__(self, subject: Subject, workload: Workload, options: BenchOptions, on_step: OnStep) -> None:
+    def __init__(
+        self, subject: Subject, workload: Workload, options: BenchOptions, folder: Path, on_step: OnStep
+    ) -> None:
         self._subject = subject
+        self._folder = folder
         self._on_step = on_step
         self._embedder = subject.load()
         self._workload = workload
@@ -81,8 +85,8 @@ class ModelRun:
         self._say("warm-up")
         most = min(_WARMUP_MEMORIES, max(self._options.sizes))
         for _ in range(self._options.warmup):
-            ingest_batch(self._embedder, self._workload.batch_lines[:most])
-            add_one_by_one(self._embedder, self._workload.compare_lines[:MIN_BATCH_SIZE])
+            ingest_batch(self._embedder, self._workload.batch_lines[:most], self._folder)
+            add_one_by_one(self._embedder, self._workload.compare_lines[:MIN_BATCH_SIZE], self._folder)
 
     def measure(self, repeat: int) -> None:
         """One repeat: each size, then one by one against one batch."""
@@ -131,16 +135,16 @@ class ModelRun:
     def _measure_batch(self, size: int) -> None:
         found, lines = self._by_size[size], self._workload.batch_lines[:size]
         if size == max(self._options.sizes) and self.vectors is None:
-            sample, found.counts, self.vectors = ingest_and_read(self._embedder, lines)
+            sample, found.counts, self.vectors = ingest_and_read(self._embedder, lines, self._folder)
         else:
-            sample, found.counts = ingest_batch(self._embedder, lines)
+            sample, found.counts = ingest_batch(self._embedder, lines, self._folder)
         found.samples.append(sample)
 
     def _measure_single(self, lines: Sequence[bytes]) -> None:
-        self._single.append(add_one_by_one(self._embedder, lines))
+        self._single.append(add_one_by_one(self._embedder, lines, self._folder))
 
     def _measure_whole(self, lines: Sequence[bytes]) -> None:
-        self._batch.append(ingest_batch(self._embedder, lines)[0])
+        self._batch.append(ingest_batch(self._embedder, lines, self._folder)[0])
 
     def _say(self, step: str) -> None:
         self._on_step(f"{self._embedder.spec.name}: {step}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from agentmem_cli.bench.measuring import fresh_store
@@ -32,10 +33,10 @@ def labelled(memories_file: str, queries_file: str) -> Labelled:
     return Labelled(memories_file, queries_file)
 
 
-def retrieval(embedder: Embedder, files: Labelled) -> Iterator[Retrieval]:
+def retrieval(embedder: Embedder, files: Labelled, folder: Path) -> Iterator[Retrieval]:
     """Takes all memories of the file in, and asks the queries of them, by each mode."""
     queries = list(read_queries(files.queries_file))
-    with fresh_store(embedder) as mem:
+    with fresh_store(embedder, folder) as mem:
         mem.ingest([files.memories_file])
         mem.build_index()
         evaluations = mem.evaluate(queries, [Ranking(mode) for mode in _MODES])

@@ -47,17 +47,9 @@ class Bench:
 
     def run(self) -> BenchResult:
         """Measures everything. Raises AgentMemError; `result` has what was measured before."""
-        for subject in self._subjects:
-            self._on_step("loading the model")
-            self._runs.append(ModelRun(subject, self._workload, self._options, self._on_step))
-        for run in self._runs:
-            run.warm_up()
-        for repeat in range(self._options.repeats):
-            self._sgemm_flop_per_s.append(calibrate.sgemm_flop_per_s())
-            self._fsync_s.append(calibrate.fsync_times_s())
-            for run in rotated(self._runs, repeat):
-                run.measure(repeat)
-        self._grow_stores()
+        with tempfile.TemporaryDirectory(prefix="agentmem-bench-") as folder:
+            self._measure(Path(folder))
+            self._grow_stores(Path(folder))
         self._complete = True
         return self.result()
 
@@ -91,14 +83,23 @@ class Bench:
         result.warnings.extend(warnings_of(result))
         return result
 
-    def _grow_stores(self) -> None:
+    def _measure(self, folder: Path) -> None:
+        for subject in self._subjects:
+            self._on_step("loading the model")
+            self._runs.append(ModelRun(subject, self._workload, self._options, folder, self._on_step))
+        for run in self._runs:
+            run.warm_up()
+        for repeat in range(self._options.repeats):
+            self._sgemm_flop_per_s.append(calibrate.sgemm_flop_per_s())
+            self._fsync_s.append(calibrate.fsync_times_s(folder))
+            for run in rotated(self._runs, repeat):
+                run.measure(repeat)
+
+    def _grow_stores(self, folder: Path) -> None:
         options, workload = self._options, self._workload
-        with tempfile.TemporaryDirectory(prefix="agentmem-bench-") as folder:
-            growth = write_growth(
-                workload.batch_lines, options.store_sizes, workload.queries, Path(folder), options.labelled
-            )
-            for run in self._runs:
-                run.grow(growth)
+        growth = write_growth(workload.batch_lines, options.store_sizes, workload.queries, folder, options.labelled)
+        for run in self._runs:
+            run.grow(growth)
 
     def _reference(self) -> "ModelRun | None":
         """The fp32 model that others are held against: the first of them."""

@@ -41,7 +41,7 @@ def run(embedder: Embedder, workload: Workload, options: BenchOptions = OPTIONS)
 def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(calibrate, "sgemm_flop_per_s", lambda: 1e11)
-    monkeypatch.setattr(calibrate, "fsync_times_s", lambda: [0.001] * 20)
+    monkeypatch.setattr(calibrate, "fsync_times_s", lambda folder: [0.001] * 20)
     monkeypatch.setattr(calibrate, "load_average", lambda: 0.0)
     return tmp_path
 
