@@ -2,6 +2,8 @@
 
     AgentMemError                  1
     ├── UsageError                 2   an option or argument that can't be
+    ├── GateError                  4   figures are not as good as they have to be
+    ├── MeasurementError           1   another installation can't be measured
     ├── InputError                 1   an input that can't be read to its end
     │   └── RejectedLineError      1   a bad line, where none is passed over
     ├── InvalidMemoryError         1   a memory that breaks the rules (also a ValueError)
@@ -33,6 +35,16 @@ class UsageError(AgentMemError):
     """An option or argument has a value that can't be."""
 
     exit_code = 2
+
+
+class GateError(AgentMemError):
+    """Figures are not as good as a gate wants them, or nobody can tell and it was to be strict."""
+
+    exit_code = 4
+
+
+class MeasurementError(AgentMemError):
+    """An installation that was to be measured failed, or printed no result."""
 
 
 class InputError(AgentMemError):

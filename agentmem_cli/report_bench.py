@@ -31,6 +31,7 @@ def document_renderables(report: document.Document, words: Words) -> list[Render
         _facts(report.header),
         *(part for table in (*report.tables, *report.verdicts) for part in _table(table)),
         *(Text(f"{words('warning')}: {printable(message)}", style="yellow") for message in report.warnings),
+        *(Text(printable(note), style="dim") for note in report.notes),
     ]
 
 

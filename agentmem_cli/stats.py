@@ -1,8 +1,9 @@
-"""How sure a figure is: bootstrap intervals of means, medians and ratios. Pure and deterministic; knows no memories.
+"""How sure a figure is: intervals of means, medians and ratios. Pure and deterministic; knows no memories.
 
-All are percentile intervals (Efron, Tibshirani 1993, chapter 13): the samples are drawn anew with replacement, and the
-middle 95 % of the figures that come of it is the interval. For a mean of few samples it is too narrow: it holds the
-truth 81 to 86 times in 100 for 5 of them, 90 to 94 times for 30. A median's holds it 94 times, for 5 already.
+All but that of `paired_ratio` are percentile intervals (Efron, Tibshirani 1993, chapter 13): the samples are drawn anew
+with replacement, and the middle 95 % of the figures that come of it is the interval. For a mean of few samples it is
+too narrow: it holds the truth 81 to 86 times in 100 for 5 of them, 90 to 94 times for 30. A median's holds it 94 times
+for 5, and 87 to 93 times for 6 to 11; a ratio's of two unpaired medians 97 times for 5, and 90 times for 3.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 Statistic: TypeAlias = Literal["mean", "median"]
 Samples: TypeAlias = NDArray[np.float64]
 _DRAWS_AT_ONCE: Final = 1 << 20
+_TAIL: Final = 0.025
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,48 @@ def bootstrap_ratio(
         return _intervals(_resampled((over / under)[:, None], statistic, resamples, generator), confidence)[0]
     figures = [_resampled(side[:, None], statistic, resamples, generator) for side in (over, under)]
     return _intervals(figures[0] / figures[1], confidence)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure and its 95 % interval, None where there are too few samples for one."""
+
+    figure: float
+    interval: Interval | None
+
+
+def paired_ratio(samples: Sequence[float], base: Sequence[float]) -> Estimate:
+    """The ratio of samples to a base that was measured in turn with them, a pair a round; an interval from 6 pairs on.
+
+    The median of the geometric means of any two pairs' ratios, each with itself too, and the interval that Wilcoxon's
+    signed ranks give (Hodges, Lehmann 1963; Hollander, Wolfe, Chicken 2014, section 3.3). It takes ratios to be as
+    often too high as too low by as much, as those of pairs are that take turns in beginning, and nothing else. Of 7
+    pairs it holds the truth 95 times in 100, be they normal or full of outliers, where a bootstrap of the median holds
+    it 87 times; Student's interval is 1.05 times narrower where they are normal, and moves whole for one outlier.
+    Raises ValueError for no samples, pairs of unequal number, or a sample or a base that is not more than 0.
+    """
+    over, under = np.asarray(samples, dtype=np.float64), np.asarray(base, dtype=np.float64)
+    if len(over) != len(under) or not len(over):
+        raise ValueError(f"{len(over)} samples and {len(under)} of the base make no pairs")
+    if not ((over > 0) & (under > 0) & np.isfinite(over) & np.isfinite(under)).all():
+        raise ValueError("both sides of a ratio must be more than 0, and finite")
+    logs = np.log(over / under)
+    first, second = np.triu_indices(len(logs))
+    means = np.sort((logs[first] + logs[second]) / 2)
+    rank = _signed_rank(len(logs))
+    ends = None if rank == 0 else np.exp(means[[rank - 1, -rank]])
+    return Estimate(float(np.exp(np.median(means))), None if ends is None else Interval(float(ends[0]), float(ends[1])))
+
+
+def _signed_rank(count: int) -> int:
+    """Which mean of two of so many samples, counted from each end, is an end of their 95 % interval; 0 for none.
+
+    In so many of the 2**count ways to sign the ranks 1 to count, the positive ones have each sum.
+    """
+    ways = np.array([1.0])
+    for rank in range(1, count + 1):
+        ways = np.pad(ways, (0, rank)) + np.pad(ways, (rank, 0))
+    return int(np.count_nonzero(np.cumsum(ways) / 2.0**count <= _TAIL))
 
 
 def _resampled(rows: Samples, statistic: Statistic, resamples: int, generator: np.random.Generator) -> Samples:

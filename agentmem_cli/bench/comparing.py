@@ -1,8 +1,19 @@
 """New measurements against a base's: a ratio and its interval for each metric that both have, and what it says."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeAlias
 
-from agentmem_cli.bench.gate import Verdict
+from agentmem_cli.bench.gate import Outcome, Verdict
+from agentmem_cli.bench.measures import COUNTED, HIGHER_IS_BETTER, MeasureKey, measures_of
+from agentmem_cli.bench.result import BenchResult, WorkloadFacts
+from agentmem_cli.bench.stats import median
+from agentmem_cli.stats import Estimate, Interval, bootstrap_ratio, paired_ratio
+
+LEAST_SAMPLES: Final = 5  # of fewer, a bootstrap of medians holds the truth 90 times in 100, not 95
+_GIB: Final = 2**30
+
+Samples: TypeAlias = Mapping[MeasureKey, Sequence[float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +28,7 @@ class Side:
 class GateReport:
     """What a comparison found. `rounds` is how many pairs of runs were judged, None where two results were compared.
 
-    `differences` are those of machine, models, workload or options, that the user wanted passed over.
+    `differences` are what speaks against comparing the two; `unmatched` what only one of them measured.
     """
 
     base: Side
@@ -26,6 +37,7 @@ class GateReport:
     rounds: int | None
     verdicts: list[Verdict]
     differences: list[str] = field(default_factory=list)
+    unmatched: list[str] = field(default_factory=list)
 
     @property
     def has_failed(self) -> bool:
@@ -36,3 +48,153 @@ class GateReport:
     def is_inconclusive(self) -> bool:
         """Whether anything can't be told."""
         return any(verdict.outcome == "inconclusive" for verdict in self.verdicts)
+
+
+def compare(base: BenchResult, new: BenchResult, names: tuple[str, str], max_regression: float) -> GateReport:
+    """One result against another, by the ratio of their medians.
+
+    The interval is that of repeats in one process: it knows nothing of what differs from process to process, as
+    memory layout does, or from hour to hour; that is what pairs of runs are for.
+    """
+    samples = measures_of(base), _named_like(measures_of(new), base, new)
+    return GateReport(
+        base=Side(names[0], base.environment.agentmem),
+        new=Side(names[1], new.environment.agentmem),
+        max_regression=max_regression,
+        rounds=None,
+        verdicts=_verdicts(*samples, max_regression, is_paired=False),
+        differences=differences(base, new),
+        unmatched=_unmatched(*samples, names),
+    )
+
+
+def compare_rounds(
+    base: Sequence[BenchResult], new: Sequence[BenchResult], names: tuple[str, str], max_regression: float
+) -> GateReport:
+    """Results that were measured in turn, a pair a round, by the ratios of each round's medians.
+
+    Raises ValueError for no pairs.
+    """
+    samples = _medians(base), _medians(new)
+    return GateReport(
+        base=Side(names[0], base[0].environment.agentmem),
+        new=Side(names[1], new[0].environment.agentmem),
+        max_regression=max_regression,
+        rounds=len(base),
+        verdicts=_verdicts(*samples, max_regression, is_paired=True),
+        differences=differences(base[0], new[0]),
+        unmatched=_unmatched(*samples, names),
+    )
+
+
+def outcome_of(interval: Interval | None, max_regression: float, *, higher_is_better: bool) -> Outcome:
+    """What the interval of a ratio says: all of it past a bound, or not past the one that counts as a regression.
+
+    By as much as may be lost, as much must be gained for an improvement.
+    """
+    if interval is None:
+        return "inconclusive"
+    worst, best = (interval.low - 1, interval.high - 1) if higher_is_better else (1 - interval.high, 1 - interval.low)
+    if best < -max_regression:
+        return "regressed"
+    if worst < -max_regression:
+        return "inconclusive"
+    return "improved" if worst > max_regression else "ok"
+
+
+def told(verdict: Verdict) -> str:
+    """A verdict as a clause: metric, ratio, interval and bound."""
+    sure = (
+        "too few samples" if verdict.interval is None else f"{verdict.interval.low:.3f} to {verdict.interval.high:.3f}"
+    )
+    return (
+        f"{verdict.metric} {verdict.at} of {verdict.model} {verdict.outcome}: {verdict.figure:.3f} of the base "
+        f"(95 %: {sure}), bound {verdict.bound:.3f}"
+    )
+
+
+def differences(base: BenchResult, new: BenchResult) -> list[str]:
+    """What makes two results no measure of each other: machine, models, workload or options, as far as known."""
+    mine, other = _conditions(base), _conditions(new)
+    return [
+        f"{name}: {mine[name]} against {other[name]}"
+        for name in mine
+        if mine[name] != other[name] and None not in (mine[name], other[name])
+    ]
+
+
+def _conditions(result: BenchResult) -> dict[str, str | int | None]:
+    """What must be equal; None where a result doesn't say. A system's release and the libraries may differ."""
+    environment, config = result.environment, result.config
+    return {
+        "cpu": environment.cpu,
+        "cores": environment.cores,
+        "memory, GiB": None if environment.memory_bytes is None else round(environment.memory_bytes / _GIB),
+        "system": environment.platform.partition("-")[0],
+        "device": config.device,
+        "threads": config.threads,
+        "models": ", ".join(f"{measured.model.name} ({measured.model.revision[:12]})" for measured in result.models),
+        "workload": _workload(result.workload),
+        "complete": str(result.complete).lower(),
+    }
+
+
+def _workload(facts: WorkloadFacts) -> str:
+    """A file may have moved: its texts tell, where a result has their sha256."""
+    return f"{facts.memories:,} texts, sha256 {facts.sha256[:12]}" if facts.sha256 else facts.name
+
+
+def _named_like(new: Samples, base: BenchResult, result: BenchResult) -> Samples:
+    """The samples under the base's names of models, in their order: with --force, one model is held against another."""
+    names = [measured.model.name for measured in base.models]
+    others = [measured.model.name for measured in result.models]
+    if set(names) & set(others):
+        return new
+    by_name = dict(zip(others, names, strict=False))
+    return {replace(key, model=by_name.get(key.model, key.model)): samples for key, samples in new.items()}
+
+
+def _medians(results: Sequence[BenchResult]) -> Samples:
+    """The median of each round, of what every round has."""
+    rounds = [measures_of(result) for result in results]
+    return {key: [median(found[key]) for found in rounds] for key in rounds[0] if all(key in found for found in rounds)}
+
+
+def _verdicts(base: Samples, new: Samples, max_regression: float, *, is_paired: bool) -> list[Verdict]:
+    found = []
+    for key in (key for key in base if key in new):
+        higher_is_better = key.metric in HIGHER_IS_BETTER
+        estimate = paired_ratio(new[key], base[key]) if is_paired else _ratio(key, new[key], base[key])
+        found.append(
+            Verdict(
+                model=key.model,
+                metric=key.metric,
+                at=key.at,
+                figure=estimate.figure,
+                bound=1 - max_regression if higher_is_better else 1 + max_regression,
+                interval=estimate.interval,
+                outcome=outcome_of(estimate.interval, max_regression, higher_is_better=higher_is_better),
+                higher_is_better=higher_is_better,
+                base=median(base[key]),
+                new=median(new[key]),
+                base_samples=list(base[key]),
+                new_samples=list(new[key]),
+            )
+        )
+    return found
+
+
+def _ratio(key: MeasureKey, new: Sequence[float], base: Sequence[float]) -> Estimate:
+    """The ratio of two sides' medians; what is counted and not timed has no doubt in it."""
+    ratio = median(new) / median(base)
+    if key.metric in COUNTED:
+        return Estimate(ratio, Interval(ratio, ratio))
+    is_sure = min(len(new), len(base)) >= LEAST_SAMPLES
+    return Estimate(ratio, bootstrap_ratio(new, base, "median", paired=False) if is_sure else None)
+
+
+def _unmatched(base: Samples, new: Samples, names: tuple[str, str]) -> list[str]:
+    mine, other = names
+    return [f"{key}: in {mine} alone" for key in base if key not in new] + [
+        f"{key}: in {other} alone" for key in new if key not in base
+    ]

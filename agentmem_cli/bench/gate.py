@@ -1,6 +1,6 @@
 """Whether figures are good enough: the targets of the seed report, and bounds that a user sets."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
 from agentmem_cli.stats import Interval
@@ -28,8 +28,9 @@ class Verdict:
 
     Against an absolute bound `figure` is the metric's median, and the outcome `met` or `missed`. Against other
     measurements it is the ratio of the new to the base, and the outcome one of the other four; `base` and `new` are
-    what was divided, in the metric's own unit. `at` says which figure of several it is, such as "batch 1000", and is
-    empty where there is one. `interval` is the figure's, 95 %, None where there are too few samples for one.
+    the medians, in the metric's own unit, of their samples, and `bound` is 0.9 or 1.1 for a regression of 10 %. `at`
+    says which figure of several it is, such as "batch 1000". `interval` is the figure's, 95 %, None where there are
+    too few samples for one.
     """
 
     model: str
@@ -42,6 +43,8 @@ class Verdict:
     higher_is_better: bool
     base: float | None = None
     new: float | None = None
+    base_samples: list[float] = field(default_factory=list)
+    new_samples: list[float] = field(default_factory=list)
 
     @property
     def has_failed(self) -> bool:

@@ -25,7 +25,7 @@ def read_result(content: bytes, name: str) -> BenchResult:
     type, which is named.
     """
     try:
-        version = _version_of(msgspec.json.decode(content, type=_Version))
+        version = schema_version(content)
         if version == _EARLIER:
             return version1.read(content)
         if version == SCHEMA_VERSION:
@@ -39,6 +39,11 @@ def read_result(content: bytes, name: str) -> BenchResult:
     raise UsageError(
         f"{name} is a result of version {version}, and this agentmem reads 1 to {SCHEMA_VERSION}: use a newer agentmem"
     )
+
+
+def schema_version(content: bytes) -> int | None:
+    """The version in which a result was written. Raises msgspec.DecodeError for what `read_result` refuses."""
+    return _version_of(msgspec.json.decode(content, type=_Version))
 
 
 def _version_of(head: _Version) -> int | None:

@@ -1,19 +1,19 @@
 """`agentmem bench`: how fast this machine takes memories in."""
 
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agentmem_cli.cli import options
-from agentmem_cli.cli.output import print_json, print_rich, say, stderr_console
+from agentmem_cli.cli import bench_gates, bench_output, bench_show, options
+from agentmem_cli.cli.bench_output import Outputs
+from agentmem_cli.cli.output import print_json, print_rich
+from agentmem_cli.cli.steps import steps_view
 from agentmem_cli.errors import UsageError
 from agentmem_cli.failpoints import slowdown
+from agentmem_cli.formats.wording import Words
 
 if TYPE_CHECKING:
     from agentmem_cli.bench.model_run import Subject
@@ -22,10 +22,16 @@ if TYPE_CHECKING:
     from agentmem_cli.bench.runner import Bench
     from agentmem_cli.embedding.base import Device
 
-_LINE_EVERY_S: Final = 10.0
+
+app = typer.Typer(rich_markup_mode=None)
+app.command("compare")(bench_gates.compare)
+app.command("ab")(bench_gates.ab)
+app.command("show")(bench_show.show)
 
 
+@app.callback(invoke_without_command=True)
 def bench(
+    context: typer.Context,
     sizes: Annotated[
         str, typer.Option("--sizes", help="Batch sizes, 10 to 1000, separated by commas.")
     ] = "10,50,100,500,1000",
@@ -63,18 +69,27 @@ def bench(
             help="Also ask labelled queries (see eval) of all memories of the --workload file, and judge the answers.",
         ),
     ] = None,
+    min_ops: bench_gates.MinOpsOption = None,
+    max_ms: bench_gates.MaxMsOption = None,
+    min_speedup: bench_gates.MinSpeedupOption = None,
+    min_recall: bench_gates.MinRecallOption = None,
     json: options.JsonOption = False,
-    output: Annotated[
-        str | None,
-        typer.Option("--output", metavar="FILE", help="Write the result here, as JSON; what is done, if interrupted."),
-    ] = None,
+    output: bench_output.ResultFilesOption = None,
+    lang: bench_output.LangOption = "en",
+    github_summary: bench_output.SummaryOption = False,
+    junit: bench_output.JunitOption = None,
     quiet: options.QuietOption = False,
 ) -> None:
     """Measure how fast memories are taken in: parsed, embedded, durable and searchable, by batch size and one by one.
 
     Every repeat runs in a fresh store after a warm-up; the figures are medians with 95 % intervals. At the end each
     model fills a store in a process of its own, for its cold start, its searches and its memory.
+
+    A bound on a figure, given here or in [tool.agentmem.gate] of pyproject.toml, makes it end with code 4 if missed.
     """
+    if context.invoked_subcommand is not None:
+        bench_gates.refuse_options_of(context)
+        return
     from agentmem_cli.bench.options import BenchOptions
     from agentmem_cli.bench.runner import Bench
     from agentmem_cli.bench.workload import make_workload
@@ -92,21 +107,33 @@ def bench(
         device=device,
         labelled=None if queries is None else _labelled(workload, queries),
     )
-    _check_output(output)
+    bounds = bench_gates.wanted_bounds(
+        {"min-ops": min_ops, "max-ms": max_ms, "min-speedup": min_speedup, "min-recall": min_recall}, bench_options
+    )
+    words = Words(lang)
+    outputs = Outputs(output or [], words, github_summary, junit)
+    outputs.check_for_results()
     slowdown()
     texts = make_workload(workload, bench_options.memories, compare)
-    with _steps(quiet) as on_step:
+    with steps_view(quiet) as on_step:
         names = [model] if models is None else _names(models)
         subjects = _subjects(names, model_path, threads, device, embedder_url, on_step)
-        result = _run(Bench(subjects, texts, bench_options, on_step), output)
+        result = _run(Bench(subjects, texts, bench_options, on_step), outputs)
+    try:
+        verdicts = bench_gates.checked(result, bounds)
+    except UsageError:
+        outputs.write_files(result)  # what was measured is kept, whatever a gate wants beside it
+        raise
+    outputs.write_result(result, verdicts)
     if json:
         from agentmem_cli.bench.writing import as_document
 
-        print_json(as_document(result))
+        print_json({**as_document(result), **({"gate": verdicts} if verdicts else {})})
     else:
         from agentmem_cli.report_bench import bench_report
 
-        print_rich(*bench_report(result))
+        print_rich(*bench_report(result, words, verdicts))
+    bench_gates.close_if_missed(verdicts)
 
 
 def _labelled(workload: str, queries: str) -> "Labelled":
@@ -146,18 +173,15 @@ def _subjects(
     ]
 
 
-def _run(bench: "Bench", output: str | None) -> "BenchResult":
-    """Runs it, and writes the result, or what there is of it when it is cut short."""
+def _run(bench: "Bench", outputs: Outputs) -> "BenchResult":
+    """Runs it, and writes what there is of a result when it is cut short."""
     try:
-        result = bench.run()
+        return bench.run()
     except BaseException:
-        if output is not None and bench.has_samples:
+        if bench.has_samples:
             with suppress(UsageError):  # why it was cut short is what the user is told
-                _write(bench.result(), output)
+                outputs.write_files(bench.result())
         raise
-    if output is not None:
-        _write(result, output)
-    return result
 
 
 def _numbers(option: str, argument: str) -> list[int]:
@@ -172,42 +196,3 @@ def _names(argument: str) -> list[str]:
     if not all(names) or len(set(names)) < len(names):
         raise UsageError(f"--models {argument}: give different names separated by commas, such as minilm,minilm-static")
     return names
-
-
-def _check_output(output: str | None) -> None:
-    if output is not None and not Path(output).absolute().parent.is_dir():
-        raise UsageError(f"--output {output}: there is no such folder")
-    if output is not None and Path(output).is_dir():
-        raise UsageError(f"--output {output} is a folder: give a file in it")
-
-
-def _write(result: "BenchResult", output: str) -> None:
-    from agentmem_cli.bench.writing import as_bytes
-
-    try:
-        Path(output).write_bytes(as_bytes(result))
-    except OSError as error:
-        raise UsageError(f"--output {output}: can't be written: {error.strerror}") from error
-
-
-@contextmanager
-def _steps(quiet: bool) -> Iterator[Callable[[str], None]]:
-    if quiet:
-        yield lambda step: None
-    elif sys.stderr.isatty():
-        with stderr_console().status("starting") as status:
-            yield status.update
-    else:
-        yield _LinesNowAndThen()
-
-
-class _LinesNowAndThen:
-    """A line in a log at most every ten seconds."""
-
-    def __init__(self) -> None:
-        self._said_at = time.monotonic()
-
-    def __call__(self, step: str) -> None:
-        if time.monotonic() - self._said_at >= _LINE_EVERY_S:
-            self._said_at = time.monotonic()
-            say(f"bench: {step}")

@@ -35,7 +35,7 @@ app.command("index")(store.index)
 app.command("compact")(store.compact)
 app.command("reembed")(store.reembed)
 app.command("eval")(evaluate)
-app.command("bench")(bench.bench)
+app.add_typer(bench.app, name="bench")
 app.add_typer(models.app, name="models")
 
 

@@ -39,7 +39,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A report: what it is of, its tables, what they amount to, the doubts about it, and what its words mean."""
+    """A report: what it is of, its tables, what they amount to, the doubts about it, and what its words mean.
+
+    `notes` are of what it left out.
+    """
 
     lang: Lang
     title: str
@@ -47,4 +50,5 @@ class Document:
     tables: list[Table]
     verdicts: list[Table] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     glossary: Facts = field(default_factory=list)

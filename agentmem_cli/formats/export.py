@@ -1,69 +1,83 @@
-"""A benchmark's result -> the content of a file, by the file's ending."""
+"""A benchmark's result, or a gate's verdicts -> the content of a file, by the file's ending."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from pathlib import PurePath
 from typing import Final
 
+import orjson
+
+from agentmem_cli.bench.comparing import GateReport
 from agentmem_cli.bench.gate import Verdict
 from agentmem_cli.bench.result import BenchResult
 from agentmem_cli.bench.writing import as_bytes
 from agentmem_cli.errors import UsageError
 from agentmem_cli.formats.bench_document import bench_document
 from agentmem_cli.formats.figure import check_matplotlib
+from agentmem_cli.formats.gate_document import gate_document
 from agentmem_cli.formats.markdown import markdown
+from agentmem_cli.formats.page import html
 from agentmem_cli.formats.rows import csv_text
 from agentmem_cli.formats.wording import Words
 
-JSON: Final = ".json"
+_JSON: Final = ".json"
 _HTML: Final = ".html"
 
 
-def check_ending(name: str) -> None:
-    """Raises UsageError for a file whose ending names no format, or one that can't be made here."""
-    ending = _ending(name)
-    if ending not in _FORMATS:
-        raise UsageError(f"--output {name}: the ending says which format, and is one of {', '.join(_FORMATS)}")
-    if ending == _HTML:
+def check_result_file(name: str) -> None:
+    """Raises UsageError for a file whose ending names no format of a result, or one that can't be made here."""
+    _check(name, _OF_RESULTS)
+    if _ending(name) == _HTML:
         check_matplotlib()
 
 
-def as_file(result: BenchResult, name: str, words: Words, verdicts: Sequence[Verdict] = ()) -> bytes:
-    """The result as a file of this name has it, with what a gate says of it. Raises UsageError like `check_ending`."""
-    check_ending(name)
-    return _FORMATS[_ending(name)](result, words, verdicts)
+def check_verdict_file(name: str) -> None:
+    """Raises UsageError for a file whose ending names no format of verdicts."""
+    _check(name, _OF_VERDICTS)
+
+
+def result_as_file(result: BenchResult, name: str, words: Words, verdicts: Sequence[Verdict] = ()) -> bytes:
+    """The result, and what a gate says of it, as a checked file of this name has it."""
+    return _OF_RESULTS[_ending(name)](result, words, verdicts)
+
+
+def verdicts_as_file(report: GateReport, name: str, words: Words) -> bytes:
+    """The verdicts as a checked file of this name has them."""
+    return _OF_VERDICTS[_ending(name)](report, words)
 
 
 def is_json(name: str) -> bool:
-    """Whether a file of this name holds the result itself."""
-    return _ending(name) == JSON
+    """Whether a file of this name holds all of it."""
+    return _ending(name) == _JSON
+
+
+def _check(name: str, formats: Iterable[str]) -> None:
+    if _ending(name) not in formats:
+        raise UsageError(f"--output {name}: its ending says which format: {', '.join(formats)}")
 
 
 def _ending(name: str) -> str:
     return PurePath(name).suffix.lower()
 
 
-def _json(result: BenchResult, _words: Words, _verdicts: Sequence[Verdict]) -> bytes:
-    return as_bytes(result)
-
-
-def _csv(result: BenchResult, _words: Words, _verdicts: Sequence[Verdict]) -> bytes:
-    return csv_text(result).encode()
-
-
-def _markdown(result: BenchResult, words: Words, verdicts: Sequence[Verdict]) -> bytes:
-    return markdown(bench_document(result, words, verdicts)).encode()
-
-
-def _html(result: BenchResult, words: Words, verdicts: Sequence[Verdict]) -> bytes:
-    from agentmem_cli.formats.page import html
+def _page(result: BenchResult, words: Words, verdicts: Sequence[Verdict]) -> str:
     from agentmem_cli.formats.plots import plots
 
-    return html(bench_document(result, words, verdicts), plots(result, words)).encode()
+    return html(bench_document(result, words, verdicts), plots(result, words))
 
 
-_FORMATS: Final[dict[str, Callable[[BenchResult, Words, Sequence[Verdict]], bytes]]] = {
-    JSON: _json,
-    ".md": _markdown,
-    ".csv": _csv,
-    _HTML: _html,
+def _report_as_json(report: GateReport) -> bytes:
+    return orjson.dumps(asdict(report), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+_OF_RESULTS: Final[dict[str, Callable[[BenchResult, Words, Sequence[Verdict]], bytes]]] = {
+    _JSON: lambda result, words, verdicts: as_bytes(result),
+    ".md": lambda result, words, verdicts: markdown(bench_document(result, words, verdicts)).encode(),
+    ".csv": lambda result, words, verdicts: csv_text(result).encode(),
+    _HTML: lambda result, words, verdicts: _page(result, words, verdicts).encode(),
+}
+_OF_VERDICTS: Final[dict[str, Callable[[GateReport, Words], bytes]]] = {
+    _JSON: lambda report, words: _report_as_json(report),
+    ".md": lambda report, words: markdown(gate_document(report, words)).encode(),
+    _HTML: lambda report, words: html(gate_document(report, words), []).encode(),
 }

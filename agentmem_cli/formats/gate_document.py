@@ -1,14 +1,16 @@
 """What a gate says -> the report of it: bounds that were set, or one result against another."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from agentmem_cli.bench.comparing import GateReport
 from agentmem_cli.bench.gate import Outcome, Verdict
-from agentmem_cli.formats.building import NONE, Row, interval_text, or_none, table
+from agentmem_cli.formats.building import NONE, Row, interval_text, table
 from agentmem_cli.formats.document import Cell, Document, Mood, Table
 from agentmem_cli.formats.wording import Words
 
-_MOODS: dict[Outcome, Mood] = {
+_MOODS: Final[dict[Outcome, Mood]] = {
     "met": "good",
     "ok": "good",
     "improved": "good",
@@ -18,62 +20,85 @@ _MOODS: dict[Outcome, Mood] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """How a metric's figures are written, and what one of the shown units is of those that are measured."""
+
+    form: str
+    unit: float = 1.0
+
+    def write(self, figure: float) -> str:
+        return f"{figure / self.unit:{self.form}}"
+
+
+_METRICS: Final = {
+    "ops_per_s": _Shown(",.0f"),
+    "ms_per_memory": _Shown(".3f"),
+    "speedup": _Shown(".2f"),
+    "recall": _Shown(".4f"),
+    "add_ms": _Shown(",.3f"),
+    "search_ms": _Shown(",.3f"),
+    "peak_resident_bytes": _Shown(",.1f", 1e6),
+    "bytes_per_memory": _Shown(",.0f"),
+}
+
+
 def gate_document(report: GateReport, words: Words) -> Document:
     """The report of a comparison, in the words of a language."""
-    rounds = "" if report.rounds is None else str(report.rounds)
-    header = [
-        (words("gate.base"), f"{report.base.name} · agentmem {report.base.agentmem}"),
-        (words("gate.new"), f"{report.new.name} · agentmem {report.new.agentmem}"),
-        (words("gate.bound"), words("gate.may_lose", report.max_regression)),
-        (words("gate.rounds"), rounds),
-    ]
+    sides = ((words("gate.base"), report.base), (words("gate.new"), report.new))
     return Document(
         lang=words.lang,
         title=words("gate.title", report.new.name, report.base.name),
-        header=[(what, how) for what, how in header if how],
+        header=[(what, f"{side.name} (agentmem {side.agentmem})") for what, side in sides],
         tables=[],
-        verdicts=[_against_base(report.verdicts, words)],
+        verdicts=[_against_base(report, words)],
         warnings=[words("gate.differs", difference) for difference in report.differences],
+        notes=[words("gate.unmatched", line) for line in report.unmatched],
     )
 
 
 def bounds_table(verdicts: Sequence[Verdict], words: Words) -> Table:
     """What was measured against bounds that were set."""
-    rows: list[Row] = [
-        [
-            verdict.model,
-            _metric(verdict),
-            f"{verdict.figure:,.4g}",
-            interval_text(words, verdict.interval, ",.4g"),
-            f"{'>=' if verdict.higher_is_better else '<='} {verdict.bound:,.4g}",
-            _outcome(verdict, words),
-        ]
-        for verdict in verdicts
-    ]
+    rows: list[Row] = []
+    for verdict in verdicts:
+        shown, interval = _METRICS[verdict.metric], interval_text(words, verdict.interval, ",.4g")
+        bound = f"{'>=' if verdict.higher_is_better else '<='} {verdict.bound:,g}"
+        rows.append(
+            [*_what(verdicts, verdict, words), shown.write(verdict.figure), interval, bound, _end(verdict, words)]
+        )
     columns = ("figure", "interval", "bound", "verdict")
-    return table(words, "gate", words("gate.bounds"), ("model", "metric"), columns, rows)
+    return table(words, "gate", words("gate.bounds"), _whats(verdicts), columns, rows)
 
 
-def _against_base(verdicts: Sequence[Verdict], words: Words) -> Table:
-    rows: list[Row] = [
-        [
-            verdict.model,
-            _metric(verdict),
-            or_none(",.4g", verdict.base),
-            or_none(",.4g", verdict.new),
-            f"{verdict.figure:.3f}",
-            interval_text(words, verdict.interval, ".3f"),
-            _outcome(verdict, words),
-        ]
-        for verdict in verdicts
-    ]
-    columns = ("base", "new", "ratio", "interval", "verdict")
-    return table(words, "gate", words("gate.verdicts"), ("model", "metric"), columns, rows)
+def _against_base(report: GateReport, words: Words) -> Table:
+    verdicts, lost = report.verdicts, report.max_regression
+    rows: list[Row] = []
+    for verdict in verdicts:
+        shown = _METRICS[verdict.metric]
+        sides = [NONE if side is None else shown.write(side) for side in (verdict.base, verdict.new)]
+        ratio = [f"{verdict.figure:.3f}", interval_text(words, verdict.interval, ".3f")]
+        rows.append([*_what(verdicts, verdict, words), *sides, *ratio, _end(verdict, words)])
+    how = words("gate.results") if report.rounds is None else words("gate.rounds", report.rounds)
+    return table(
+        words,
+        "gate",
+        words("gate.verdicts", how),
+        _whats(verdicts),
+        ("base", "new", "ratio", "interval", "verdict"),
+        rows,
+        caption=words("gate.caption", 1 - lost, 1 + lost),
+    )
 
 
-def _metric(verdict: Verdict) -> str:
-    return f"{verdict.metric}, {verdict.at}" if verdict.at else verdict.metric or NONE
+def _whats(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
+    """The columns that say what a verdict is of."""
+    return ("model", "metric") if len({verdict.model for verdict in verdicts}) > 1 else ("metric",)
 
 
-def _outcome(verdict: Verdict, words: Words) -> Cell:
+def _what(verdicts: Sequence[Verdict], verdict: Verdict, words: Words) -> list[str]:
+    metric = ", ".join(filter(None, [words(f"metric.{verdict.metric}"), verdict.at]))
+    return [verdict.model, metric][-len(_whats(verdicts)) :]
+
+
+def _end(verdict: Verdict, words: Words) -> Cell:
     return Cell(words(f"outcome.{verdict.outcome}"), mood=_MOODS[verdict.outcome])

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
+from agentmem_cli.bench.figures import figures_of
 from agentmem_cli.bench.gate import TargetVerdict, Verdict
+from agentmem_cli.bench.result import BenchResult
 from agentmem_cli.printable import printable
 
 
@@ -28,8 +30,16 @@ def junit_xml(suite: str, verdicts: Sequence[Verdict], *, strict: bool = False) 
     return document + b"\n"
 
 
-def of_target(model: str, target: TargetVerdict) -> Verdict:
-    """A target's verdict as a gate's, which has bounds that count as kept when they are reached."""
+def of_targets(result: BenchResult) -> list[Verdict]:
+    """The verdicts of each model's targets, as a gate has them."""
+    return [
+        _of_target(measured.model.name, target)
+        for measured in result.models
+        for target in figures_of(result, measured).targets
+    ]
+
+
+def _of_target(model: str, target: TargetVerdict) -> Verdict:
     return Verdict(
         model=model,
         metric=target.name,

@@ -19,6 +19,7 @@ def markdown(document: Document) -> str:
     if document.warnings:
         parts.append(f"## {words('warnings')}")
         parts += [f"> ⚠️ {_inert(message)}" for message in document.warnings]
+    parts += [_inert(note) for note in document.notes]
     if document.glossary:
         parts.append(f"## {words('glossary')}")
         parts.append("\n".join(f"- **{_inert(what)}**: {_inert(how)}" for what, how in document.glossary))

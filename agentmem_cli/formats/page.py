@@ -38,6 +38,8 @@ def html(document: Document, plots: Sequence[Plot]) -> str:
         _text(main, "h2", words("results"))
     for table in document.tables:
         _table(main, table)
+    for note in document.notes:
+        _text(main, "p", note, "caption")
     if document.glossary:
         _text(main, "h2", words("glossary"))
         _facts(main, document.glossary, "glossary")

@@ -1,0 +1,219 @@
+"""`agentmem bench compare`, `agentmem bench ab`, and the bounds of `agentmem bench`: figures that have to be kept."""
+
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from agentmem_cli.cli import bench_output, options
+from agentmem_cli.cli.bench_output import Outputs
+from agentmem_cli.cli.output import print_json, print_rich, say
+from agentmem_cli.cli.steps import steps_view
+from agentmem_cli.errors import GateError, UsageError
+from agentmem_cli.formats.wording import Words
+
+if TYPE_CHECKING:
+    from agentmem_cli.bench.ab import AbRun
+    from agentmem_cli.bench.bounds import Bounds
+    from agentmem_cli.bench.comparing import GateReport
+    from agentmem_cli.bench.gate import Verdict
+    from agentmem_cli.bench.options import BenchOptions
+    from agentmem_cli.bench.result import BenchResult
+
+MinOpsOption: TypeAlias = Annotated[
+    float | None,
+    typer.Option("--min-ops", help="Fail unless the best batch size takes in so many memories a second."),
+]
+MaxMsOption: TypeAlias = Annotated[
+    float | None, typer.Option("--max-ms", help="Fail if a memory of the best batch size takes more milliseconds.")
+]
+MinSpeedupOption: TypeAlias = Annotated[
+    float | None,
+    typer.Option("--min-speedup", help="Fail unless a batch is so many times as fast as adds one by one."),
+]
+MinRecallOption: TypeAlias = Annotated[
+    float | None,
+    typer.Option("--min-recall", help="Fail unless the graph finds this share of what an exact scan finds, of 10."),
+]
+_MaxRegressionOption: TypeAlias = Annotated[
+    str, typer.Option("--max-regression", help="How much worse a metric may be, such as 10% or 0.1.")
+]
+_StrictOption: TypeAlias = Annotated[
+    bool, typer.Option("--strict", help="Fail where it can't be told too, with code 4.")
+]
+
+
+def compare(
+    base: Annotated[str, typer.Argument(metavar="BASE", help="A result of bench --output: what was.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Another, of the same machine, models and workload.")],
+    max_regression: _MaxRegressionOption = "10%",
+    strict: _StrictOption = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Compare results of different machines, models or workloads too.")
+    ] = False,
+    json: options.JsonOption = False,
+    output: bench_output.VerdictFilesOption = None,
+    lang: bench_output.LangOption = "en",
+    github_summary: bench_output.SummaryOption = False,
+    junit: bench_output.JunitOption = None,
+) -> None:
+    """Compare two results: regressed only where the whole 95 % interval of a ratio is past what may be lost.
+
+    The interval knows the spread within each run, not what changes from one process or hour to another: in CI, where
+    machines are shared, use `bench ab`. Exit code 4 for a regression.
+    """
+    from agentmem_cli.bench import comparing
+
+    share = _share(max_regression)
+    outputs = Outputs(output or [], Words(lang), github_summary, junit)
+    outputs.check_for_verdicts()
+    (base_result, base_version), (new_result, new_version) = _read(base), _read(new)
+    try:
+        report = comparing.compare(base_result, new_result, (base, new), share)
+    except ValueError as error:
+        raise UsageError(f"{base} and {new} can't be compared: {error}") from error
+    if base_version != new_version:
+        report.differences.append(f"schema: version {base_version} against {new_version}")
+    if report.differences and not force:
+        raise UsageError(
+            f"{base} and {new} are no measure of each other: {'; '.join(report.differences)} (--force compares them)"
+        )
+    if not report.verdicts:
+        raise UsageError(f"{base} and {new} have no figure in common: {'; '.join(report.unmatched)}")
+    _finish(report, strict, json, outputs)
+
+
+def ab(
+    base: Annotated[
+        str,
+        typer.Option("--base", metavar="PATH", help="The other agentmem: its executable, or its virtual environment."),
+    ],
+    head: Annotated[
+        str | None, typer.Option("--head", metavar="PATH", help="What is judged; by default this agentmem.")
+    ] = None,
+    rounds: Annotated[int, typer.Option("--rounds", help="How many pairs of runs, at least 6.")] = 7,
+    max_regression: _MaxRegressionOption = "10%",
+    strict: _StrictOption = False,
+    sizes: Annotated[str, typer.Option("--sizes", help="As of bench.")] = "100",
+    model: options.ModelOption = None,
+    model_path: options.ModelPathOption = None,
+    threads: options.ThreadsOption = None,
+    compare: Annotated[int, typer.Option("--compare", help="As of bench.")] = 50,
+    repeats: Annotated[int, typer.Option("--repeats", help="As of bench, in each process.")] = 3,
+    workload: Annotated[str, typer.Option("--workload", help="As of bench.")] = "mixed",
+    json: options.JsonOption = False,
+    output: bench_output.VerdictFilesOption = None,
+    lang: bench_output.LangOption = "en",
+    github_summary: bench_output.SummaryOption = False,
+    junit: bench_output.JunitOption = None,
+    quiet: options.QuietOption = False,
+) -> None:
+    """Measure two installations in turn on this machine, and judge the ratio of each pair of runs.
+
+    Each run is a process of its own, and whoever begins changes from round to round. This is the gate for machines
+    that are shared: what they do meanwhile falls on both. Exit code 4 for a regression.
+    """
+    from agentmem_cli.bench.ab import AbRun, installation_at, this_installation
+
+    arguments = ["--sizes", sizes, "--compare", str(compare), "--repeats", str(repeats), "--workload", _file(workload)]
+    for option, value in (("--model", model), ("--model-path", model_path), ("--threads", threads)):
+        if value is not None:
+            arguments += [option, _file(str(value)) if option == "--model-path" else str(value)]
+    outputs = Outputs(output or [], Words(lang), github_summary, junit)
+    outputs.check_for_verdicts()
+    installations = installation_at(base), this_installation() if head is None else installation_at(head)
+    with steps_view(quiet) as on_step:
+        run = AbRun(*installations, arguments, rounds, _share(max_regression), on_step)
+        report = _measured(run, outputs)
+    _finish(report, strict, json, outputs)
+
+
+def wanted_bounds(given: Mapping[str, float | None], measured: "BenchOptions") -> "Bounds":
+    """The bounds of the project in this folder, and those that options give; raises UsageError."""
+    from agentmem_cli.bench.bounds import overridden, read_bounds, require_measured
+
+    bounds = overridden(read_bounds(Path("pyproject.toml")), given)
+    require_measured(bounds, measured)
+    return bounds
+
+
+def checked(result: "BenchResult", bounds: "Bounds") -> "list[Verdict]":
+    """Which bounds are kept. Raises UsageError."""
+    from agentmem_cli.bench.bounds import check
+
+    return check(result, bounds)
+
+
+def close_if_missed(verdicts: "Sequence[Verdict]") -> None:
+    """Raises GateError for bounds that are not kept."""
+    from agentmem_cli.bench.bounds import missed
+
+    misses = [missed(verdict) for verdict in verdicts if verdict.has_failed]
+    if misses:
+        raise GateError(f"gate: {'; '.join(misses)}")
+
+
+def refuse_options_of(context: typer.Context) -> None:
+    """Raises UsageError for options before a sub-command, which would be passed over."""
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = "--" + name.replace("_", "-")
+            raise UsageError(f"{option} is of bench alone: give options of {context.invoked_subcommand} after its name")
+
+
+def _read(file: str) -> "tuple[BenchResult, int | None]":
+    from agentmem_cli.bench.reading import read_result, schema_version
+
+    try:
+        content = Path(file).read_bytes()
+    except OSError as error:
+        raise UsageError(f"{file}: can't be read: {error.strerror}") from error
+    return read_result(content, file), schema_version(content)
+
+
+def _measured(run: "AbRun", outputs: Outputs) -> "GateReport":
+    try:
+        return run.run()
+    except BaseException:
+        if run.has_rounds:
+            with suppress(UsageError):  # why it was cut short is what the user is told
+                outputs.write_verdicts(run.report())
+        raise
+
+
+def _finish(report: "GateReport", strict: bool, json: bool, outputs: Outputs) -> None:
+    """Shows and writes a report; raises GateError where it closes the gate."""
+    outputs.write_verdicts(report, strict=strict)
+    if json:
+        print_json(asdict(report))
+    else:
+        from agentmem_cli.report_gate import comparison_report
+
+        print_rich(*comparison_report(report, outputs.words))
+    for difference in report.differences:
+        say(f"warning: not the same: {difference}")
+    closing = ("regressed", "inconclusive") if strict else ("regressed",)
+    found = [verdict for verdict in report.verdicts if verdict.outcome in closing]
+    if found:
+        from agentmem_cli.bench.comparing import told
+
+        raise GateError(f"gate: {'; '.join(map(told, found))}")
+
+
+def _share(argument: str) -> float:
+    """10% or 0.1 as 0.1."""
+    if re.fullmatch(r"\d+(\.\d*)?%|0?\.\d+|0", argument):
+        share = float(argument.removesuffix("%")) / (100 if argument.endswith("%") else 1)
+        if share < 1:
+            return share
+    raise UsageError(f"--max-regression {argument}: give a share such as 10% or 0.1")
+
+
+def _file(argument: str) -> str:
+    """A file's path as it is from elsewhere; names of workloads stay as they are."""
+    return str(Path(argument).absolute()) if Path(argument).exists() else argument
