@@ -1,15 +1,18 @@
-"""A report -> what Rich prints. Text that came from outside is never markup."""
+"""What a benchmark measured, or a gate says of it -> what Rich prints. Text that came from outside is never markup."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from rich.console import RenderableType
 from rich.text import Text
 
+from agentmem_cli.bench.comparing import GateReport
 from agentmem_cli.bench.gate import Verdict
 from agentmem_cli.bench.result import BenchResult
 from agentmem_cli.formats import document
 from agentmem_cli.formats.bench_document import bench_document
+from agentmem_cli.formats.gate_document import gate_document
 from agentmem_cli.formats.wording import Words
 from agentmem_cli.printable import printable
 from agentmem_cli.tables import inert, plain_table
@@ -22,10 +25,15 @@ def bench_report(
     result: BenchResult, words: Words = _ENGLISH, verdicts: Sequence[Verdict] = ()
 ) -> list[RenderableType]:
     """A benchmark's tables: what it was measured on, the figures, the targets, and what speaks against them."""
-    return document_renderables(bench_document(result, words, verdicts), words)
+    return _renderables(bench_document(result, words, verdicts), words)
 
 
-def document_renderables(report: document.Document, words: Words) -> list[RenderableType]:
+def comparison_report(report: GateReport, words: Words = _ENGLISH) -> list[RenderableType]:
+    """Figures against those of a base; what differs otherwise is said on stderr."""
+    return _renderables(replace(gate_document(report, words), warnings=[]), words)
+
+
+def _renderables(report: document.Document, words: Words) -> list[RenderableType]:
     """A report for a terminal, which has its glossary in the manual."""
     return [
         _facts(report.header),

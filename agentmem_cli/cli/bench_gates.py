@@ -192,7 +192,7 @@ def _finish(report: "GateReport", strict: bool, json: bool, outputs: Outputs) ->
     if json:
         print_json(asdict(report))
     else:
-        from agentmem_cli.report_gate import comparison_report
+        from agentmem_cli.report_bench import comparison_report
 
         print_rich(*comparison_report(report, outputs.words))
     for difference in report.differences:
