@@ -161,23 +161,21 @@ def _quality(measured: Measured, words: Words) -> Plot | None:
     """Rates on a log axis against what labelled queries found, or else against how like the reference the model is."""
     label, qualities = _answers(measured) or _likenesses(measured, words)
     shown = [
-        (series, model, figures.best, quality)
-        for series, ((model, figures), quality) in enumerate(zip(measured, qualities, strict=True))
+        (series, figures.best, quality)
+        for series, ((_, figures), quality) in enumerate(zip(measured, qualities, strict=True))
         if figures.best is not None and quality is not None
     ]
     if len(shown) < 2:
         return None
     with drawing() as (figure, (axes,)):
-        for series, model, best, quality in shown:
+        for series, best, quality in shown:
             _points(axes, series, [best.ops_per_s], [quality.mean], "")
             _upright(axes, series, best.ops_per_s, quality.interval)
             if best.ops_per_s_interval is not None:
                 ends = best.ops_per_s_interval
                 axes.hlines(quality.mean, ends.low, ends.high, SERIES[series], linewidth=1.5)
-            name = _short(model.model.name)
-            axes.annotate(name, (best.ops_per_s, quality.mean), (6, 6), textcoords="offset points", fontsize=9)
-        _scale(axes, "x", [best.ops_per_s for _, _, best, _ in shown])
-        axes.margins(x=0.25, y=0.2)
+        _scale(axes, "x", [best.ops_per_s for _, best, _ in shown])
+        axes.margins(x=0.1, y=0.1)
         _labels(axes, words("axis.ops"), label)
         title = words("plot.quality")
         return Plot(title, as_svg(figure, "quality", title), words("plot.quality.note"), _legend(measured))
