@@ -95,11 +95,16 @@ def check(result: BenchResult, bounds: Bounds) -> list[Verdict]:
 
 def missed(verdict: Verdict) -> str:
     """A missed bound as a clause: metric, figure, interval and bound."""
-    side = "less than" if verdict.higher_is_better else "more than"
-    sure = "" if verdict.interval is None else f" (95 %: {verdict.interval.low:,.4g} to {verdict.interval.high:,.4g})"
+    interval = verdict.interval
+    sure = "" if interval is None else f" (95 %: {_written(interval.low)} to {_written(interval.high)})"
     return (
-        f"{verdict.metric} of {verdict.model}, {verdict.at}: {verdict.figure:,.4g}{sure} is {side} {verdict.bound:,.4g}"
+        f"{verdict.metric} of {verdict.model}, {verdict.at}: {_written(verdict.figure)}{sure} is "
+        f"{'less' if verdict.higher_is_better else 'more'} than {_written(verdict.bound)}"
     )
+
+
+def _written(figure: float) -> str:
+    return f"{figure:,.2f}".removesuffix(".00") if figure >= 10 else f"{figure:.4g}"
 
 
 def _check_model(result: BenchResult, measured: ModelResult, bounds: Bounds) -> Iterator[Verdict]:
@@ -135,7 +140,7 @@ def _speedup(figures: Figures) -> _Figure:
     compared = figures.comparison
     if compared is None:
         return _Figure(None, None, "")
-    return _Figure(compared.speedup, compared.speedup_interval, f"{compared.memories} memories")
+    return _Figure(compared.speedup, compared.speedup_interval, f"of {compared.memories}")
 
 
 def _recall(measured: ModelResult) -> _Figure:
@@ -143,4 +148,4 @@ def _recall(measured: ModelResult) -> _Figure:
     if store is None:
         return _Figure(None, None, "")
     shares = [found / K for found in store.graph_found]
-    return _Figure(sum(shares) / len(shares), bootstrap_interval(shares, "mean"), f"store of {store.memories:,}")
+    return _Figure(sum(shares) / len(shares), bootstrap_interval(shares, "mean"), f"of {store.memories:,}")

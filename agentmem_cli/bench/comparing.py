@@ -6,7 +6,7 @@ from typing import Final, TypeAlias
 
 from agentmem_cli.bench.gate import Outcome, Verdict
 from agentmem_cli.bench.measures import COUNTED, HIGHER_IS_BETTER, MeasureKey, measures_of
-from agentmem_cli.bench.result import BenchResult, WorkloadFacts
+from agentmem_cli.bench.result import BenchResult
 from agentmem_cli.bench.stats import median
 from agentmem_cli.printable import printable
 from agentmem_cli.stats import Estimate, Interval, bootstrap_ratio, paired_ratio
@@ -95,12 +95,11 @@ def outcome_of(interval: Interval | None, max_regression: float, *, higher_is_be
     """
     if interval is None:
         return "inconclusive"
-    worst, best = (interval.low - 1, interval.high - 1) if higher_is_better else (1 - interval.high, 1 - interval.low)
-    if best < -max_regression:
-        return "regressed"
-    if worst < -max_regression:
-        return "inconclusive"
-    return "improved" if worst > max_regression else "ok"
+    least, most = 1 - max_regression, 1 + max_regression
+    if interval.high < least or interval.low > most:
+        return "improved" if (interval.low > most) == higher_is_better else "regressed"
+    may_have_regressed = interval.low < least if higher_is_better else interval.high > most
+    return "inconclusive" if may_have_regressed else "ok"
 
 
 def told(verdict: Verdict) -> str:
@@ -117,6 +116,8 @@ def told(verdict: Verdict) -> str:
 def differences(base: BenchResult, new: BenchResult) -> list[str]:
     """What makes two results no measure of each other: machine, models, workload or options, as far as known."""
     mine, other = _conditions(base), _conditions(new)
+    if None not in (mine["texts"], other["texts"]):
+        del mine["workload"]  # a file may have moved: its texts tell
     return [
         f"{name}: {mine[name]} against {other[name]}"
         for name in mine
@@ -126,7 +127,7 @@ def differences(base: BenchResult, new: BenchResult) -> list[str]:
 
 def _conditions(result: BenchResult) -> dict[str, str | int | None]:
     """What must be equal; None where a result doesn't say. A system's release and the libraries may differ."""
-    environment, config = result.environment, result.config
+    environment, config, workload = result.environment, result.config, result.workload
     return {
         "cpu": environment.cpu,
         "cores": environment.cores,
@@ -135,14 +136,10 @@ def _conditions(result: BenchResult) -> dict[str, str | int | None]:
         "device": config.device,
         "threads": config.threads,
         "models": ", ".join(f"{measured.model.name} ({measured.model.revision[:12]})" for measured in result.models),
-        "workload": _workload(result.workload),
+        "workload": workload.name,
+        "texts": f"{workload.memories:,}, sha256 {workload.sha256[:12]}" if workload.sha256 else None,
         "complete": str(result.complete).lower(),
     }
-
-
-def _workload(facts: WorkloadFacts) -> str:
-    """A file may have moved: its texts tell, where a result has their sha256."""
-    return f"{facts.memories:,} texts, sha256 {facts.sha256[:12]}" if facts.sha256 else facts.name
 
 
 def _named_like(new: Samples, base: BenchResult, result: BenchResult) -> Samples:

@@ -47,7 +47,7 @@ def _of_model(measured: ModelResult) -> Iterator[tuple[Metric, str, list[float]]
         rates = [run.batch_size / sample.total_s if sample.total_s else 0.0 for sample in run.samples]
         yield "ops_per_s", f"batch {run.batch_size}", rates
     if measured.comparison is not None:
-        yield "add_ms", f"of {measured.comparison.memories}", _adds_ms(measured.comparison)
+        yield _adds(measured.comparison)
     for store in measured.stores:
         at = f"of {store.memories:,}"
         yield "search_ms", at, [1000 * spent_s for spent_s in store.searches_s]
@@ -55,9 +55,9 @@ def _of_model(measured: ModelResult) -> Iterator[tuple[Metric, str, list[float]]
         yield "bytes_per_memory", at, [store.bytes / store.memories if store.memories else 0.0]
 
 
-def _adds_ms(comparison: Comparison) -> list[float]:
+def _adds(comparison: Comparison) -> tuple[Metric, str, list[float]]:
     """A figure a repeat, since the adds of one are alike: the median, or the mean where version 1 kept no more."""
-    return [
-        1000 * (median(sample.latencies_s) if sample.latencies_s else sample.total_s / comparison.memories)
-        for sample in comparison.single
-    ]
+    of = f"of {comparison.memories}"
+    if all(sample.latencies_s for sample in comparison.single):
+        return "add_ms", of, [1000 * median(sample.latencies_s) for sample in comparison.single]
+    return "add_ms", f"mean {of}", [1000 * sample.total_s / comparison.memories for sample in comparison.single]

@@ -10,7 +10,7 @@ from agentmem_cli.formats.building import NONE, Row, interval_text, table
 from agentmem_cli.formats.document import Cell, Document, Mood, Table
 from agentmem_cli.formats.wording import Words
 
-_MOODS: Final[dict[Outcome, Mood]] = {
+MOODS: Final[dict[Outcome, Mood]] = {
     "met": "good",
     "ok": "good",
     "improved": "good",
@@ -31,7 +31,7 @@ class _Shown:
         return f"{figure / self.unit:{self.form}}"
 
 
-_METRICS: Final = {
+METRICS: Final = {
     "ops_per_s": _Shown(",.0f"),
     "ms_per_memory": _Shown(".3f"),
     "speedup": _Shown(".2f"),
@@ -61,7 +61,7 @@ def bounds_table(verdicts: Sequence[Verdict], words: Words) -> Table:
     """What was measured against bounds that were set."""
     rows: list[Row] = []
     for verdict in verdicts:
-        shown, interval = _METRICS[verdict.metric], interval_text(words, verdict.interval, ",.4g")
+        shown, interval = METRICS[verdict.metric], interval_text(words, verdict.interval, METRICS[verdict.metric].form)
         bound = f"{'>=' if verdict.higher_is_better else '<='} {verdict.bound:,g}"
         rows.append(
             [*_what(verdicts, verdict, words), shown.write(verdict.figure), interval, bound, _end(verdict, words)]
@@ -74,7 +74,7 @@ def _against_base(report: GateReport, words: Words) -> Table:
     verdicts, lost = report.verdicts, report.max_regression
     rows: list[Row] = []
     for verdict in verdicts:
-        shown = _METRICS[verdict.metric]
+        shown = METRICS[verdict.metric]
         sides = [NONE if side is None else shown.write(side) for side in (verdict.base, verdict.new)]
         ratio = [f"{verdict.figure:.3f}", interval_text(words, verdict.interval, ".3f")]
         rows.append([*_what(verdicts, verdict, words), *sides, *ratio, _end(verdict, words)])
@@ -101,4 +101,4 @@ def _what(verdicts: Sequence[Verdict], verdict: Verdict, words: Words) -> list[s
 
 
 def _end(verdict: Verdict, words: Words) -> Cell:
-    return Cell(words(f"outcome.{verdict.outcome}"), mood=_MOODS[verdict.outcome])
+    return Cell(words(f"outcome.{verdict.outcome}"), mood=MOODS[verdict.outcome])

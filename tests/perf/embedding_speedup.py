@@ -1,12 +1,14 @@
 """Embedding alone against fastembed's default call: the same model files, the same process, in turn.
 
-    python -m tests.perf.embedding_speedup FILE.jsonl [--model minilm-int8] [--texts 1000] [--repeats 5]
+    python -m tests.perf.embedding_speedup FILE.jsonl [--model minilm-int8] [--texts 1000] [--repeats 5] [--at-least 2]
 
 The default call runs the published weights in fp32, whatever the model.
-Prints a line a repeat and the median ratio. Takes about a minute for 1,000 conversation turns on two cores.
+Prints a line a repeat and the median ratio; ends with code 4 if that is less than --at-least. Takes about a minute for
+1,000 conversation turns on two cores.
 """
 
 import argparse
+import sys
 import time
 
 import numpy as np
@@ -15,6 +17,7 @@ from fastembed import TextEmbedding
 from agentmem_cli.bench.stats import median
 from agentmem_cli.bench.workload import make_workload
 from agentmem_cli.embedding import catalog, folder, minilm_files, onnx
+from agentmem_cli.errors import GateError
 
 
 def main() -> None:
@@ -24,6 +27,7 @@ def main() -> None:
     parser.add_argument("--model", choices=["minilm", "minilm-int8"], default="minilm")
     parser.add_argument("--texts", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--at-least", type=float, default=0.0)
     arguments = parser.parse_args()
     texts = make_workload(arguments.workload, arguments.texts, 0).texts()
     spec = catalog.resolve()
@@ -48,6 +52,8 @@ def main() -> None:
             flush=True,
         )
     print(f"median ratio {median(ratios):.2f} (from {min(ratios):.2f} to {max(ratios):.2f}, {len(ratios)} repeats)")
+    if median(ratios) < arguments.at_least:
+        sys.exit(GateError.exit_code)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,323 @@
+"""`bench compare`, `bench ab`, and the bounds of `bench`: made-up results, and installations that only print."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import orjson
+import pytest
+
+from agentmem_cli.bench.result import BenchResult, WorkloadFacts
+from agentmem_cli.bench.writing import as_bytes
+from tests.bench_results import batch_run, bench_result, comparison, model_result, store_point
+from tests.e2e.conftest import MEMORIES, TIMEOUT_S, Cli, assert_inert
+from tests.unit.test_reading import VERSION_1
+
+RUN = ("bench", "--sizes", "10,20", "--repeats", "1", "--warmup", "0", "--compare", "10", "--workload", MEMORIES)
+STEADY = (0.98, 0.99, 1.0, 1.01, 1.02)
+
+
+def result(factor: float = 1.0, spread: float = 1.0) -> BenchResult:
+    """A result whose times are longer by a factor, and wider apart."""
+    times = [factor * (1 + spread * (time_s - 1)) for time_s in STEADY]
+    model = replace(
+        model_result("fake", [batch_run(100, [0.1 * time_s for time_s in times])]),
+        comparison=comparison(times, times, 10),
+        stores=[store_point(1000)],
+    )
+    return bench_result(model)
+
+
+def write(cli: Cli, name: str, content: BenchResult) -> str:
+    (cli.folder / name).write_bytes(as_bytes(content))
+    return name
+
+
+class TestBounds:
+    def test_figures_that_keep_them_are_shown_with_them(self, agentmem: Cli) -> None:
+        (agentmem.folder / "pyproject.toml").write_text("[tool.agentmem.gate]\nmin-ops = 1\nmax-ms = 0.0001\n")
+        kept = agentmem(*RUN, "--max-ms", "10000", "--min-speedup", "0.001")
+        assert kept.exit_code == 0, kept.stderr
+        lines = kept.stdout.partition("Gate")[2].partition("Warning")[0].splitlines()
+        assert [line.split()[-1] for line in lines if "of " in line or "batch " in line] == ["met"] * 3
+
+    def test_a_miss_ends_with_4_and_is_named_after_the_result(self, agentmem: Cli) -> None:
+        missed = agentmem(*RUN, "--min-ops", "1000000", "--json", "--quiet", "--output", "r.json")
+        assert missed.exit_code == 4
+        (verdict,) = missed.json()["gate"]
+        assert (verdict["metric"], verdict["bound"], verdict["outcome"]) == ("ops_per_s", 1_000_000, "missed")
+        assert (agentmem.folder / "r.json").exists()
+        (line,) = missed.stderr.splitlines()
+        assert line.startswith("agentmem: error: gate: ops_per_s of all-MiniLM-L6-v2, batch ")
+        assert line.endswith("is less than 1,000,000")
+
+    @pytest.mark.parametrize(
+        ("options", "project", "said"),
+        [
+            (("--min-ops", "0"), "", "--min-ops 0: "),
+            (("--min-recall", "95"), "", "--min-recall 95: "),
+            (("--min-recall", "0.9"), "", "give --scale 1000 or more"),
+            ((), "[tool.agentmem.gate]\nmin-op = 1\n", "pyproject.toml, [tool.agentmem.gate]: "),
+            ((), "[tool.agentmem.gate]\nmin-recall = 0.9\n", "give --scale 1000 or more"),
+            ((), "[tool.agentmem.gate\n", "pyproject.toml is not TOML"),
+        ],
+    )
+    def test_what_can_not_be_kept_is_refused_before_anything_is_measured(
+        self, options: tuple[str, ...], project: str, said: str, agentmem: Cli
+    ) -> None:
+        if project:
+            (agentmem.folder / "pyproject.toml").write_text(project)
+        refused = agentmem(*RUN, *options)
+        assert (refused.exit_code, said in refused.error()) == (2, True), refused.stderr
+
+
+class TestCompare:
+    @pytest.mark.parametrize(
+        ("new", "options", "exit_code", "outcome"),
+        [
+            (result(), (), 0, "ok"),
+            (result(1.3), (), 4, "regressed"),
+            (result(1.3), ("--max-regression", "40%"), 0, "ok"),
+            (result(1.3), ("--max-regression", "0.4"), 0, "ok"),
+            (result(0.7), (), 0, "improved"),
+            (result(1.1, 20), (), 0, "inconclusive"),
+            (result(1.1, 20), ("--strict",), 4, "inconclusive"),
+        ],
+    )
+    def test_an_outcome_has_its_exit_code(
+        self, new: BenchResult, options: tuple[str, ...], exit_code: int, outcome: str, agentmem: Cli
+    ) -> None:
+        files = write(agentmem, "base.json", result()), write(agentmem, "new.json", new)
+        compared = agentmem("bench", "compare", *files, *options, "--json", "--output", "verdicts.json")
+        assert compared.exit_code == exit_code, compared.stderr
+        report = compared.json()
+        assert {v["metric"]: v["outcome"] for v in report["verdicts"]}["ops_per_s"] == outcome
+        assert json.loads((agentmem.folder / "verdicts.json").read_bytes()) == report
+        assert (f"ops_per_s batch 100 of fake {outcome}: " in compared.stderr) == (exit_code == 4)
+
+    def test_a_table_names_what_was_compared(self, agentmem: Cli) -> None:
+        files = write(agentmem, "base.json", result()), write(agentmem, "new.json", result(1.3))
+        shown = agentmem("bench", "compare", *files)
+        assert_inert(shown.stdout)
+        rows = {line.split("  ")[0].strip(): line.split()[-1] for line in shown.stdout.splitlines() if line.strip()}
+        assert rows["ops/s, batch 100"] == rows["one add, ms, of 10"] == "regressed"
+        assert rows["bytes each, of 1,000"] == "ok"
+
+    def test_results_that_are_no_measure_of_each_other_need_force(self, agentmem: Cli) -> None:
+        elsewhere = replace(result(), environment=replace(result().environment, cpu="B CPU"))
+        files = write(agentmem, "base.json", result()), write(agentmem, "new.json", elsewhere)
+        refused = agentmem("bench", "compare", *files)
+        assert (refused.exit_code, "cpu: A CPU against B CPU (--force" in refused.error()) == (2, True)
+        forced = agentmem("bench", "compare", *files, "--force", "--json")
+        assert forced.exit_code == 0
+        assert forced.stderr == "agentmem: warning: not the same: cpu: A CPU against B CPU\n"
+
+    def test_a_result_of_another_version_needs_force(self, agentmem: Cli) -> None:
+        base = agentmem.write("base.json", VERSION_1)
+        new = write(agentmem, "new.json", bench_result(workload=WorkloadFacts("phase4", 1000)))
+        refused = agentmem("bench", "compare", base, new)
+        assert (refused.exit_code, "schema: version 1 against 2" in refused.error()) == (2, True)
+        forced = agentmem("bench", "compare", base, new, "--force", "--json").json()
+        assert {(verdict["metric"], verdict["at"]) for verdict in forced["verdicts"]} == {
+            ("ops_per_s", "batch 10"),
+            ("ops_per_s", "batch 1000"),
+        }
+
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [
+            (None, "No such file"),
+            (b"", "is not JSON"),
+            (b"[]", "is not a whole result"),
+            (b"{}", "has no schema_version"),
+            (b'{"schema_version": 99}', "use a newer agentmem"),
+            (orjson.dumps(bench_result(model_result("fake", [batch_run(100, [0.0])]))), "ops_per_s batch 100"),
+            (as_bytes(replace(result(), models=[])), "models: "),
+        ],
+    )
+    def test_a_file_that_is_no_result_is_a_usage_error(self, content: bytes | None, said: str, agentmem: Cli) -> None:
+        base = write(agentmem, "base.json", result())
+        if content is not None:
+            (agentmem.folder / "new.json").write_bytes(content)
+        refused = agentmem("bench", "compare", base, "new.json")
+        assert (refused.exit_code, said in refused.error()) == (2, True), refused.stderr
+
+    def test_results_with_nothing_in_common_are_a_usage_error(self, agentmem: Cli) -> None:
+        bare = bench_result(replace(model_result("fake", [batch_run(10, [0.1])]), comparison=None, stores=[]))
+        files = write(agentmem, "base.json", result()), write(agentmem, "new.json", bare)
+        refused = agentmem("bench", "compare", *files)
+        assert (refused.exit_code, "no figure in common" in refused.error()) == (2, True)
+
+    @pytest.mark.parametrize("share", ["10", "-5%", "100%", "nan", "ten", ""])
+    def test_a_regression_that_is_no_share_is_a_usage_error(self, share: str, agentmem: Cli) -> None:
+        refused = agentmem("bench", "compare", "a.json", "b.json", "--max-regression", share)
+        assert (refused.exit_code, "--max-regression" in refused.error()) == (2, True)
+
+    def test_options_of_bench_before_it_are_refused(self, agentmem: Cli) -> None:
+        refused = agentmem("bench", "--sizes", "10", "compare", "a.json", "b.json")
+        assert (refused.exit_code, "--sizes is of bench alone" in refused.error()) == (2, True)
+
+
+@dataclass(frozen=True)
+class Installations:
+    """Two that print results made beforehand, one a run, and keep a log of who was run with what, and where."""
+
+    cli: Cli
+
+    def make(self, side: str, results: Sequence[BenchResult], last_words: str = "") -> str:
+        """A program that prints one result after the other; then it says last words and fails."""
+        folder = self.cli.folder / side
+        (folder / "bin").mkdir(parents=True)
+        for number, printed in enumerate(results, 1):
+            (folder / f"{number}.json").write_bytes(as_bytes(printed))
+        self._write(
+            folder,
+            f'echo "{side} $PWD ${{PYTHONPATH-no-path}} $*" >> {self.cli.folder}/log\n'
+            f"n=$(grep -c '^{side} ' {self.cli.folder}/log)\n"
+            f"[ -e {folder}/$n.json ] && exec cat {folder}/$n.json\n"
+            f"printf 'a line before\\n{last_words}' >&2; exit 1\n",
+        )
+        return side
+
+    def make_waiting(self, side: str) -> str:
+        """A program that starts another, and waits for it."""
+        folder = self.cli.folder / side
+        (folder / "bin").mkdir(parents=True)
+        self._write(
+            folder, f"sleep 600 & echo $$ $! $TMPDIR > {folder}/pids.new; mv {folder}/pids.new {folder}/pids\nwait\n"
+        )
+        return side
+
+    @property
+    def log(self) -> list[list[str]]:
+        """Side, folder, and PYTHONPATH with arguments of each run."""
+        return [line.split(" ", 2) for line in (self.cli.folder / "log").read_text().splitlines()]
+
+    def _write(self, folder: Path, script: str) -> None:
+        (folder / "bin" / "agentmem").write_text(f"#!/bin/sh\n{script}")
+        (folder / "bin" / "agentmem").chmod(0o755)
+
+
+@pytest.fixture
+def installations(agentmem: Cli) -> Installations:
+    """None yet, in an empty folder."""
+    return Installations(agentmem)
+
+
+NOISE = (1.0, 3.0, 0.5, 2.0, 1.5, 0.8, 1.1)
+
+
+class TestAb:
+    @pytest.mark.parametrize(
+        ("factor", "exit_code", "outcome"), [(1.0, 0, "ok"), (1.3, 4, "regressed"), (0.7, 0, "improved")]
+    )
+    def test_pairs_are_judged_however_much_the_machine_varies(
+        self, factor: float, exit_code: int, outcome: str, installations: Installations
+    ) -> None:
+        base = installations.make("base", [result(noise) for noise in NOISE])
+        head = installations.make("head", [result(noise * factor) for noise in NOISE])
+        judged = installations.cli("bench", "ab", "--base", base, "--head", head, "--json", "--quiet")
+        assert judged.exit_code == exit_code, judged.stderr
+        report = judged.json()
+        assert (report["rounds"], report["base"]["name"], report["new"]["name"]) == (7, "base", "head")
+        found = {verdict["metric"]: verdict for verdict in report["verdicts"]}
+        assert (found["ops_per_s"]["outcome"], found["add_ms"]["outcome"]) == (outcome, outcome)
+        assert found["ops_per_s"]["figure"] == pytest.approx(1 / factor)
+        assert found["ops_per_s"]["base_samples"] == pytest.approx([1000 / noise for noise in NOISE])
+
+    def test_whoever_begins_changes_and_each_runs_alike_in_a_folder_of_its_own(
+        self, installations: Installations
+    ) -> None:
+        base = installations.make("base", [result()] * 6)
+        head = installations.make("head", [result()] * 6)
+        (installations.cli.folder / "own.jsonl").write_text("")
+        options = ("--rounds", "6", "--sizes", "10,20", "--model", "m", "--threads", "1", "--workload", "own.jsonl")
+        judged = installations.cli("bench", "ab", "--base", f"{base}/bin/agentmem", "--head", head, *options)
+        assert judged.exit_code == 0, judged.stderr
+        log = installations.log
+        assert [side for side, _, _ in log] == ["base", "head", "head", "base"] * 3
+        assert len({folder for _, folder, _ in log}) == 12
+        workload = installations.cli.folder / "own.jsonl"
+        told = f"--sizes 10,20 --compare 50 --repeats 3 --workload {workload} --model m --threads 1"
+        assert {arguments for _, _, arguments in log} == {f"no-path bench --json --quiet {told}"}
+        assert list(installations.cli.temporary.iterdir()) == []
+
+    def test_one_that_fails_is_named_with_its_last_words_and_what_was_done_is_kept(
+        self, installations: Installations
+    ) -> None:
+        base = installations.make("base", [result()] * 7)
+        head = installations.make("head", [result()] * 2, "agentmem: error: the disk is full")
+        failed = installations.cli("bench", "ab", "--base", base, "--head", head, "--quiet", "--output", "v.json")
+        assert failed.exit_code == 1
+        assert failed.error() == "head can't be measured: the disk is full"
+        kept = json.loads((installations.cli.folder / "v.json").read_bytes())
+        assert (kept["rounds"], {verdict["outcome"] for verdict in kept["verdicts"]}) == (2, {"inconclusive"})
+
+    @pytest.mark.parametrize(("printed", "said"), [("nonsense", "is not JSON"), ("{}", "has no schema_version")])
+    def test_one_that_prints_no_result_is_named(self, printed: str, said: str, installations: Installations) -> None:
+        base = installations.make("base", [result()] * 7)
+        (installations.cli.folder / base / "1.json").write_text(printed)
+        failed = installations.cli("bench", "ab", "--base", base, "--quiet")
+        assert failed.exit_code == 1
+        assert failed.error().startswith("base can't be measured: what it printed ")
+        assert said in failed.stderr
+
+    @pytest.mark.parametrize(("sent", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    def test_when_it_is_interrupted_nothing_goes_on_or_stays(
+        self, sent: signal.Signals, exit_code: int, installations: Installations
+    ) -> None:
+        base = installations.make_waiting("base")
+        process = installations.cli.start("bench", "ab", "--base", base, "--quiet")
+        pids = installations.cli.folder / base / "pids"
+        while not pids.exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        parent, child, folder = pids.read_text().split()
+        assert Path(folder).is_dir()
+        process.send_signal(sent)
+        assert process.wait(TIMEOUT_S) == exit_code
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+        assert not any(runs(int(pid)) for pid in (parent, child))
+        assert list(installations.cli.temporary.iterdir()) == []
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            (("--base", "nowhere"), "nowhere is no program"),
+            (("--base", "."), "bin/agentmem is no program"),
+            (("--base", "plain"), "plain is no program"),
+            (("--base", "/bin/true", "--head", "nowhere"), "nowhere is no program"),
+            (("--base", "/bin/true", "--rounds", "5"), "--rounds must be at least 6"),
+            (("--base", "/bin/true", "--max-regression", "10"), "--max-regression 10: "),
+            (("--base", "/bin/true", "--output", "no/v.json"), "--output no/v.json: "),
+        ],
+    )
+    def test_what_can_not_be_run_is_a_usage_error(self, options: tuple[str, ...], said: str, agentmem: Cli) -> None:
+        (agentmem.folder / "plain").write_text("")
+        refused = agentmem("bench", "ab", *options)
+        assert (refused.exit_code, said in refused.error()) == (2, True), refused.stderr
+
+    def test_this_agentmem_is_the_head_and_another_does_not_load_its_modules(
+        self, installations: Installations
+    ) -> None:
+        base = installations.make("base", [result()])
+        elsewhere = {"PYTHONPATH": str(installations.cli.folder)}
+        failed = installations.cli("bench", "ab", "--base", base, "--sizes", "5", "--quiet", variables=elsewhere)
+        assert failed.error().endswith(" can't be measured: size 5 is not between 10 and 1000")
+        ((_, _, arguments),) = installations.log
+        assert arguments.startswith("no-path bench")
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there, and has not ended: a container may have nobody who reaps orphans."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{pid}/stat")
+    return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
