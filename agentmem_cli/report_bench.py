@@ -1,6 +1,5 @@
 """What a benchmark measured, or a gate says of it -> what Rich prints. Text that came from outside is never markup."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -8,11 +7,10 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from agentmem_cli.bench.comparing import GateReport
-from agentmem_cli.bench.gate import Verdict
-from agentmem_cli.bench.result import BenchResult
 from agentmem_cli.formats import document
 from agentmem_cli.formats.bench_document import bench_document
 from agentmem_cli.formats.gate_document import gate_document
+from agentmem_cli.formats.measured import Measured
 from agentmem_cli.formats.wording import Words
 from agentmem_cli.printable import printable
 from agentmem_cli.tables import inert, plain_table
@@ -21,11 +19,9 @@ _ENGLISH: Final = Words()
 _STYLES: Final = {"good": "bold green", "bad": "bold red", "unsure": "bold yellow"}
 
 
-def bench_report(
-    result: BenchResult, words: Words = _ENGLISH, verdicts: Sequence[Verdict] = ()
-) -> list[RenderableType]:
+def bench_report(measured: Measured, words: Words = _ENGLISH) -> list[RenderableType]:
     """A benchmark's tables: what it was measured on, the figures, the targets, and what speaks against them."""
-    return _renderables(bench_document(result, words, verdicts), words)
+    return _renderables(bench_document(measured, words), words)
 
 
 def comparison_report(report: GateReport, words: Words = _ENGLISH) -> list[RenderableType]:

@@ -93,6 +93,7 @@ def bench(
     from agentmem_cli.bench.options import BenchOptions
     from agentmem_cli.bench.runner import Bench
     from agentmem_cli.bench.workload import make_workload
+    from agentmem_cli.formats.measured import with_figures
     from agentmem_cli.machine import usable_cores
 
     if models is not None and (model is not None or model_path is not None):
@@ -122,9 +123,10 @@ def bench(
     try:
         verdicts = bench_gates.checked(result, bounds)
     except UsageError:
-        outputs.write_files(result)  # what was measured is kept, whatever a gate wants beside it
+        outputs.write_files(with_figures(result))  # what was measured is kept, whatever a gate wants beside it
         raise
-    outputs.write_result(result, verdicts)
+    measured = with_figures(result, verdicts)
+    outputs.write_result(measured)
     if json:
         from agentmem_cli.bench.writing import as_document
 
@@ -132,7 +134,7 @@ def bench(
     else:
         from agentmem_cli.report_bench import bench_report
 
-        print_rich(*bench_report(result, words, verdicts))
+        print_rich(*bench_report(measured, words))
     bench_gates.close_if_missed(verdicts)
 
 
@@ -175,12 +177,14 @@ def _subjects(
 
 def _run(bench: "Bench", outputs: Outputs) -> "BenchResult":
     """Runs it, and writes what there is of a result when it is cut short."""
+    from agentmem_cli.formats.measured import with_figures
+
     try:
         return bench.run()
     except BaseException:
         if bench.has_samples:
             with suppress(UsageError):  # why it was cut short is what the user is told
-                outputs.write_files(bench.result())
+                outputs.write_files(with_figures(bench.result()))
         raise
 
 

@@ -15,8 +15,8 @@ from agentmem_cli.formats.wording import Lang, Words
 if TYPE_CHECKING:
     from agentmem_cli.bench.comparing import GateReport
     from agentmem_cli.bench.gate import Verdict
-    from agentmem_cli.bench.result import BenchResult
     from agentmem_cli.formats.document import Document
+    from agentmem_cli.formats.measured import Measured
 
 _SUMMARY_VARIABLE: Final = "GITHUB_STEP_SUMMARY"
 
@@ -69,21 +69,21 @@ class Outputs:
         for name in self.files:
             check_verdict_file(name)
 
-    def write_files(self, result: "BenchResult", verdicts: "Sequence[Verdict]" = ()) -> None:
+    def write_files(self, measured: "Measured") -> None:
         """Writes the files; JSON first, which has all that the others are made of. Raises UsageError."""
         from agentmem_cli.formats.export import is_json, result_as_file
 
         for name in sorted(self.files, key=is_json, reverse=True):
-            write_output(name, result_as_file(result, name, self.words, verdicts))
+            write_output(name, result_as_file(measured, name, self.words))
 
-    def write_result(self, result: "BenchResult", verdicts: "Sequence[Verdict]") -> None:
+    def write_result(self, measured: "Measured") -> None:
         """Writes everything of a result; JUnit has the verdicts, or those of the targets where no bound is set."""
         from agentmem_cli.formats.bench_document import bench_document
         from agentmem_cli.formats.junit import of_targets
 
-        self.write_files(result, verdicts)
-        self._summarize(bench_document(result, self.words, verdicts))
-        self._write_junit("agentmem bench", verdicts or of_targets(result), strict=False)
+        self.write_files(measured)
+        self._summarize(bench_document(measured, self.words))
+        self._write_junit("agentmem bench", measured.verdicts or of_targets(measured), strict=False)
 
     def write_verdicts(self, report: "GateReport", *, strict: bool = False) -> None:
         """Writes everything of a comparison. Raises UsageError."""

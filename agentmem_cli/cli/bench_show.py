@@ -24,11 +24,14 @@ def show(
     junit: bench_output.JunitOption = None,
 ) -> None:
     """Show a result that was written as JSON, of this version or an earlier one, and write it in other formats."""
+    from agentmem_cli.formats.measured import with_figures
+
     words = Words(lang)
     outputs = Outputs(output or [], words, github_summary, junit)
     outputs.check_for_results()
     found = read(result)
-    outputs.write_result(found, [])
+    measured = with_figures(found)
+    outputs.write_result(measured)
     if json:
         from agentmem_cli.bench.writing import as_document
 
@@ -36,7 +39,7 @@ def show(
     else:
         from agentmem_cli.report_bench import bench_report
 
-        print_rich(*bench_report(found, words))
+        print_rich(*bench_report(measured, words))
 
 
 def read(file: str) -> "BenchResult":

@@ -1,34 +1,34 @@
 """What a benchmark measured -> the report of it: its header, its tables in their order, its warnings, its glossary."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
-from agentmem_cli.bench.figures import Figures, figures_of
-from agentmem_cli.bench.gate import Verdict
+from agentmem_cli.bench.figures import Figures
 from agentmem_cli.bench.result import BenchResult, BenchWarning, ModelResult
 from agentmem_cli.bench.stats import median
 from agentmem_cli.bench.workload import PHASE4
 from agentmem_cli.formats import model_tables, seed_tables, several_models
 from agentmem_cli.formats.document import Document, Facts, Table
 from agentmem_cli.formats.gate_document import bounds_table
+from agentmem_cli.formats.measured import Measured
 from agentmem_cli.formats.wording import TEXTS, Words
 
 
-def bench_document(result: BenchResult, words: Words, verdicts: Sequence[Verdict] = ()) -> Document:
+def bench_document(measured: Measured, words: Words) -> Document:
     """The report of a benchmark, and what a gate says of it, in the words of a language."""
-    measured = [(model, figures_of(result, model)) for model in result.models]
-    is_one = len(measured) == 1
-    tables = _of_one(*measured[0], words) if is_one else several_models.tables(measured, words)
+    result, models = measured.result, measured.models
+    is_one = len(models) == 1
+    tables = _of_one(*models[0], words) if is_one else several_models.tables(models, words)
     return Document(
         lang=words.lang,
         title=words("title", _workload_title(result, words)),
         header=[(what, how) for what, how in _header(result, words) if how],
         tables=tables,
         verdicts=[
-            *(seed_tables.verdicts(measured[0][1], words) if is_one else []),
-            *([bounds_table(verdicts, words)] if verdicts else []),
+            *(seed_tables.verdicts(models[0][1], words) if is_one else []),
+            *([bounds_table(measured.verdicts, words)] if measured.verdicts else []),
         ],
         warnings=[_warning(warning, words) for warning in result.warnings],
-        glossary=_glossary([figures for _, figures in measured], words),
+        glossary=_glossary([figures for _, figures in models], words),
     )
 
 

@@ -1,6 +1,6 @@
 """A benchmark's result, or a gate's verdicts -> the content of a file, by the file's ending."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import PurePath
 from typing import Final
@@ -8,14 +8,13 @@ from typing import Final
 import orjson
 
 from agentmem_cli.bench.comparing import GateReport
-from agentmem_cli.bench.gate import Verdict
-from agentmem_cli.bench.result import BenchResult
 from agentmem_cli.bench.writing import as_bytes
 from agentmem_cli.errors import UsageError
 from agentmem_cli.formats.bench_document import bench_document
 from agentmem_cli.formats.figure import check_matplotlib
 from agentmem_cli.formats.gate_document import gate_document
 from agentmem_cli.formats.markdown import markdown
+from agentmem_cli.formats.measured import Measured
 from agentmem_cli.formats.page import html
 from agentmem_cli.formats.rows import csv_text
 from agentmem_cli.formats.wording import Words
@@ -36,9 +35,9 @@ def check_verdict_file(name: str) -> None:
     _check(name, _OF_VERDICTS)
 
 
-def result_as_file(result: BenchResult, name: str, words: Words, verdicts: Sequence[Verdict] = ()) -> bytes:
+def result_as_file(measured: Measured, name: str, words: Words) -> bytes:
     """The result, and what a gate says of it, as a checked file of this name has it."""
-    return _OF_RESULTS[_ending(name)](result, words, verdicts)
+    return _OF_RESULTS[_ending(name)](measured, words)
 
 
 def verdicts_as_file(report: GateReport, name: str, words: Words) -> bytes:
@@ -60,21 +59,21 @@ def _ending(name: str) -> str:
     return PurePath(name).suffix.lower()
 
 
-def _page(result: BenchResult, words: Words, verdicts: Sequence[Verdict]) -> str:
+def _page(measured: Measured, words: Words) -> str:
     from agentmem_cli.formats.plots import plots
 
-    return html(bench_document(result, words, verdicts), plots(result, words))
+    return html(bench_document(measured, words), plots(measured, words))
 
 
 def _report_as_json(report: GateReport) -> bytes:
     return orjson.dumps(asdict(report), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
-_OF_RESULTS: Final[dict[str, Callable[[BenchResult, Words, Sequence[Verdict]], bytes]]] = {
-    _JSON: lambda result, words, verdicts: as_bytes(result),
-    ".md": lambda result, words, verdicts: markdown(bench_document(result, words, verdicts)).encode(),
-    ".csv": lambda result, words, verdicts: csv_text(result).encode(),
-    _HTML: lambda result, words, verdicts: _page(result, words, verdicts).encode(),
+_OF_RESULTS: Final[dict[str, Callable[[Measured, Words], bytes]]] = {
+    _JSON: lambda measured, words: as_bytes(measured.result),
+    ".md": lambda measured, words: markdown(bench_document(measured, words)).encode(),
+    ".csv": lambda measured, words: csv_text(measured.result).encode(),
+    _HTML: lambda measured, words: _page(measured, words).encode(),
 }
 _OF_VERDICTS: Final[dict[str, Callable[[GateReport, Words], bytes]]] = {
     _JSON: lambda report, words: _report_as_json(report),

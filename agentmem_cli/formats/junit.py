@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from agentmem_cli.bench.figures import figures_of
 from agentmem_cli.bench.gate import TargetVerdict, Verdict
-from agentmem_cli.bench.result import BenchResult
+from agentmem_cli.formats.measured import Measured
 from agentmem_cli.printable import printable
 
 
@@ -30,13 +29,9 @@ def junit_xml(suite: str, verdicts: Sequence[Verdict], *, strict: bool = False) 
     return document + b"\n"
 
 
-def of_targets(result: BenchResult) -> list[Verdict]:
+def of_targets(measured: Measured) -> list[Verdict]:
     """The verdicts of each model's targets, as a gate has them."""
-    return [
-        _of_target(measured.model.name, target)
-        for measured in result.models
-        for target in figures_of(result, measured).targets
-    ]
+    return [_of_target(model.model.name, target) for model, figures in measured.models for target in figures.targets]
 
 
 def _of_target(model: str, target: TargetVerdict) -> Verdict:

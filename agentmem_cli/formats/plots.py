@@ -4,10 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from agentmem_cli.bench import gate
-from agentmem_cli.bench.figures import BatchFigures, Figures, MeanFigure, figures_of
-from agentmem_cli.bench.result import BenchResult, ModelResult
+from agentmem_cli.bench.figures import BatchFigures, Figures, MeanFigure
+from agentmem_cli.bench.result import ModelResult
 from agentmem_cli.bench.stats import median
 from agentmem_cli.formats.figure import GLYPHS, GRID, INK, MARKERS, SERIES, Legend, Plot, as_svg, drawing
+from agentmem_cli.formats.measured import Measured
 from agentmem_cli.formats.model_tables import STAGES, shares_ms
 from agentmem_cli.formats.wording import Words
 from agentmem_cli.printable import printable
@@ -19,20 +20,19 @@ if TYPE_CHECKING:
 _WIDE: Final = 8.0  # a range of so many times is drawn on a log axis
 _THOUSANDS: Final = 10_000
 _MANY_TICKS: Final = 200.0  # and one of so many times has fewer ticks on it
-Measured: TypeAlias = Sequence[tuple[ModelResult, Figures]]
+_Models: TypeAlias = Sequence[tuple[ModelResult, Figures]]
 
 
-def plots(result: BenchResult, words: Words) -> list[Plot]:
+def plots(measured: Measured, words: Words) -> list[Plot]:
     """Every plot that something was measured for, of the first six models."""
-    measured = [(model, figures_of(result, model)) for model in result.models[: len(SERIES)]]
-    drawers: list[Callable[[Measured, Words], Plot | None]] = [
+    drawers: list[Callable[[_Models, Words], Plot | None]] = [
         throughput, _batches, _adds, _searches, _stages, _growth, _quality,
     ]  # fmt: skip
-    drawn = (draw(measured, words) for draw in drawers)
+    drawn = (draw(measured.models[: len(SERIES)], words) for draw in drawers)
     return [plot for plot in drawn if plot is not None]
 
 
-def throughput(measured: Measured, words: Words) -> Plot | None:
+def throughput(measured: _Models, words: Words) -> Plot | None:
     """Memories a second by batch size, with their intervals, and the target."""
     shown = [(series, figures.batches) for series, (_, figures) in enumerate(measured) if figures.batches]
     if not shown:
@@ -54,7 +54,7 @@ def throughput(measured: Measured, words: Words) -> Plot | None:
         return Plot(title, as_svg(figure, "throughput", title), words("plot.throughput.note"), _legend(measured))
 
 
-def _batches(measured: Measured, words: Words) -> Plot | None:
+def _batches(measured: _Models, words: Words) -> Plot | None:
     runs = [(series, run) for series, (model, _) in enumerate(measured) for run in model.batches]
     if not runs:
         return None
@@ -77,19 +77,19 @@ def _batches(measured: Measured, words: Words) -> Plot | None:
         return Plot(title, as_svg(figure, "batches", title), words("plot.batches.note"), _legend(measured))
 
 
-def _adds(measured: Measured, words: Words) -> Plot | None:
+def _adds(measured: _Models, words: Words) -> Plot | None:
     comparisons = [(model.comparison.single if model.comparison else []) for model, _ in measured]
     samples_s = [[latency_s for add in adds for latency_s in add.latencies_s] for adds in comparisons]
     return _shares("adds", words("plot.adds"), measured, samples_s, words)
 
 
-def _searches(measured: Measured, words: Words) -> Plot | None:
+def _searches(measured: _Models, words: Words) -> Plot | None:
     samples_s = [model.stores[-1].searches_s if model.stores else [] for model, _ in measured]
     return _shares("searches", words("plot.searches"), measured, samples_s, words)
 
 
 def _shares(
-    name: str, title: str, measured: Measured, samples_s: Sequence[Sequence[float]], words: Words
+    name: str, title: str, measured: _Models, samples_s: Sequence[Sequence[float]], words: Words
 ) -> Plot | None:
     """The empirical distribution of each model's samples."""
     if not any(samples_s):
@@ -104,7 +104,7 @@ def _shares(
         return Plot(title, as_svg(figure, name, title), words("plot.share.note"), _legend(measured))
 
 
-def _stages(measured: Measured, words: Words) -> Plot | None:
+def _stages(measured: _Models, words: Words) -> Plot | None:
     """A bar a batch size where there is one model, else a bar a model, of its best batch."""
     if len(measured) == 1:
         bars = [(str(batch.batch_size), batch) for batch in measured[0][1].batches]
@@ -136,7 +136,7 @@ def _bar(axes: "Axes", row: int, batch: BatchFigures, shares: Sequence[float]) -
     axes.annotate(f"{batch.ms_per_memory:.3g} ms", (1.02, row), va="center", fontsize=9, color=INK)
 
 
-def _growth(measured: Measured, words: Words) -> Plot | None:
+def _growth(measured: _Models, words: Words) -> Plot | None:
     """Three side by side: how fast it grew, how long a search took, and how large it was."""
     grown = [(series, figures.stores) for series, (_, figures) in enumerate(measured) if len(figures.stores) > 1]
     if not grown:
@@ -157,7 +157,7 @@ def _growth(measured: Measured, words: Words) -> Plot | None:
         return Plot(title, as_svg(figure, "growth", title), words("plot.scale.note"), _legend(measured), is_wide=True)
 
 
-def _quality(measured: Measured, words: Words) -> Plot | None:
+def _quality(measured: _Models, words: Words) -> Plot | None:
     """Rates on a log axis against what labelled queries found, or else against how like the reference the model is."""
     label, qualities = _answers(measured) or _likenesses(measured, words)
     shown = [
@@ -181,7 +181,7 @@ def _quality(measured: Measured, words: Words) -> Plot | None:
         return Plot(title, as_svg(figure, "quality", title), words("plot.quality.note"), _legend(measured))
 
 
-def _answers(measured: Measured) -> tuple[str, list[MeanFigure | None]] | None:
+def _answers(measured: _Models) -> tuple[str, list[MeanFigure | None]] | None:
     """The nDCG@10 of each model in the first mode, where queries were asked."""
     modes = [figures.retrieval[0].mode for _, figures in measured if figures.retrieval]
     if not modes:
@@ -190,7 +190,7 @@ def _answers(measured: Measured) -> tuple[str, list[MeanFigure | None]] | None:
     return f"nDCG@10, {modes[0]}", found
 
 
-def _likenesses(measured: Measured, words: Words) -> tuple[str, list[MeanFigure | None]]:
+def _likenesses(measured: _Models, words: Words) -> tuple[str, list[MeanFigure | None]]:
     """The share of the nearest texts that each model has in common with the reference, which has all of its own."""
     references = sorted({figures.likeness.reference for _, figures in measured if figures.likeness is not None})
     shares = [
@@ -245,7 +245,7 @@ def _labels(axes: "Axes", x: str, y: str) -> None:
     axes.grid(True, color=GRID, linewidth=0.6)
 
 
-def _legend(measured: Measured) -> Legend:
+def _legend(measured: _Models) -> Legend:
     """Models have their colours named where there are several."""
     if len(measured) < 2:
         return []

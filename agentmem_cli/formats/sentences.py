@@ -72,8 +72,8 @@ _GLOSSARY: Final = {
     ),
     "term.interval": ("95 %", "95%"),
     "mean.interval": (
-        "A bootstrap interval: medians of runs like this one lie in it 19 times of 20. Few repeats make it rough.",
-        "自助法区间：同样的运行，其中位数 20 次中有 19 次落在其中。重复次数少则较粗略。",
+        "A bootstrap interval: such intervals hold the true figure about 19 times of 20; few repeats make them rough.",
+        "自助法区间：这样的区间 20 次中约有 19 次包含真值；重复次数少则较粗略。",
     ),
     "term.target": ("% of target", "目标达成率"),
     "mean.target": ("The share of 5,000 memories a second.", "占每秒 5,000 条的比例。"),

@@ -18,6 +18,7 @@ from agentmem_cli.formats.export import check_result_file, result_as_file, verdi
 from agentmem_cli.formats.gate_document import bounds_table, gate_document
 from agentmem_cli.formats.junit import junit_xml, of_targets
 from agentmem_cli.formats.markdown import markdown
+from agentmem_cli.formats.measured import with_figures
 from agentmem_cli.formats.rows import COLUMNS, csv_text
 from agentmem_cli.formats.wording import LANGS, TEXTS, Lang, Words
 from agentmem_cli.stats import Interval
@@ -70,7 +71,7 @@ class Page(HTMLParser):
 
 
 def page_of(result: BenchResult, lang: Lang = "en") -> str:
-    return result_as_file(result, "r.html", Words(lang)).decode()
+    return result_as_file(with_figures(result), "r.html", Words(lang)).decode()
 
 
 def test_every_sample_is_a_row_of_the_csv() -> None:
@@ -100,14 +101,16 @@ def test_a_csv_with_hostile_names_still_has_its_rows() -> None:
 @every_language
 def test_a_markdown_report_has_tables_of_one_width(lang: Lang) -> None:
     for result in (bench_result(), full_result(), hostile_result()):
-        for table in re.findall(r"(?:^\|.*\n)+", markdown(bench_document(result, Words(lang))), re.MULTILINE):
+        for table in re.findall(
+            r"(?:^\|.*\n)+", markdown(bench_document(with_figures(result), Words(lang))), re.MULTILINE
+        ):
             widths = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
             assert len(widths) == 1
 
 
 @every_language
 def test_nothing_from_outside_is_markdown(lang: Lang) -> None:
-    text = markdown(bench_document(hostile_result(), Words(lang)))
+    text = markdown(bench_document(with_figures(hostile_result()), Words(lang)))
     assert not OBEYED & set(text)
     assert "\\<script>" in text
     assert re.search(r"(?<!\\)<[a-z/]", text) is None
@@ -162,7 +165,7 @@ def test_a_file_whose_ending_is_no_format_is_refused_with_the_four(name: str) ->
 @pytest.mark.parametrize("name", ["r.json", "R.MD", "a.b/c.csv", "r.html"])
 def test_the_ending_says_which_format(name: str) -> None:
     check_result_file(name)
-    assert result_as_file(bench_result(), name, Words())
+    assert result_as_file(with_figures(bench_result()), name, Words())
 
 
 @every_language
@@ -180,7 +183,7 @@ def test_verdicts_are_shown_as_tables(lang: Lang) -> None:
 
 def test_bounds_stand_in_the_report_of_a_run() -> None:
     missed = verdict(outcome="missed", figure=4000.0)
-    text = markdown(bench_document(bench_result(), Words(), [missed]))
+    text = markdown(bench_document(with_figures(bench_result(), [missed]), Words()))
     assert "| ops/s, batch 100 | 4,000 | 4,900 to 5,200 | >= 5,000 | missed |" in text
     two = bounds_table([missed, replace(missed, model="other")], Words())
     assert [row[0].text for row in two.rows] == ["fake", "other"]
@@ -210,7 +213,7 @@ def test_junit_of_hostile_names_is_xml_and_harmless() -> None:
 
 
 def test_junit_of_a_run_has_the_targets() -> None:
-    assert [(found.metric, found.outcome) for found in of_targets(bench_result())] == [
+    assert [(found.metric, found.outcome) for found in of_targets(with_figures(bench_result()))] == [
         ("ops_per_s", "met"),
         ("ms_per_memory", "met"),
         ("speedup", "met"),
@@ -230,6 +233,6 @@ def test_a_warning_that_chinese_has_no_words_for_is_said_in_english() -> None:
     result.warnings.append(BenchWarning("earlier", "an older one"))
     result.warnings.append(BenchWarning("load", "busy", data={}))
     result.warnings.append(BenchWarning("few-samples", "few", data={"repeats": 1}))
-    warnings = bench_document(result, Words("zh")).warnings
+    warnings = bench_document(with_figures(result), Words("zh")).warnings
     assert warnings[:2] == ["an older one", "busy"]
     assert "1 次重复" in warnings[2]

@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from agentmem_cli.bench.result import BenchResult, BenchWarning, Likeness, ModelResult, Retrieval, WorkloadFacts
+from agentmem_cli.formats.measured import with_figures
 from agentmem_cli.report_bench import bench_report
 from tests.bench_results import bench_result, model_result, store_point
 from tests.unit.test_report import HARMLESS, HOSTILE, OBEYED, words
@@ -15,7 +16,7 @@ from tests.unit.test_report import HARMLESS, HOSTILE, OBEYED, words
 def shown(result: BenchResult, width: int = 160, markup: bool = False) -> str:
     file = StringIO()
     console = Console(file=file, width=width, markup=markup, emoji=markup, highlight=False)
-    for renderable in bench_report(result):
+    for renderable in bench_report(with_figures(result)):
         console.print(renderable)
     return file.getvalue()
 

@@ -11,6 +11,7 @@ from agentmem_cli.bench.comparing import compare
 from agentmem_cli.bench.gate import Outcome
 from agentmem_cli.bench.measures import Metric
 from agentmem_cli.formats.gate_document import METRICS, MOODS
+from agentmem_cli.formats.measured import with_figures
 from agentmem_cli.formats.wording import LANGS, TEXTS
 from agentmem_cli.report_bench import bench_report, comparison_report
 from tests.bench_results import bench_result, model_result
@@ -36,7 +37,7 @@ def test_every_metric_and_outcome_is_known() -> None:
 
 def test_bounds_are_shown_beside_the_figures_they_are_for() -> None:
     verdicts = check(bench_result(), Bounds(min_ops=6000, max_ms=1, min_recall=0.9))
-    lines = shown(*bench_report(bench_result(), verdicts=verdicts)).splitlines()
+    lines = shown(*bench_report(with_figures(bench_result(), verdicts))).splitlines()
     rows = {line.strip().split("  ")[0]: line.split() for line in lines}
     assert rows["ops/s, batch 1000"][-6:] == ["4,762", "to", "5,263", ">=", "6,000", "missed"]
     assert rows["ms/memory, batch 1000"][-3:] == ["<=", "1", "met"]
@@ -50,4 +51,4 @@ def test_names_from_outside_are_inert() -> None:
     assert_inert(told)
     assert "[red]" in told
     verdicts = check(bench_result(*models), Bounds(min_ops=1))
-    assert_inert(shown(*bench_report(bench_result(*models), verdicts=verdicts)))
+    assert_inert(shown(*bench_report(with_figures(bench_result(*models), verdicts))))

@@ -7,6 +7,7 @@ import pytest
 from agentmem_cli.bench.result import AddSample, BatchRun, BenchResult, Comparison, IngestSample, TokenCounts
 from agentmem_cli.formats.bench_document import bench_document
 from agentmem_cli.formats.markdown import markdown
+from agentmem_cli.formats.measured import with_figures
 from agentmem_cli.formats.wording import Words
 from tests.bench_results import bench_result, model_result
 
@@ -50,7 +51,7 @@ def seed() -> BenchResult:
 
 
 def test_the_seed_s_report_comes_out_of_the_seed_s_figures(seed: BenchResult) -> None:
-    lines = [line.strip() for line in markdown(bench_document(seed, Words("zh"))).splitlines()]
+    lines = [line.strip() for line in markdown(bench_document(with_figures(seed), Words("zh"))).splitlines()]
     found = [line for line in lines if line in SEED.splitlines()]
     assert found == SEED.splitlines()
     assert lines[0] == "# Phase 4: 批量模式性能测试报告"
@@ -62,4 +63,4 @@ def test_the_seed_s_report_comes_out_of_the_seed_s_figures(seed: BenchResult) ->
 def test_the_effect_of_batching_is_named_as_the_seed_names_it(seed: BenchResult, single_s: float, said: str) -> None:
     compared = Comparison(100, [AddSample(single_s, [])], [IngestSample(0.1, {})])
     result = replace(seed, models=[replace(seed.models[0], comparison=compared)])
-    assert said in markdown(bench_document(result, Words("zh")))
+    assert said in markdown(bench_document(with_figures(result), Words("zh")))
