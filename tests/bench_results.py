@@ -1,6 +1,7 @@
 """Results of a benchmark made by hand, for tests of what is made of them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from agentmem_cli.bench.result import (
     AddSample,
@@ -11,9 +12,11 @@ from agentmem_cli.bench.result import (
     Config,
     Environment,
     IngestSample,
+    Likeness,
     Machine,
     ModelFacts,
     ModelResult,
+    Retrieval,
     StorePoint,
     TokenCounts,
     WorkloadFacts,
@@ -75,3 +78,15 @@ def bench_result(
         models=list(models) or [model_result()],
         warnings=[],
     )
+
+
+def full_result(name: str = "fake") -> BenchResult:
+    """Two models, of which everything was measured that can be."""
+    figures = {metric: [1.0, 0.0, 1.0, 0.5] for metric in ("recall@1", "recall@5", "recall@10", "mrr", "ndcg@10")}
+    grown = replace(
+        model_result(name),
+        stores=[store_point(1000, [10, 10, 9, 10]), store_point(20_000, [10, 9, 9, 10])],
+        retrieval=[Retrieval("hybrid", figures, 0, 0), Retrieval("vector", figures, 0, 0)],
+    )
+    other = replace(grown, model=replace(grown.model, name=f"{name}-int8", precision="int8"))
+    return bench_result(grown, replace(other, likeness=Likeness(name, [0.99, 0.995] * 10, [10, 9] * 10)))

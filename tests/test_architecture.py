@@ -16,13 +16,13 @@ PACKAGE: Final = "agentmem_cli"
 ROOT: Final = Path(__file__).parents[1] / PACKAGE
 # A module imports its own part, and parts that stand lower.
 LAYER: Final = {
-    "__main__": 9,
-    "cli": 8,
-    "report": 7,
-    "report_bench": 7,
-    "report_evaluation": 7,
-    "report_memories": 7,
-    "report_gate": 7,
+    "__main__": 10,
+    "cli": 9,
+    "report": 8,
+    "report_bench": 8,
+    "report_evaluation": 8,
+    "report_memories": 8,
+    "formats": 7,
     "bench": 6,
     "api": 5,
     "ingest": 4,
@@ -62,16 +62,9 @@ HOMES: Final = {
     "safetensors": {"embedding/static_folder.py"},
     "tokenizers": {"embedding/*"},
     "httpx": {"embedding/endpoint.py"},
-    "rich": {
-        "report.py",
-        "report_bench.py",
-        "report_evaluation.py",
-        "report_gate.py",
-        "report_memories.py",
-        "tables.py",
-        "cli/*",
-    },
+    "rich": {"report.py", "report_bench.py", "report_evaluation.py", "report_memories.py", "tables.py", "cli/*"},
     "msgspec": {"bench/*"},
+    "matplotlib": {"formats/figure.py", "formats/plots.py"},
     "typer": {"cli/*"},
     "pickle": set(),
     "shelve": set(),
@@ -102,6 +95,7 @@ HEAVY: Final = (
     "safetensors",
     "nanotoken",
     "msgspec",
+    "matplotlib",
     "rich.table",
 )
 

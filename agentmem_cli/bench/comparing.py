@@ -8,6 +8,7 @@ from agentmem_cli.bench.gate import Outcome, Verdict
 from agentmem_cli.bench.measures import COUNTED, HIGHER_IS_BETTER, MeasureKey, measures_of
 from agentmem_cli.bench.result import BenchResult
 from agentmem_cli.bench.stats import median
+from agentmem_cli.printable import printable
 from agentmem_cli.stats import Estimate, Interval, bootstrap_ratio, paired_ratio
 
 LEAST_SAMPLES: Final = 5  # of fewer, a bootstrap of medians holds the truth 90 times in 100, not 95
@@ -58,8 +59,8 @@ def compare(base: BenchResult, new: BenchResult, names: tuple[str, str], max_reg
     """
     samples = measures_of(base), _named_like(measures_of(new), base, new)
     return GateReport(
-        base=Side(names[0], base.environment.agentmem),
-        new=Side(names[1], new.environment.agentmem),
+        base=Side(printable(names[0]), base.environment.agentmem),
+        new=Side(printable(names[1]), new.environment.agentmem),
         max_regression=max_regression,
         rounds=None,
         verdicts=_verdicts(*samples, max_regression, is_paired=False),
@@ -77,8 +78,8 @@ def compare_rounds(
     """
     samples = _medians(base), _medians(new)
     return GateReport(
-        base=Side(names[0], base[0].environment.agentmem),
-        new=Side(names[1], new[0].environment.agentmem),
+        base=Side(printable(names[0]), base[0].environment.agentmem),
+        new=Side(printable(names[1]), new[0].environment.agentmem),
         max_regression=max_regression,
         rounds=len(base),
         verdicts=_verdicts(*samples, max_regression, is_paired=True),

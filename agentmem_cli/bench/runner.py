@@ -19,6 +19,7 @@ from agentmem_cli.bench.result import BenchResult, Config, Machine
 from agentmem_cli.bench.warning import warnings_of
 from agentmem_cli.bench.workload import Workload
 from agentmem_cli.errors import UsageError
+from agentmem_cli.printable import printable
 
 
 class Bench:
@@ -73,7 +74,7 @@ class Bench:
                 scale=list(options.scale),
                 threads=options.threads,
                 device=options.device,
-                queries=None if options.labelled is None else options.labelled.queries_file,
+                queries=None if options.labelled is None else printable(options.labelled.queries_file),
             ),
             workload=self._workload.facts(),
             machine=Machine(self._sgemm_flop_per_s, self._fsync_s, self._load_average, self._steal.ratio()),

@@ -14,6 +14,7 @@ from agentmem_cli.errors import InvalidMemoryError, UsageError
 from agentmem_cli.jsonl import parse_memory
 from agentmem_cli.lines import Line, open_source
 from agentmem_cli.memory import Memory
+from agentmem_cli.printable import printable
 
 PHASE4: Final = "phase4"
 MIXED: Final = "mixed"
@@ -39,11 +40,11 @@ class Workload:
         return [parse_memory(line).text for line in self.batch_lines]
 
     def facts(self) -> WorkloadFacts:
-        """What a result says of it."""
+        """What a result says of it; a file's name as Unicode, whatever bytes it has."""
         digest = hashlib.sha256()
         for line in (*self.batch_lines, b"", *self.compare_lines):
             digest.update(line + b"\n")
-        return WorkloadFacts(self.name, len(self.batch_lines), digest.hexdigest(), self.duplicates)
+        return WorkloadFacts(printable(self.name), len(self.batch_lines), digest.hexdigest(), self.duplicates)
 
 
 def make_workload(name: str, memories: int, compare: int, seed: int = 0) -> Workload:

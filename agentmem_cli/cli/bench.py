@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agentmem_cli.cli import bench_gates, options
-from agentmem_cli.cli.output import check_output, print_json, print_rich, write_output
+from agentmem_cli.cli import bench_gates, bench_output, bench_show, options
+from agentmem_cli.cli.bench_output import Outputs
+from agentmem_cli.cli.output import print_json, print_rich
 from agentmem_cli.cli.steps import steps_view
 from agentmem_cli.errors import UsageError
 from agentmem_cli.failpoints import slowdown
+from agentmem_cli.formats.wording import Words
 
 if TYPE_CHECKING:
     from agentmem_cli.bench.model_run import Subject
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 app = typer.Typer(rich_markup_mode=None)
 app.command("compare")(bench_gates.compare)
 app.command("ab")(bench_gates.ab)
+app.command("show")(bench_show.show)
 
 
 @app.callback(invoke_without_command=True)
@@ -71,10 +74,10 @@ def bench(
     min_speedup: bench_gates.MinSpeedupOption = None,
     min_recall: bench_gates.MinRecallOption = None,
     json: options.JsonOption = False,
-    output: Annotated[
-        str | None,
-        typer.Option("--output", metavar="FILE", help="Write the result here, as JSON; what is done, if interrupted."),
-    ] = None,
+    output: bench_output.ResultFilesOption = None,
+    lang: bench_output.LangOption = "en",
+    github_summary: bench_output.SummaryOption = False,
+    junit: bench_output.JunitOption = None,
     quiet: options.QuietOption = False,
 ) -> None:
     """Measure how fast memories are taken in: parsed, embedded, durable and searchable, by batch size and one by one.
@@ -90,6 +93,7 @@ def bench(
     from agentmem_cli.bench.options import BenchOptions
     from agentmem_cli.bench.runner import Bench
     from agentmem_cli.bench.workload import make_workload
+    from agentmem_cli.formats.measured import with_figures
     from agentmem_cli.machine import usable_cores
 
     if models is not None and (model is not None or model_path is not None):
@@ -107,23 +111,30 @@ def bench(
     bounds = bench_gates.wanted_bounds(
         {"min-ops": min_ops, "max-ms": max_ms, "min-speedup": min_speedup, "min-recall": min_recall}, bench_options
     )
-    check_output(output)
+    words = Words(lang)
+    outputs = Outputs(output or [], words, github_summary, junit)
+    outputs.check_for_results()
     slowdown()
     texts = make_workload(workload, bench_options.memories, compare)
     with steps_view(quiet) as on_step:
         names = [model] if models is None else _names(models)
         subjects = _subjects(names, model_path, threads, device, embedder_url, on_step)
-        result = _run(Bench(subjects, texts, bench_options, on_step), output)
-    verdicts = bench_gates.checked(result, bounds)
+        result = _run(Bench(subjects, texts, bench_options, on_step), outputs)
+    try:
+        verdicts = bench_gates.checked(result, bounds)
+    except UsageError:
+        outputs.write_files(with_figures(result))  # what was measured is kept, whatever a gate wants beside it
+        raise
+    measured = with_figures(result, verdicts)
+    outputs.write_result(measured)
     if json:
         from agentmem_cli.bench.writing import as_document
 
         print_json({**as_document(result), **({"gate": verdicts} if verdicts else {})})
     else:
         from agentmem_cli.report_bench import bench_report
-        from agentmem_cli.report_gate import bounds_table
 
-        print_rich(*bench_report(result), *([bounds_table(verdicts)] if verdicts else []))
+        print_rich(*bench_report(measured, words))
     bench_gates.close_if_missed(verdicts)
 
 
@@ -164,20 +175,17 @@ def _subjects(
     ]
 
 
-def _run(bench: "Bench", output: str | None) -> "BenchResult":
-    """Runs it, and writes the result, or what there is of it when it is cut short."""
-    from agentmem_cli.bench.writing import as_bytes
+def _run(bench: "Bench", outputs: Outputs) -> "BenchResult":
+    """Runs it, and writes what there is of a result when it is cut short."""
+    from agentmem_cli.formats.measured import with_figures
 
     try:
-        result = bench.run()
+        return bench.run()
     except BaseException:
-        if output is not None and bench.has_samples:
+        if bench.has_samples:
             with suppress(UsageError):  # why it was cut short is what the user is told
-                write_output(output, as_bytes(bench.result()))
+                outputs.write_files(with_figures(bench.result()))
         raise
-    if output is not None:
-        write_output(output, as_bytes(result))
-    return result
 
 
 def _numbers(option: str, argument: str) -> list[int]:

@@ -7,13 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
-import orjson
 import typer
 
-from agentmem_cli.cli import options
-from agentmem_cli.cli.output import check_output, print_json, print_rich, say, write_output
+from agentmem_cli.cli import bench_output, options
+from agentmem_cli.cli.bench_output import Outputs
+from agentmem_cli.cli.output import print_json, print_rich, say
 from agentmem_cli.cli.steps import steps_view
 from agentmem_cli.errors import GateError, UsageError
+from agentmem_cli.formats.wording import Words
 
 if TYPE_CHECKING:
     from agentmem_cli.bench.ab import AbRun
@@ -44,9 +45,6 @@ _MaxRegressionOption: TypeAlias = Annotated[
 _StrictOption: TypeAlias = Annotated[
     bool, typer.Option("--strict", help="Fail where it can't be told too, with code 4.")
 ]
-_OutputOption: TypeAlias = Annotated[
-    str | None, typer.Option("--output", metavar="FILE", help="Write the verdicts and their samples here, as JSON.")
-]
 
 
 def compare(
@@ -58,7 +56,10 @@ def compare(
         bool, typer.Option("--force", help="Compare results of different machines, models or workloads too.")
     ] = False,
     json: options.JsonOption = False,
-    output: _OutputOption = None,
+    output: bench_output.VerdictFilesOption = None,
+    lang: bench_output.LangOption = "en",
+    github_summary: bench_output.SummaryOption = False,
+    junit: bench_output.JunitOption = None,
 ) -> None:
     """Compare two results: regressed only where the whole 95 % interval of a ratio is past what may be lost.
 
@@ -68,7 +69,8 @@ def compare(
     from agentmem_cli.bench import comparing
 
     share = _share(max_regression)
-    check_output(output)
+    outputs = Outputs(output or [], Words(lang), github_summary, junit)
+    outputs.check_for_verdicts()
     (base_result, base_version), (new_result, new_version) = _read(base), _read(new)
     try:
         report = comparing.compare(base_result, new_result, (base, new), share)
@@ -82,7 +84,7 @@ def compare(
         )
     if not report.verdicts:
         raise UsageError(f"{base} and {new} have no figure in common: {'; '.join(report.unmatched)}")
-    _finish(report, strict, json, output)
+    _finish(report, strict, json, outputs)
 
 
 def ab(
@@ -104,7 +106,10 @@ def ab(
     repeats: Annotated[int, typer.Option("--repeats", help="As of bench, in each process.")] = 3,
     workload: Annotated[str, typer.Option("--workload", help="As of bench.")] = "mixed",
     json: options.JsonOption = False,
-    output: _OutputOption = None,
+    output: bench_output.VerdictFilesOption = None,
+    lang: bench_output.LangOption = "en",
+    github_summary: bench_output.SummaryOption = False,
+    junit: bench_output.JunitOption = None,
     quiet: options.QuietOption = False,
 ) -> None:
     """Measure two installations in turn on this machine, and judge the ratio of each pair of runs.
@@ -118,12 +123,13 @@ def ab(
     for option, value in (("--model", model), ("--model-path", model_path), ("--threads", threads)):
         if value is not None:
             arguments += [option, _file(str(value)) if option == "--model-path" else str(value)]
-    check_output(output)
+    outputs = Outputs(output or [], Words(lang), github_summary, junit)
+    outputs.check_for_verdicts()
     installations = installation_at(base), this_installation() if head is None else installation_at(head)
     with steps_view(quiet) as on_step:
         run = AbRun(*installations, arguments, rounds, _share(max_regression), on_step)
-        report = _measured(run, output)
-    _finish(report, strict, json, output)
+        report = _measured(run, outputs)
+    _finish(report, strict, json, outputs)
 
 
 def wanted_bounds(given: Mapping[str, float | None], measured: "BenchOptions") -> "Bounds":
@@ -170,26 +176,25 @@ def _read(file: str) -> "tuple[BenchResult, int | None]":
     return read_result(content, file), schema_version(content)
 
 
-def _measured(run: "AbRun", output: str | None) -> "GateReport":
+def _measured(run: "AbRun", outputs: Outputs) -> "GateReport":
     try:
         return run.run()
     except BaseException:
-        if output is not None and run.has_rounds:
+        if run.has_rounds:
             with suppress(UsageError):  # why it was cut short is what the user is told
-                write_output(output, _as_bytes(run.report()))
+                outputs.write_verdicts(run.report())
         raise
 
 
-def _finish(report: "GateReport", strict: bool, json: bool, output: str | None) -> None:
+def _finish(report: "GateReport", strict: bool, json: bool, outputs: Outputs) -> None:
     """Shows and writes a report; raises GateError where it closes the gate."""
-    if output is not None:
-        write_output(output, _as_bytes(report))
+    outputs.write_verdicts(report, strict=strict)
     if json:
         print_json(asdict(report))
     else:
-        from agentmem_cli.report_gate import comparison_report
+        from agentmem_cli.report_bench import comparison_report
 
-        print_rich(*comparison_report(report))
+        print_rich(*comparison_report(report, outputs.words))
     for difference in report.differences:
         say(f"warning: not the same: {difference}")
     closing = ("regressed", "inconclusive") if strict else ("regressed",)
@@ -198,10 +203,6 @@ def _finish(report: "GateReport", strict: bool, json: bool, output: str | None) 
         from agentmem_cli.bench.comparing import told
 
         raise GateError(f"gate: {'; '.join(map(told, found))}")
-
-
-def _as_bytes(report: "GateReport") -> bytes:
-    return orjson.dumps(asdict(report), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def _share(argument: str) -> float:

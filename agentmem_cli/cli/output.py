@@ -69,17 +69,17 @@ def stderr_console() -> "Console":
     return Console(stderr=True, markup=False, emoji=False, highlight=False)
 
 
-def check_output(output: str | None) -> None:
-    """Raises UsageError where --output can't be written, before anybody waits for what goes there."""
-    if output is not None and not Path(output).absolute().parent.is_dir():
-        raise UsageError(f"--output {output}: there is no such folder")
-    if output is not None and Path(output).is_dir():
-        raise UsageError(f"--output {output} is a folder: give a file in it")
+def check_output(output: str, option: str = "--output") -> None:
+    """Raises UsageError where a file can't be written, before anybody waits for what goes there."""
+    if not Path(output).absolute().parent.is_dir():
+        raise UsageError(f"{option} {output}: there is no such folder")
+    if Path(output).is_dir():
+        raise UsageError(f"{option} {output} is a folder: give a file in it")
 
 
-def write_output(output: str, content: bytes) -> None:
-    """Writes what --output asks for. Raises UsageError."""
+def write_output(output: str, content: bytes, option: str = "--output") -> None:
+    """Writes what an option asks for. Raises UsageError."""
     try:
         Path(output).write_bytes(content)
     except OSError as error:
-        raise UsageError(f"--output {output}: can't be written: {error.strerror}") from error
+        raise UsageError(f"{option} {output}: can't be written: {error.strerror}") from error

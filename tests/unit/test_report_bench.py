@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from agentmem_cli.bench.result import BenchResult, BenchWarning, Likeness, ModelResult, Retrieval, WorkloadFacts
+from agentmem_cli.formats.measured import with_figures
 from agentmem_cli.report_bench import bench_report
 from tests.bench_results import bench_result, model_result, store_point
 from tests.unit.test_report import HARMLESS, HOSTILE, OBEYED, words
@@ -15,7 +16,7 @@ from tests.unit.test_report import HARMLESS, HOSTILE, OBEYED, words
 def shown(result: BenchResult, width: int = 160, markup: bool = False) -> str:
     file = StringIO()
     console = Console(file=file, width=width, markup=markup, emoji=markup, highlight=False)
-    for renderable in bench_report(result):
+    for renderable in bench_report(with_figures(result)):
         console.print(renderable)
     return file.getvalue()
 
@@ -27,10 +28,10 @@ def rows(result: BenchResult) -> list[str]:
 def test_the_report_of_a_benchmark_says_what_it_was_measured_on() -> None:
     said = shown(bench_result())
     for part in (
-        "agentmem 0.1.0 · fake (0123456789ab)",
-        "A CPU, 2 cores, 8 GiB · Linux · Python 3.11.7",
-        "workload mixed, 1,000 memories · cpu, 2 threads at most",
-        "median of 3 and its 95 % interval, fresh store each, after 1 warm-up",
+        "with: agentmem 0.1.0 · fake (0123456789ab)",
+        "machine: A CPU, 2 cores, 8 GiB · Linux · Python 3.11.7",
+        "workload: mixed, 1,000 memories · cpu, 2 threads at most",
+        "method: median of 3 and its 95 % interval, fresh store each, after 1 warm-up",
         "this machine's own ceiling: 100 GFLOP/s (float32 products), 1,000 fsync/s",
     ):
         assert part in said
@@ -46,7 +47,8 @@ def test_the_report_of_a_benchmark_says_what_it_was_measured_on() -> None:
         "10 1.00 - - 6.70 - 5.70",  # stages: parse, plan, tokenize, embed, commit, rest
         "one by one 1,250.00 1,200.0 to 1,300.0 80.00 1.00x",
         "in one batch 250.00 250.0 to 260.0 400.00 5.00x",
-        "time saved: 80.0%; speed-up 95 %: 4.80 to 5.00",
+        "time saved: 80.0%",
+        "speed-up, 95 %: 4.80 to 5.00",
         "one add, until it is durable 300 12.50 13.00 13.00",
         "one search of 1,000 memories 20 10.00 19.00 -",
         "tokens/s, best batch 50,000",
@@ -84,7 +86,7 @@ def test_a_hostile_workload_name_model_or_warning_comes_out_inert(markup: bool) 
     result = bench_result(hostile, workload=WorkloadFacts(HOSTILE, 1))
     result.warnings.append(BenchWarning("earlier", HOSTILE))
     said = shown(result, 300, markup)
-    assert f"workload {HARMLESS}" in said
+    assert f"workload: {HARMLESS}" in said
     assert f"Warning: {HARMLESS}" in said
     assert not set(OBEYED) & set(said)
     several = shown(bench_result(hostile, replace(hostile, likeness=Likeness(HOSTILE, [], [1, 1]))), 300, markup)

@@ -10,7 +10,10 @@ from agentmem_cli.bench.bounds import Bounds, check
 from agentmem_cli.bench.comparing import compare
 from agentmem_cli.bench.gate import Outcome
 from agentmem_cli.bench.measures import Metric
-from agentmem_cli.report_gate import METRICS, STYLES, bounds_table, comparison_report
+from agentmem_cli.formats.gate_document import METRICS, MOODS
+from agentmem_cli.formats.measured import with_figures
+from agentmem_cli.formats.wording import LANGS, TEXTS
+from agentmem_cli.report_bench import bench_report, comparison_report
 from tests.bench_results import bench_result, model_result
 from tests.e2e.conftest import assert_inert
 
@@ -27,13 +30,16 @@ def shown(*renderables: RenderableType) -> str:
 
 def test_every_metric_and_outcome_is_known() -> None:
     assert set(METRICS) == {*get_args(Metric), "ms_per_memory", "speedup", "recall"}
-    assert set(STYLES) == set(get_args(Outcome))
+    assert set(MOODS) == set(get_args(Outcome))
+    for key in (*(f"metric.{name}" for name in METRICS), *(f"outcome.{name}" for name in MOODS)):
+        assert len(TEXTS[key]) == len(LANGS)
 
 
 def test_bounds_are_shown_beside_the_figures_they_are_for() -> None:
-    lines = shown(bounds_table(check(bench_result(), Bounds(min_ops=6000, max_ms=1, min_recall=0.9)))).splitlines()
+    verdicts = check(bench_result(), Bounds(min_ops=6000, max_ms=1, min_recall=0.9))
+    lines = shown(*bench_report(with_figures(bench_result(), verdicts))).splitlines()
     rows = {line.strip().split("  ")[0]: line.split() for line in lines}
-    assert rows["ops/s, batch 1000"][-4:] == ["4,762-5,263", ">=", "6,000", "missed"]
+    assert rows["ops/s, batch 1000"][-6:] == ["4,762", "to", "5,263", ">=", "6,000", "missed"]
     assert rows["ms/memory, batch 1000"][-3:] == ["<=", "1", "met"]
     assert rows["recall@10, of 1,000"][-1] == "met"
 
@@ -44,4 +50,5 @@ def test_names_from_outside_are_inert() -> None:
     told = shown(*comparison_report(replace(report, unmatched=[WILD])))
     assert_inert(told)
     assert "[red]" in told
-    assert_inert(shown(bounds_table(check(bench_result(*models), Bounds(min_ops=1)))))
+    verdicts = check(bench_result(*models), Bounds(min_ops=1))
+    assert_inert(shown(*bench_report(with_figures(bench_result(*models), verdicts))))

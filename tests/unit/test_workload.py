@@ -87,3 +87,10 @@ def test_a_name_that_is_neither_a_workload_nor_a_file_is_refused(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=r"it is phase4, mixed or a JSONL file, and there is no such file"):
         make_workload(name, 10, 10)
+
+
+def test_a_file_whose_name_is_no_unicode_is_named_as_it_can_be_written(tmp_path: Path) -> None:
+    file = tmp_path / "\udcff.jsonl"
+    file.write_bytes(b"".join(b'{"text": "%d"}\n' % number for number in range(10)))
+    facts = make_workload(str(file), 10, 10).facts()
+    assert facts.name.encode().endswith(b"\\udcff.jsonl")

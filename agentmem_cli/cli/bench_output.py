@@ -1,0 +1,129 @@
+"""Where `agentmem bench` and its sub-commands write what they found: files, the summary of a CI run, JUnit."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
+
+import typer
+
+from agentmem_cli.cli.output import check_output, write_output
+from agentmem_cli.errors import UsageError
+from agentmem_cli.formats.wording import Lang, Words
+
+if TYPE_CHECKING:
+    from agentmem_cli.bench.comparing import GateReport
+    from agentmem_cli.bench.gate import Verdict
+    from agentmem_cli.formats.document import Document
+    from agentmem_cli.formats.measured import Measured
+
+_SUMMARY_VARIABLE: Final = "GITHUB_STEP_SUMMARY"
+
+ResultFilesOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--output",
+        metavar="FILE",
+        help="Write the result here, as .json, .md, .csv or .html; may be given again. What is done, if interrupted.",
+    ),
+]
+VerdictFilesOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--output", metavar="FILE", help="Write the verdicts here, as .json, .md or .html; may be given again."
+    ),
+]
+LangOption: TypeAlias = Annotated[Lang, typer.Option("--lang", help="The language of the report.")]
+SummaryOption: TypeAlias = Annotated[
+    bool,
+    typer.Option("--github-summary", help=f"Append the report to ${_SUMMARY_VARIABLE}, as GitHub Actions sets it."),
+]
+JunitOption: TypeAlias = Annotated[
+    str | None, typer.Option("--junit", metavar="FILE", help="Write the verdicts here, as JUnit XML.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What is written beside the terminal, and in which language."""
+
+    files: Sequence[str]
+    words: Words
+    github_summary: bool = False
+    junit: str | None = None
+
+    def check_for_results(self) -> None:
+        """Raises UsageError where something can't be written, before anybody waits for it."""
+        from agentmem_cli.formats.export import check_result_file
+
+        self._check()
+        for name in self.files:
+            check_result_file(name)
+
+    def check_for_verdicts(self) -> None:
+        """The same for verdicts, which have other formats."""
+        from agentmem_cli.formats.export import check_verdict_file
+
+        self._check()
+        for name in self.files:
+            check_verdict_file(name)
+
+    def write_files(self, measured: "Measured") -> None:
+        """Writes the files; JSON first, which has all that the others are made of. Raises UsageError."""
+        from agentmem_cli.formats.export import is_json, result_as_file
+
+        for name in sorted(self.files, key=is_json, reverse=True):
+            write_output(name, result_as_file(measured, name, self.words))
+
+    def write_result(self, measured: "Measured") -> None:
+        """Writes everything of a result; JUnit has the verdicts, or those of the targets where no bound is set."""
+        from agentmem_cli.formats.bench_document import bench_document
+        from agentmem_cli.formats.junit import of_targets
+
+        self.write_files(measured)
+        self._summarize(bench_document(measured, self.words))
+        self._write_junit("agentmem bench", measured.verdicts or of_targets(measured), strict=False)
+
+    def write_verdicts(self, report: "GateReport", *, strict: bool = False) -> None:
+        """Writes everything of a comparison. Raises UsageError."""
+        from agentmem_cli.formats.export import verdicts_as_file
+        from agentmem_cli.formats.gate_document import gate_document
+
+        for name in self.files:
+            write_output(name, verdicts_as_file(report, name, self.words))
+        self._summarize(gate_document(report, self.words))
+        self._write_junit("agentmem bench, new against base", report.verdicts, strict=strict)
+
+    def _check(self) -> None:
+        for name in self.files:
+            check_output(name)
+        if self.junit is not None:
+            check_output(self.junit, "--junit")
+        if self.github_summary:
+            _summary_path()
+
+    def _summarize(self, document: "Document") -> None:
+        from agentmem_cli.formats.markdown import markdown
+
+        if not self.github_summary:
+            return
+        path = _summary_path()
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(markdown(document))
+        except OSError as error:
+            raise UsageError(f"--github-summary: {path} can't be written: {error.strerror}") from error
+
+    def _write_junit(self, suite: str, verdicts: "Sequence[Verdict]", *, strict: bool) -> None:
+        from agentmem_cli.formats.junit import junit_xml
+
+        if self.junit is not None:
+            write_output(self.junit, junit_xml(suite, verdicts, strict=strict), "--junit")
+
+
+def _summary_path() -> Path:
+    name = os.environ.get(_SUMMARY_VARIABLE)
+    if not name:
+        raise UsageError(f"--github-summary: {_SUMMARY_VARIABLE} is not set, as it is in a step of GitHub Actions")
+    return Path(name)

@@ -1,0 +1,104 @@
+"""What a gate says -> the report of it: bounds that were set, or one result against another."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from agentmem_cli.bench.comparing import GateReport
+from agentmem_cli.bench.gate import Outcome, Verdict
+from agentmem_cli.formats.building import NONE, Row, interval_text, table
+from agentmem_cli.formats.document import Cell, Document, Mood, Table
+from agentmem_cli.formats.wording import Words
+
+MOODS: Final[dict[Outcome, Mood]] = {
+    "met": "good",
+    "ok": "good",
+    "improved": "good",
+    "inconclusive": "unsure",
+    "missed": "bad",
+    "regressed": "bad",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """How a metric's figures are written, and what one of the shown units is of those that are measured."""
+
+    form: str
+    unit: float = 1.0
+
+    def write(self, figure: float) -> str:
+        return f"{figure / self.unit:{self.form}}"
+
+
+METRICS: Final = {
+    "ops_per_s": _Shown(",.0f"),
+    "ms_per_memory": _Shown(".3f"),
+    "speedup": _Shown(".2f"),
+    "recall": _Shown(".4f"),
+    "add_ms": _Shown(",.3f"),
+    "search_ms": _Shown(",.3f"),
+    "peak_resident_bytes": _Shown(",.1f", 1e6),
+    "bytes_per_memory": _Shown(",.0f"),
+}
+
+
+def gate_document(report: GateReport, words: Words) -> Document:
+    """The report of a comparison, in the words of a language."""
+    sides = ((words("gate.base"), report.base), (words("gate.new"), report.new))
+    return Document(
+        lang=words.lang,
+        title=words("gate.title", report.new.name, report.base.name),
+        header=[(what, f"{side.name} (agentmem {side.agentmem})") for what, side in sides],
+        tables=[],
+        verdicts=[_against_base(report, words)],
+        warnings=[words("gate.differs", difference) for difference in report.differences],
+        notes=[words("gate.unmatched", line) for line in report.unmatched],
+    )
+
+
+def bounds_table(verdicts: Sequence[Verdict], words: Words) -> Table:
+    """What was measured against bounds that were set."""
+    rows: list[Row] = []
+    for verdict in verdicts:
+        shown, interval = METRICS[verdict.metric], interval_text(words, verdict.interval, METRICS[verdict.metric].form)
+        bound = f"{'>=' if verdict.higher_is_better else '<='} {verdict.bound:,g}"
+        rows.append(
+            [*_what(verdicts, verdict, words), shown.write(verdict.figure), interval, bound, _end(verdict, words)]
+        )
+    columns = ("figure", "interval", "bound", "verdict")
+    return table(words, "gate", words("gate.bounds"), _whats(verdicts), columns, rows)
+
+
+def _against_base(report: GateReport, words: Words) -> Table:
+    verdicts, lost = report.verdicts, report.max_regression
+    rows: list[Row] = []
+    for verdict in verdicts:
+        shown = METRICS[verdict.metric]
+        sides = [NONE if side is None else shown.write(side) for side in (verdict.base, verdict.new)]
+        ratio = [f"{verdict.figure:.3f}", interval_text(words, verdict.interval, ".3f")]
+        rows.append([*_what(verdicts, verdict, words), *sides, *ratio, _end(verdict, words)])
+    how = words("gate.results") if report.rounds is None else words("gate.rounds", report.rounds)
+    return table(
+        words,
+        "gate",
+        words("gate.verdicts", how),
+        _whats(verdicts),
+        ("base", "new", "ratio", "interval", "verdict"),
+        rows,
+        caption=words("gate.caption", 1 - lost, 1 + lost),
+    )
+
+
+def _whats(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
+    """The columns that say what a verdict is of."""
+    return ("model", "metric") if len({verdict.model for verdict in verdicts}) > 1 else ("metric",)
+
+
+def _what(verdicts: Sequence[Verdict], verdict: Verdict, words: Words) -> list[str]:
+    metric = ", ".join(filter(None, [words(f"metric.{verdict.metric}"), verdict.at]))
+    return [verdict.model, metric][-len(_whats(verdicts)) :]
+
+
+def _end(verdict: Verdict, words: Words) -> Cell:
+    return Cell(words(f"outcome.{verdict.outcome}"), mood=MOODS[verdict.outcome])

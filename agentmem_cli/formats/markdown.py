@@ -1,0 +1,57 @@
+"""A report -> Markdown, with the tables that GitHub knows."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from agentmem_cli.formats.document import Cell, Document, Facts, Table
+from agentmem_cli.formats.wording import Words
+from agentmem_cli.printable import printable
+
+_MEANT_AS_TEXT: Final = re.compile(r"[\\`*_\[\]|~&]|<(?=[A-Za-z/!?])")
+
+
+def markdown(document: Document) -> str:
+    """The whole report; text from outside stays text."""
+    words = Words(document.lang)
+    parts = [f"# {_inert(document.title)}", _lines(document.header), f"## {words('results')}"]
+    parts += [_table(table) for table in (*document.tables, *document.verdicts)]
+    if document.warnings:
+        parts.append(f"## {words('warnings')}")
+        parts += [f"> ⚠️ {_inert(message)}" for message in document.warnings]
+    parts += [_inert(note) for note in document.notes]
+    if document.glossary:
+        parts.append(f"## {words('glossary')}")
+        parts.append("\n".join(f"- **{_inert(what)}**: {_inert(how)}" for what, how in document.glossary))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _table(table: Table) -> str:
+    rows = [_row([_inert(column.heading) for column in table.columns]), _ruler(table), *_rows(table)]
+    parts = [f"### {_inert(table.title)}", "\n".join(rows), _lines(table.facts), _inert(table.caption)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _ruler(table: Table) -> str:
+    return _row(["---:" if column.is_number else "---" for column in table.columns])
+
+
+def _rows(table: Table) -> Iterator[str]:
+    return (_row([_cell(cell) for cell in row]) for row in table.rows)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(cell: Cell) -> str:
+    return f"**{_inert(cell.text)}**" if cell.strong and cell.text else _inert(cell.text)
+
+
+def _lines(facts: Facts) -> str:
+    return "  \n".join(f"**{_inert(what)}**: {_inert(how)}" if what else _inert(how) for what, how in facts)
+
+
+def _inert(text: str) -> str:
+    """The text, on one line, with what Markdown would take for markup escaped."""
+    return _MEANT_AS_TEXT.sub(lambda match: f"\\{match.group()}", printable(text))

@@ -1,0 +1,97 @@
+"""A benchmark's samples -> CSV: one row a sample, nothing derived."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from typing import Final, TypeAlias
+
+from agentmem_cli.bench.result import BatchRun, BenchResult, Comparison, IngestSample, ModelResult, StorePoint
+from agentmem_cli.printable import printable
+
+COLUMNS: Final = ("model", "what", "size", "repeat", "stage", "value", "unit")
+# What was measured, of how many memories, in which repeat (from 1), which part of it, the value, its unit.
+_Sample: TypeAlias = tuple[str, int | None, int | None, str, float, str]
+
+
+def csv_text(result: BenchResult) -> str:
+    """Every raw sample of a result, with a heading; the machine's own have no model, and what has no size none."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for measured in result.models:
+        name = printable(measured.model.name)
+        writer.writerows((name, *map(_text, sample)) for sample in _of_model(measured))
+    writer.writerows(("", *map(_text, sample)) for sample in _of_machine(result))
+    return file.getvalue()
+
+
+def _text(value: float | str | None) -> float | str:
+    if value is None:
+        return ""
+    return printable(value) if isinstance(value, str) else value
+
+
+def _of_model(measured: ModelResult) -> Iterator[_Sample]:
+    for run in measured.batches:
+        yield from _of_batches(run)
+    if measured.comparison is not None:
+        yield from _of_comparison(measured.comparison)
+    cold = measured.cold_start
+    if cold is not None:
+        if cold.process_s is not None:
+            yield "cold start", cold.memories, None, "process", cold.process_s, "s"
+        yield "cold start", cold.memories, None, "load", cold.load_s, "s"
+        yield "cold start", cold.memories, None, "first batch", cold.first_batch_s, "s"
+    for store in measured.stores:
+        yield from _of_store(store)
+    if measured.likeness is not None:
+        yield from _each("likeness", None, "cosine", measured.likeness.cosines, "cosine")
+        yield from _each("likeness", None, "shared neighbours", measured.likeness.shared_neighbours, "of 10")
+    for found in measured.retrieval:
+        for metric, figures in found.figures.items():
+            yield from _each(f"retrieval, {found.mode}", None, metric, figures, "")
+
+
+def _of_batches(run: BatchRun) -> Iterator[_Sample]:
+    for repeat, sample in enumerate(run.samples, start=1):
+        yield from _of_ingest("batch", run.batch_size, repeat, sample)
+
+
+def _of_comparison(comparison: Comparison) -> Iterator[_Sample]:
+    for repeat, single in enumerate(comparison.single, start=1):
+        yield "one by one", comparison.memories, repeat, "total", single.total_s, "s"
+        for latency_s in single.latencies_s:
+            yield "one by one", comparison.memories, repeat, "add", latency_s, "s"
+    for repeat, batch in enumerate(comparison.batch, start=1):
+        yield from _of_ingest("in one batch", comparison.memories, repeat, batch)
+
+
+def _of_ingest(what: str, size: int, repeat: int, sample: IngestSample) -> Iterator[_Sample]:
+    yield what, size, repeat, "total", sample.total_s, "s"
+    for stage, spent_s in sample.stages_s.items():
+        yield what, size, repeat, stage, spent_s, "s"
+
+
+def _of_store(store: StorePoint) -> Iterator[_Sample]:
+    yield "store", store.memories, None, "added", store.added, "memories"
+    yield "store", store.memories, None, "ingest", store.ingest_s, "s"
+    yield from _each("store", store.memories, "batch", store.batches_s, "s")
+    if store.index_s is not None:
+        yield "store", store.memories, None, "index", store.index_s, "s"
+    yield from _each("store", store.memories, "search", store.searches_s, "s")
+    yield "store", store.memories, None, "files", store.bytes, "bytes"
+    yield "store", store.memories, None, "peak resident memory", store.peak_resident_bytes, "bytes"
+    yield from _each("store", store.memories, "graph found", store.graph_found, "of 10")
+
+
+def _of_machine(result: BenchResult) -> Iterator[_Sample]:
+    machine = result.machine
+    yield from _each("machine", None, "sgemm", machine.sgemm_flop_per_s, "FLOP/s")
+    for repeat, fsyncs_s in enumerate(machine.fsync_s, start=1):
+        for fsync_s in fsyncs_s:
+            yield "machine", None, repeat, "fsync", fsync_s, "s"
+
+
+def _each(what: str, size: int | None, stage: str, values: Sequence[float], unit: str) -> Iterator[_Sample]:
+    for repeat, value in enumerate(values, start=1):
+        yield what, size, repeat, stage, value, unit
