@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from agentmem_cli.errors import StoreDamagedError
 from agentmem_cli.memory import SearchFilter
 from agentmem_cli.store.connection import Connection, Parameter
 from agentmem_cli.store.filters import conditions
@@ -38,6 +39,9 @@ class KnownMatches:
 def _read(database: Connection, where: str, parameters: list[Parameter]) -> NDArray[np.int64]:
     # One long string is read in half the time that so many rows take.
     rows = database.read(f"SELECT group_concat(m.vector_id) FROM memories m WHERE {where}", parameters)
-    ids = np.unique(np.fromstring(rows[0][0] or "", dtype=np.int64, sep=","))
+    try:
+        ids = np.unique(np.fromstring(rows[0][0] or "", dtype=np.int64, sep=","))
+    except ValueError as error:
+        raise StoreDamagedError(f"{database.path} is damaged: 'agentmem verify' lists what is damaged") from error
     ids.flags.writeable = False
     return ids
