@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from agentmem_cli.errors import StoreDamagedError
 from agentmem_cli.memory import SearchFilter
 from agentmem_cli.store import windows
 from agentmem_cli.store.connection import Connection, Parameter
@@ -40,7 +41,10 @@ def _read(database: Connection, where: str, parameters: list[Parameter]) -> NDAr
     matching = windows.matching(where, windowed=windows.exist(database))
     # One long string is read in half the time that so many rows take.
     rows = database.read(f"SELECT group_concat(vector_id) FROM ({matching})", parameters)
-    ids = np.sort(np.fromstring(rows[0][0] or "", dtype=np.int64, sep=","))
+    try:
+        ids = np.sort(np.fromstring(rows[0][0] or "", dtype=np.int64, sep=","))
+    except ValueError as error:
+        raise StoreDamagedError(f"{database.path} is damaged: 'agentmem verify' lists what is damaged") from error
     ids = ids[np.diff(ids, prepend=0) > 0]  # a twentieth of what numpy.unique takes, which hashes them
     ids.flags.writeable = False
     return ids

@@ -191,3 +191,10 @@ def test_a_run_of_one_time_is_in_the_order_of_arrival(talk: AgentMem, turn: int)
         [f"t{i}" for i in range(max(turn - 2, 0), turn)],
         [f"t{i}" for i in range(turn + 1, min(turn + 3, 12))],
     )
+
+
+def test_of_one_time_the_nearest_by_arrival_stand_around_a_hit(talk: AgentMem) -> None:
+    for name, second in (("first", 1), ("second", 1), ("the hit", 5), ("third", 9), ("fourth", 9)):
+        talk.add(f"{name} turn", id=name, run_id="order", created_at=second)
+    (hit,) = talk.search("the hit turn", 1, context=1, run_id="order", neighbour_share=0)
+    assert (hit.id, *around(hit)) == ("the hit", ["second"], ["third"])

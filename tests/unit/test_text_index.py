@@ -3,12 +3,12 @@
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
-from agentmem_cli import AgentMem, Memory, StoreDamagedError
+from agentmem_cli import AgentMem, Memory, Scope, StoreDamagedError
 from agentmem_cli.ingest import IngestOptions
 from agentmem_cli.store.upkeep import Upkeep
 from tests.fakes import FakeEmbedder
@@ -153,6 +153,11 @@ _DAMAGES = {
     "another part lost": "DROP TABLE words_config",
     "a word too many": "INSERT INTO words(rowid, text) VALUES (3, 'unheard')",
     "a text too many": "INSERT INTO words(rowid, text) VALUES (99999, 'apple')",
+    "a text too many, and not counted": (
+        "CREATE TEMP TABLE before AS SELECT block FROM words_data WHERE id = 1;"
+        "INSERT INTO words(rowid, text) VALUES (99999, 'unheard');"
+        "UPDATE words_data SET block = (SELECT block FROM before) WHERE id = 1"
+    ),
     "a text too few": f"INSERT INTO words(words, rowid, text) VALUES ('delete', 1, '{text_of(0)}')",
 }
 
@@ -171,7 +176,7 @@ def test_a_damaged_text_index_is_named_loses_nothing_and_is_made_anew(
 ) -> None:
     shutil.copytree(pristine, folder)
     with closing(sqlite3.connect(folder / "memories.db", isolation_level=None)) as connection:
-        connection.execute(damage)
+        connection.executescript(damage)
     with AgentMem(folder, embedder=FakeEmbedder(), index="off") as mem:
         findings = mem.verify()
         assert findings and {(finding.where, finding.repairable) for finding in findings} == {("text index", True)}
@@ -209,16 +214,25 @@ def test_a_change_that_the_text_index_refuses_changes_nothing_and_says_what_mend
 
 @pytest.mark.parametrize(
     "damage",
-    ["text = x'ff41'", "text = CAST(x'ff41' AS TEXT)", "text = 'another'", "vector_id = 'abc'", "vector_id = 99999"],
+    [
+        "text = x'ff41'",
+        "text = CAST(x'ff41' AS TEXT)",
+        "text = 'one two three four five six seven eight nine'",
+        "vector_id = 'abc'",
+        "vector_id = -7",
+        "vector_id = 99999",
+    ],
 )
 def test_a_damaged_memory_is_deleted_and_leaves_a_text_index_that_can_be_mended(mem: AgentMem, damage: str) -> None:
-    mem.add_batch([Memory("red apple", id="a"), Memory("green apple", id="b")])
+    mem.add_batch(Memory(f"{text} apple", id=text, scope=Scope(user_id="ana")) for text in ("red", "green"))
     mem.close()
     with closing(sqlite3.connect(mem.path / "memories.db", isolation_level=None)) as connection:
-        connection.execute(f"UPDATE memories SET {damage} WHERE id = 'a'")
+        connection.execute(f"UPDATE memories SET {damage} WHERE id = 'red'")
     assert mem.verify() != []
-    assert found(mem, "green") == ["b"]
-    assert mem.delete("a") == 1
+    assert found(mem, "green") == ["green"]
+    with suppress(StoreDamagedError):
+        assert [hit.id for hit in mem.search("green", mode="text", user_id="ana")] == ["green"]
+    assert mem.delete("red") == 1
     mem.repair()
     assert mem.verify() == []
-    assert found(mem, "apple") == ["b"]
+    assert found(mem, "apple") == ["green"]
