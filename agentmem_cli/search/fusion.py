@@ -6,13 +6,11 @@ _UNSAID_IMPORTANCE: Final = 0.5
 
 
 def hybrid_score(cosine: float, text: float) -> float:
-    """Half of it by meaning, half by words: (max(cosine, 0) + text ** 2) / 2, a convex sum (Bruch et al.,
-    arXiv:2210.11934).
+    """Half of it by meaning, half by words: (max(cosine, 0) + text) / 2, a convex sum (Bruch et al., arXiv:2210.11934).
 
-    `text` is the share of the query's words, by weight, that a memory has. It is squared, as one word of several is
-    often there by chance, and most of them are not. Nothing depends on the other hits.
+    `text` is the share of the query's words, by weight, that a memory has; nothing depends on the other hits.
     """
-    return (max(cosine, 0.0) + text * text) / 2
+    return (max(cosine, 0.0) + text) / 2
 
 
 def recency_factor(age_s: float, half_life_s: float) -> float:

@@ -95,8 +95,8 @@ class TextIndex:
     def scores(self, words: Sequence[str], last_id: int, matching: Ids | None) -> NDArray[np.float32]:
         """How much of a query each text has, (last_id + 1,) by vector id: 1 where all of its words, 0 where none.
 
-        `words` are as `asked_for` gives them. One that none of the `matching` texts has (of all, where None) doesn't
-        count.
+        `words` are as `asked_for` gives them. One that none of the `matching` texts has (of all, where None) counts
+        too, as the rarest: what has the one word of many that is there has little of the query.
         """
         texts = self._connection.one("SELECT count(*) FROM vectors") if matching is None else len(matching)
         scores = np.zeros(last_id + 1, dtype=np.float32)
@@ -108,7 +108,7 @@ class TextIndex:
         return scores / whole if whole else scores
 
     def _looked_up(self, words: Sequence[str], wanted: "_Wanted") -> Iterator[Ids]:
-        """The wanted texts of each word; of words that very many texts have, only where there is no other."""
+        """The wanted texts of each word, or none; of words that very many texts have, only where there is no other."""
         common: list[Ids] = []
         looked_at = found = 0
         for word in words:
@@ -118,11 +118,12 @@ class TextIndex:
             looked_at += len(ids)
             if len(ids) > _COMMON_TEXTS:
                 common.append(ids)
-            elif len(kept := wanted.of_these(ids)):
-                found += 1
+            else:
+                kept = wanted.of_these(ids)
+                found += len(kept)
                 yield kept
         if not found:
-            yield from (kept for ids in common if len(kept := wanted.of_these(ids)))
+            yield from map(wanted.of_these, common)
 
     def _holding(self, word: str, wanted: "_Wanted") -> Ids:
         """The texts that have a word, the newest first; one more than `_COMMON_TEXTS` at most."""

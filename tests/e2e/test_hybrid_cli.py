@@ -74,7 +74,7 @@ def test_an_explained_score_is_the_sum_of_its_parts(talk: Cli, mode: str) -> Non
     for hit in found:
         parts = hit["parts"]
         assert list(parts) == _EXPLAINED
-        by_words = parts["text"] if mode == "text" else (parts["text"] or 0) ** 2
+        by_words = parts["text"] or 0
         by_meaning = parts["cosine"] or 0
         base = (max(by_meaning, 0) + by_words) / 2 if mode == "hybrid" else by_meaning + by_words
         base += parts["neighbours"]

@@ -36,7 +36,8 @@ K = 10
 class Words:
     """How often each memory has each stem."""
 
-    def __init__(self, memories: Sequence[Memory]) -> None:
+    def __init__(self, memories: Sequence[Memory], *, counts_unknown: bool) -> None:
+        self._counts_unknown = counts_unknown
         self.tokenizer = Tokenizer()
         stems = [[stem for _, stem in self.tokenizer.words(spaced(memory.text))] for memory in memories]
         self._lengths = np.array([len(words) for words in stems], dtype=np.float64)
@@ -59,6 +60,8 @@ class Words:
                 where, times = (np.array(part) for part in zip(*held, strict=True))
                 scores[where] += weight * times * (k1 + 1) / (times + k1 * (1 - b + b * lengths[where]))
                 most += weight
+            elif self._counts_unknown:
+                most += math.log(1 + (len(among) + 0.5) / 0.5)
         return scores, most or 1.0
 
 
@@ -81,6 +84,8 @@ def main() -> None:
     trial.show("meaning alone", lambda cosine, text: cosine)
     for name, fuse in FUSIONS.items():
         trial.show(name, fuse)
+    trial = Trial(memories, queries, cosines.astype(np.float64), counts_unknown=False)
+    trial.show("ours, but for words that none has", FUSIONS["half each, absolute (ours)"])
 
 
 def _rescaled(scores: Scores) -> Scores:
@@ -97,21 +102,28 @@ def _reciprocal_ranks(scores: Scores) -> Scores:
 FUSIONS: Mapping[str, Fuse] = {
     "reciprocal ranks": lambda cosine, text: _reciprocal_ranks(cosine) + _reciprocal_ranks(text),
     "half each, rescaled (min-max)": lambda cosine, text: (_rescaled(cosine) + _rescaled(text)) / 2,
-    "half each, absolute": lambda cosine, text: (np.maximum(cosine, 0) + text) / 2,
-    "half each, absolute, words squared (ours)": lambda cosine, text: (np.maximum(cosine, 0) + text**2) / 2,
-    "0.4 meaning, 0.6 words squared": lambda cosine, text: 0.4 * np.maximum(cosine, 0) + 0.6 * text**2,
-    "0.6 meaning, 0.4 words squared": lambda cosine, text: 0.6 * np.maximum(cosine, 0) + 0.4 * text**2,
+    "half each, absolute (ours)": lambda cosine, text: (np.maximum(cosine, 0) + text) / 2,
+    "0.4 meaning, 0.6 words": lambda cosine, text: 0.4 * np.maximum(cosine, 0) + 0.6 * text,
+    "0.6 meaning, 0.4 words": lambda cosine, text: 0.6 * np.maximum(cosine, 0) + 0.4 * text,
+    "half each, absolute, words squared": lambda cosine, text: (np.maximum(cosine, 0) + text**2) / 2,
 }
 
 
 class Trial:
     """Questions, and what each memory says of them."""
 
-    def __init__(self, memories: Sequence[Memory], queries: Sequence[LabelledQuery], cosines: Scores) -> None:
+    def __init__(
+        self,
+        memories: Sequence[Memory],
+        queries: Sequence[LabelledQuery],
+        cosines: Scores,
+        *,
+        counts_unknown: bool = True,
+    ) -> None:
         self._memories = memories
         self._queries = queries
         self._cosines = cosines
-        self._words = Words(memories)
+        self._words = Words(memories, counts_unknown=counts_unknown)
         self._follows = np.array(
             [a.run is not None and (a.run, a.scope.user_id) == (b.run, b.scope.user_id) for a, b in pairwise(memories)]
         )

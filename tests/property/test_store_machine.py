@@ -52,7 +52,7 @@ def _matches(memory: Memory, user: str | None, where: Mapping[str, JsonScalar]) 
 def _share_of_words(text: str, query: str, texts: set[str]) -> float:
     """The share of a query's words that a text has, each weighted by how rare it is among the texts."""
     having = {word: sum(word in other.split() for other in texts) for word in set(query.split())}
-    weights = {word: math.log(1 + (len(texts) - n + 0.5) / (n + 0.5)) for word, n in having.items() if n}
+    weights = {word: math.log(1 + (len(texts) - n + 0.5) / (n + 0.5)) for word, n in having.items()}
     whole = sum(weights.values())
     return sum(weight for word, weight in weights.items() if word in text.split()) / whole if whole else 0.0
 

@@ -47,7 +47,7 @@ def relevance(hit: Hit, mode: Mode) -> float:
     cosine, text = hit.parts.cosine, hit.parts.text
     if mode == "hybrid":
         assert cosine is not None and text is not None
-        return (max(cosine, 0) + text**2) / 2
+        return (max(cosine, 0) + text) / 2
     (only,) = (part for part in (cosine, text) if part is not None)
     return only
 
@@ -75,7 +75,7 @@ def test_hybrid_finds_what_either_side_finds(tmp_path: Path) -> None:
         mem.add_batch({"id": text, "text": text} for text in cosines)
         hits = mem.search("zebra automobile")
     assert [hit.id for hit in hits] == ["automobile", "car", "zebra"]
-    assert [hit.score for hit in hits] == pytest.approx([(0.8 + 0.25) / 2, 0.9 / 2, (0 + 0.25) / 2], abs=1e-6)
+    assert [hit.score for hit in hits] == pytest.approx([(0.8 + 0.5) / 2, 0.9 / 2, (0 + 0.5) / 2], abs=1e-6)
     assert [hit.parts.cosine for hit in hits] == pytest.approx([0.8, 0.9, -0.5], abs=1e-6)
 
 
