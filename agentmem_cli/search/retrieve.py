@@ -19,7 +19,7 @@ from agentmem_cli.store.rows import Candidate
 from agentmem_cli.store.view import StoreView
 from agentmem_cli.store.windows import Span, TextScore
 
-_POOL: Final = 100  # candidates from each side at least, or twice what is asked for
+_POOL: Final = 100  # candidates from each side at least, where both are looked at
 _ENOUGH: Final = 2  # candidates, times what is asked for: the last of an approximate search are not sure
 _LENDERS: Final = 30  # of the best at least, or what is asked for, whose neighbours are looked at
 _DUPLICATE_COSINE: Final = 0.95
@@ -64,14 +64,20 @@ class Search:
         Of equal scores comes first what arrived earlier.
         """
         if not self._ranking.dedupe:
-            return self._with_memories([[scored] for scored in self._ranked(k, max(_POOL, 2 * k))[0][:k]])
-        n = max(_POOL, 2 * k)
+            return self._with_memories([[scored] for scored in self._ranked(k, self._pool(k))[0][:k]])
+        n = self._pool(k)
         while True:
             ranked, more = self._ranked(k, n)
             groups = self._folded(ranked, k)
             if len(groups) == k or not more or len(ranked) >= _FOLDED:
                 return self._with_memories(groups)
             n *= 4
+
+    def _pool(self, k: int) -> int:
+        """How many candidates each side is asked for at first: more than the best, where these may change places."""
+        ranking = self._ranking
+        alone = ranking.mode == "vector" and ranking.recency_half_life_s is None and not ranking.importance_weight
+        return _ENOUGH * k if alone else max(_POOL, _ENOUGH * k)
 
     def _ranked(self, k: int, n: int) -> tuple[list[_Scored], bool]:
         """The candidates, of the n best from each side, best first, and whether there may be more."""
