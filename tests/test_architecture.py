@@ -80,6 +80,7 @@ HOMES_OF_SQL: Final = {
     "store/text_index.py",
     "store/tokenizing.py",
     "store/upkeep.py",
+    "store/vector_table.py",
     "store/windows.py",
 }
 SQL: Final = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE FROM|PRAGMA|BEGIN|CREATE TABLE|CREATE INDEX|EXISTS)\b")

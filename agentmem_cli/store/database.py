@@ -1,22 +1,20 @@
 """`memories.db` as ingest and search use it: every question and change that they put to it, in SQL."""
 
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
-from agentmem_cli.errors import AgentMemError, StoreDamagedError
-from agentmem_cli.jsonl import dump_metadata, load_metadata
-from agentmem_cli.memory import HistoryEvent, Memory, Position, Scope, SearchFilter, from_microseconds
+from agentmem_cli.errors import StoreDamagedError
+from agentmem_cli.memory import HistoryEvent, Memory, Position, SearchFilter, from_microseconds
 from agentmem_cli.printable import printable
 from agentmem_cli.store import windows
-from agentmem_cli.store.connection import MOST_ROWS, VARIABLES, Connection, Parameter
+from agentmem_cli.store.connection import MOST_ROWS
 from agentmem_cli.store.filters import conditions
 from agentmem_cli.store.matching import KnownMatches
+from agentmem_cli.store.memory_rows import MEMORY_COLUMNS, UNREADABLE, is_as_stored, memory_of, memory_parameters
 from agentmem_cli.store.rows import (
     Candidate,
     GraphRow,
@@ -28,21 +26,7 @@ from agentmem_cli.store.rows import (
     text_hash,
 )
 from agentmem_cli.store.text_index import TextIndex
-
-_VERIFY_HINT: Final = "'agentmem verify' lists what is damaged"
-_EMBEDDER_FIELDS: Final = {
-    "name": str,
-    "revision": str,
-    "dim": int,
-    "token_limit": int,
-    "pooling": str,
-    "precision": str,
-}
-UNREADABLE: Final = (AgentMemError, AttributeError, TypeError, ValueError, OverflowError)  # what a damaged row raises
-MEMORY_COLUMNS: Final = (
-    "m.id, m.text, m.agent_id, m.user_id, m.run_id, m.memory_type, m.importance, m.created_at_us, m.metadata"
-)
-
+from agentmem_cli.store.vector_table import VERIFY_HINT, VectorTable
 
 # Those of the same moment first, told apart by their arrival: two steps, so that the index of runs serves each.
 _AROUND: Final = """
@@ -54,27 +38,13 @@ LIMIT ?5
 """
 
 
-class Database(Connection):
-    """A store's memories, vectors, history, positions and published graph. Raises StoreError and its kind."""
+class Database(VectorTable):
+    """A store's memories, history, positions and graph, beside its vectors. Raises StoreError and its kind."""
 
     def __init__(self, path: Path, *, writable: bool) -> None:
         """Opens a database that is there. Raises StoreNotFoundError, StoreDamagedError."""
         super().__init__(path, writable=writable)
         self._matches = KnownMatches()
-
-    def embedder(self) -> dict[str, str | int]:
-        """The embedder that the store is pinned to."""
-        rows = self.read("SELECT value FROM meta WHERE key = 'embedder'")
-        if not rows:
-            raise StoreDamagedError(f"{self._path} does not say which embedder made it: restore it from a copy")
-        try:
-            value: dict[str, str | int] = orjson.loads(rows[0][0])
-            whole = all(isinstance(value[name], kind) for name, kind in _EMBEDDER_FIELDS.items())
-        except (orjson.JSONDecodeError, TypeError, KeyError, IndexError):
-            whole = False
-        if not whole:
-            raise StoreDamagedError(f"{self._path}: which embedder made it is damaged: restore it from a copy")
-        return value
 
     def store_id(self) -> str:
         """What tells this store from all others."""
@@ -106,57 +76,12 @@ class Database(Connection):
         )
         return {row[0]: StoredMemory(*row[1:]) for row in rows}
 
-    def find_vectors(self, text_hashes: Iterable[bytes]) -> dict[bytes, int]:
-        """The ids of the vectors of these texts, where there are any."""
-        rows = self.read_in("SELECT text_hash, vector_id FROM vectors WHERE text_hash IN ({})", list(text_hashes))
-        return {row[0]: row[1] for row in rows}
-
-    def unknown_hashes(self, text_hashes: Sequence[bytes]) -> list[bytes]:
-        """Those of these hashes, in order, that no vector has."""
-        unknown = []
-        for start in range(0, len(text_hashes), VARIABLES):
-            part = text_hashes[start : start + VARIABLES]
-            unknown += self.read(
-                f"WITH given(text_hash) AS (VALUES {','.join(['(?)'] * len(part))}) SELECT text_hash FROM given"
-                " WHERE NOT EXISTS (SELECT 1 FROM vectors v WHERE v.text_hash = given.text_hash)",
-                part,
-            )
-        return [row[0] for row in unknown]
-
-    def next_vector_id(self) -> int:
-        """The id of the next vector: above all that were ever given."""
-        return 1 + self.one("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'vectors'")
-
-    def last_vector_id(self) -> int:
-        """The highest id of a vector, 0 where there is none."""
-        return self.one("SELECT coalesce(max(vector_id), 0) FROM vectors")
-
-    def insert_vectors(self, rows: Iterable[tuple[int, bytes, bytes]]) -> None:
-        """Adds (vector_id, text_hash, vector) rows, each with a checksum."""
-        self.insert_many(
-            "INSERT INTO vectors(vector_id, text_hash, vector, checksum)",
-            [(vector_id, digest, vector, zlib.crc32(vector)) for vector_id, digest, vector in rows],
-        )
-
-    def mark_cut(self, vector_ids: Iterable[int]) -> None:
-        """Notes which vectors are of texts that the model read the beginnings of."""
-        self.insert_many("INSERT INTO cut_vectors(vector_id)", [(vector_id,) for vector_id in vector_ids])
-
-    def truncated_among(self, vector_ids: Sequence[int]) -> set[int]:
-        """Those of these vectors that are of texts which were cut, and have no windows."""
-        rows = self.read_in(
-            "SELECT vector_id FROM cut_vectors WHERE vector_id IN ({})"
-            " AND vector_id NOT IN (SELECT text_vector_id FROM windows)",
-            vector_ids,
-        )
-        return {row[0] for row in rows}
-
     def write_memories(self, rows: Iterable[MemoryRow]) -> None:
         """Adds memories, or replaces those of the same id."""
         self.insert_many(
             "INSERT INTO memories(id, vector_id, text, agent_id, user_id, run_id, memory_type, importance,"
             " created_at_us, metadata, content, run)",
-            [_memory_parameters(row) for row in rows],
+            [memory_parameters(row) for row in rows],
             "ON CONFLICT(id) DO UPDATE SET vector_id = excluded.vector_id, text = excluded.text,"
             " agent_id = excluded.agent_id, user_id = excluded.user_id, run_id = excluded.run_id,"
             " memory_type = excluded.memory_type, importance = excluded.importance,"
@@ -201,47 +126,9 @@ class Database(Connection):
         rows = self.read("SELECT file, line, complete FROM sources WHERE file = ?", (file,))
         return Position(rows[0][0], rows[0][1], bool(rows[0][2])) if rows else None
 
-    def some_vectors(self, after: int, limit: int) -> tuple[list[int], bytes]:
-        """The ids, ascending, of so many vectors at most above an id, and their joined float32 rows."""
-        return self._joined(
-            self.read(
-                "SELECT vector_id, vector FROM vectors WHERE vector_id > ? ORDER BY vector_id LIMIT ?", (after, limit)
-            )
-        )
-
-    def vectors(self, after: int = 0) -> Iterator[tuple[list[int], bytes]]:
-        """The ids, ascending, of all vectors above an id, and their joined float32 rows, in chunks."""
-        for rows in self.chunks(
-            "SELECT vector_id, vector FROM vectors WHERE vector_id > ? ORDER BY vector_id", [after]
-        ):
-            yield self._joined(rows)
-
-    def vectors_of(self, vector_ids: Sequence[int]) -> Iterator[bytes]:
-        """The joined float32 rows of these vectors, in the order of the ids, in chunks.
-
-        Raises StoreDamagedError where one is missing.
-        """
-        for start in range(0, len(vector_ids), VARIABLES):
-            part = vector_ids[start : start + VARIABLES]
-            rows = dict(self.read_in("SELECT vector_id, vector FROM vectors WHERE vector_id IN ({})", part))
-            yield self._joined([(vector_id, rows.get(vector_id, b"")) for vector_id in part])[1]
-
-    def _joined(self, rows: Sequence[tuple[int, bytes]]) -> tuple[list[int], bytes]:
-        size_bytes = 4 * int(self.embedder()["dim"])
-        for vector_id, vector in rows:
-            if not isinstance(vector, bytes) or len(vector) != size_bytes:
-                raise StoreDamagedError(f"vector {vector_id} in {self._path} is damaged: {_VERIFY_HINT}")
-        return [row[0] for row in rows], b"".join(row[1] for row in rows)
-
     def vector_ids_matching(self, wanted: SearchFilter) -> NDArray[np.int64]:
         """The vector ids of all memories that match, ascending, each once; not to be written to."""
         return self._matches.ids(self, wanted)
-
-    def count_vectors(self, *, up_to: int | None = None) -> int:
-        """How many vectors there are, or of ids up to one."""
-        if up_to is None:
-            return self.one("SELECT count(*) FROM vectors")
-        return self.one("SELECT count(*) FROM vectors WHERE vector_id <= ?", (up_to,))
 
     def candidates(self, vector_ids: Sequence[int], wanted: SearchFilter) -> list[Candidate]:
         """Every memory that has one of these vectors and matches, in order of arrival. Raises StoreDamagedError."""
@@ -272,7 +159,7 @@ class Database(Connection):
         return found
 
     def _damaged(self) -> StoreDamagedError:
-        return StoreDamagedError(f"{self._path} is damaged: {_VERIFY_HINT}")
+        return StoreDamagedError(f"{self._path} is damaged: {VERIFY_HINT}")
 
     def around(self, seq: int, n: int) -> tuple[list[int], list[int]]:
         """The `seq` of the n memories before, and after, one in its run and of its user, in the order of the run."""
@@ -332,7 +219,7 @@ class Database(Connection):
             whole = False
         if not whole:
             raise StoreDamagedError(
-                f"memory {printable(str(row[0]))} in {self._path} is not what was stored: {_VERIFY_HINT}"
+                f"memory {printable(str(row[0]))} in {self._path} is not what was stored: {VERIFY_HINT}"
             )
         return memory
 
@@ -345,7 +232,7 @@ class Database(Connection):
             current = self.get(identity)
         if any(event_checksum(identity, *row[:3]) != row[3] for row in rows):
             shown = printable(identity)
-            raise StoreDamagedError(f"the history of memory {shown} in {self._path} is damaged: {_VERIFY_HINT}")
+            raise StoreDamagedError(f"the history of memory {shown} in {self._path} is damaged: {VERIFY_HINT}")
         if not rows:
             return []
         texts = [row[1] for row in rows[1:]] + [None if current is None else current.text]
@@ -383,39 +270,3 @@ def _is_whole(candidate: Candidate) -> bool:
 
 def _event(row: HistoryRow) -> tuple[str, str, str | None, int]:
     return row.id, row.event, row.previous_text, row.at_us
-
-
-def _memory_parameters(row: MemoryRow) -> tuple[Parameter, ...]:
-    memory, scope = row.memory, row.memory.scope
-    return (
-        memory.id,
-        row.vector_id,
-        memory.text,
-        scope.agent_id,
-        scope.user_id,
-        scope.run_id,
-        scope.memory_type,
-        memory.importance,
-        row.created_at_us,
-        dump_metadata(memory.metadata),
-        row.content,
-        memory.run,
-    )
-
-
-def memory_of(row: Sequence) -> Memory:  # type: ignore[type-arg]
-    """The memory in a row of MEMORY_COLUMNS."""
-    identity, text, agent_id, user_id, run_id, memory_type, importance, created_at_us, metadata = row
-    return Memory(
-        text=text,
-        id=identity,
-        scope=Scope(agent_id, user_id, run_id, memory_type),
-        importance=importance,
-        created_at=from_microseconds(created_at_us),
-        metadata=load_metadata(metadata),
-    )
-
-
-def is_as_stored(memory: Memory, content: bytes) -> bool:
-    """Whether a memory has the content whose digest was stored; the digest leaves out a time that nobody gave."""
-    return content == memory.content_digest() or content == memory.without_time().content_digest()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from agentmem_cli.jsonl import load_metadata
 from agentmem_cli.memory import run_of
 from agentmem_cli.store.connection import Connection
-from agentmem_cli.store.database import UNREADABLE
+from agentmem_cli.store.memory_rows import UNREADABLE
 from agentmem_cli.store.schema import FROM_VERSION_1, SCHEMA_VERSION
 from agentmem_cli.store.text_index import TextIndex
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from agentmem_cli.errors import StoreError
 from agentmem_cli.store import windows
-from agentmem_cli.store.database import UNREADABLE, Database, is_as_stored, memory_of
+from agentmem_cli.store.database import Database
 from agentmem_cli.store.index import Graph
+from agentmem_cli.store.memory_rows import UNREADABLE, is_as_stored, memory_of
 from agentmem_cli.store.rows import text_hash
 from agentmem_cli.store.text_index import TextIndex
 from agentmem_cli.store.upkeep import Upkeep
