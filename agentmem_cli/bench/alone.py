@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
-from agentmem_cli.bench.growth import Growth, GrowthItem, grow_here
+from agentmem_cli.bench.growth import Doing, Growth, GrowthItem, grow_here
 from agentmem_cli.bench.result import ColdStart, Retrieval, StorePoint
 from agentmem_cli.embedding.base import Device, Embedder, EmbedderSpec
 from agentmem_cli.errors import AgentMemError, StoreError
@@ -45,10 +46,13 @@ class _Message:
     cold_start: ColdStart | None = None
     store: StorePoint | None = None
     retrieval: Retrieval | None = None
+    doing: Doing | None = None
 
     @classmethod
     def of(cls, item: GrowthItem) -> "_Message":
         """An item in its place."""
+        if isinstance(item, Doing):
+            return cls(doing=item)
         if isinstance(item, ColdStart):
             return cls(cold_start=item)
         return cls(store=item) if isinstance(item, StorePoint) else cls(retrieval=item)
@@ -56,11 +60,14 @@ class _Message:
     @property
     def item(self) -> GrowthItem | None:
         """What is in its place."""
-        return self.cold_start or self.store or self.retrieval
+        return self.cold_start or self.store or self.retrieval or self.doing
 
 
 def grow_alone(how: How, growth: Growth) -> Iterator[GrowthItem]:
-    """`grow_here` in a new process, an item as soon as it is there. Raises StoreError with what that process said."""
+    """`grow_here` in a new process, which like it waits after an item until the next is asked for.
+
+    Raises StoreError with what that process said.
+    """
     package = str(Path(__file__).parents[2])
     search_path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-m", "agentmem_cli.bench.alone"]
@@ -85,17 +92,22 @@ def grow_alone(how: How, growth: Growth) -> Iterator[GrowthItem]:
 def _talk(process: "subprocess.Popen[bytes]", task: _Task) -> Iterator[GrowthItem]:
     assert process.stdin is not None
     assert process.stdout is not None
-    with suppress(BrokenPipeError):  # it has ended, and says why
-        process.stdin.write(msgspec.json.encode(task))
-        process.stdin.close()
+    _send(process.stdin, msgspec.json.encode(task))
     for line in process.stdout:
         item = msgspec.json.decode(line, type=_Message).item
         if item is not None:
             yield item
+        _send(process.stdin, b"")
+
+
+def _send(stdin: IO[bytes], line: bytes) -> None:
+    with suppress(BrokenPipeError):  # it has ended, and says why
+        stdin.write(line + b"\n")
+        stdin.flush()
 
 
 def _main() -> None:
-    task = msgspec.json.decode(sys.stdin.buffer.read(), type=_Task)
+    task = msgspec.json.decode(sys.stdin.buffer.readline(), type=_Task)
     process_s = time.time() - task.started_at_s
 
     def load() -> Embedder:
@@ -108,6 +120,7 @@ def _main() -> None:
         for item in grow_here(load, task.growth, process_s):
             sys.stdout.buffer.write(msgspec.json.encode(_Message.of(item)) + b"\n")
             sys.stdout.buffer.flush()
+            sys.stdin.buffer.readline()
     except AgentMemError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:  # who started this process has been told too

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 _MATRIX_ROWS: Final = 1536  # smaller ones leave cores waiting for each other
-_PRODUCTS: Final = 8
+_PRODUCTS: Final = 3
 _FSYNCS: Final = 20
 _BLOCK_BYTES: Final = 4096
 

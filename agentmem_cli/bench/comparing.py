@@ -57,34 +57,44 @@ def compare(base: BenchResult, new: BenchResult, names: tuple[str, str], max_reg
     The interval is that of repeats in one process: it knows nothing of what differs from process to process, as
     memory layout does, or from hour to hour; that is what pairs of runs are for.
     """
-    samples = measures_of(base), _named_like(measures_of(new), base, new)
+    mine, other = measures_of(base), _named_like(measures_of(new), base, new)
     return GateReport(
         base=Side(printable(names[0]), base.environment.agentmem),
         new=Side(printable(names[1]), new.environment.agentmem),
         max_regression=max_regression,
         rounds=None,
-        verdicts=_verdicts(*samples, max_regression, is_paired=False),
+        verdicts=[
+            _verdict(key, mine[key], other[key], _ratio(key, other[key], mine[key]), max_regression)
+            for key in mine
+            if key in other
+        ],
         differences=differences(base, new),
-        unmatched=_unmatched(*samples, names),
+        unmatched=_unmatched(mine, other, names),
     )
 
 
 def compare_rounds(
     base: Sequence[BenchResult], new: Sequence[BenchResult], names: tuple[str, str], max_regression: float
 ) -> GateReport:
-    """Results that were measured in turn, a pair a round, by the ratios of each round's medians.
+    """Results that were measured in turn, a pair a round, by the ratio that each round's turns have.
 
     Raises ValueError for no pairs.
     """
-    samples = _medians(base), _medians(new)
+    mine, other = [measures_of(result) for result in base], [measures_of(result) for result in new]
+    of_mine, of_other = _medians(mine), _medians(other)
+    verdicts = []
+    for key in (key for key in of_mine if key in of_other):
+        ratios = [_turns_ratio(first[key], second[key]) for first, second in zip(mine, other, strict=True)]
+        verdict = _verdict(key, of_mine[key], of_other[key], paired_ratio(ratios), max_regression)
+        verdicts.append(replace(verdict, ratios=ratios))
     return GateReport(
         base=Side(printable(names[0]), base[0].environment.agentmem),
         new=Side(printable(names[1]), new[0].environment.agentmem),
         max_regression=max_regression,
         rounds=len(base),
-        verdicts=_verdicts(*samples, max_regression, is_paired=True),
+        verdicts=verdicts,
         differences=differences(base[0], new[0]),
-        unmatched=_unmatched(*samples, names),
+        unmatched=_unmatched(of_mine, of_other, names),
     )
 
 
@@ -152,34 +162,36 @@ def _named_like(new: Samples, base: BenchResult, result: BenchResult) -> Samples
     return {replace(key, model=by_name.get(key.model, key.model)): samples for key, samples in new.items()}
 
 
-def _medians(results: Sequence[BenchResult]) -> Samples:
+def _medians(rounds: Sequence[Samples]) -> Samples:
     """The median of each round, of what every round has."""
-    rounds = [measures_of(result) for result in results]
     return {key: [median(found[key]) for found in rounds] for key in rounds[0] if all(key in found for found in rounds)}
 
 
-def _verdicts(base: Samples, new: Samples, max_regression: float, *, is_paired: bool) -> list[Verdict]:
-    found = []
-    for key in (key for key in base if key in new):
-        higher_is_better = key.metric in HIGHER_IS_BETTER
-        estimate = paired_ratio(new[key], base[key]) if is_paired else _ratio(key, new[key], base[key])
-        found.append(
-            Verdict(
-                model=key.model,
-                metric=key.metric,
-                at=key.at,
-                figure=estimate.figure,
-                bound=1 - max_regression if higher_is_better else 1 + max_regression,
-                interval=estimate.interval,
-                outcome=outcome_of(estimate.interval, max_regression, higher_is_better=higher_is_better),
-                higher_is_better=higher_is_better,
-                base=median(base[key]),
-                new=median(new[key]),
-                base_samples=list(base[key]),
-                new_samples=list(new[key]),
-            )
-        )
-    return found
+def _turns_ratio(base: Sequence[float], new: Sequence[float]) -> float:
+    """The ratio of two sides of a round, whose samples were taken in turn: the median of the ratios of those pairs."""
+    if len(base) != len(new):
+        return median(new) / median(base)
+    return median([mine / other for mine, other in zip(new, base, strict=True)])
+
+
+def _verdict(
+    key: MeasureKey, base: Sequence[float], new: Sequence[float], estimate: Estimate, max_regression: float
+) -> Verdict:
+    higher_is_better = key.metric in HIGHER_IS_BETTER
+    return Verdict(
+        model=key.model,
+        metric=key.metric,
+        at=key.at,
+        figure=estimate.figure,
+        bound=1 - max_regression if higher_is_better else 1 + max_regression,
+        interval=estimate.interval,
+        outcome=outcome_of(estimate.interval, max_regression, higher_is_better=higher_is_better),
+        higher_is_better=higher_is_better,
+        base=median(base),
+        new=median(new),
+        base_samples=list(base),
+        new_samples=list(new),
+    )
 
 
 def _ratio(key: MeasureKey, new: Sequence[float], base: Sequence[float]) -> Estimate:

@@ -28,7 +28,8 @@ class Verdict:
 
     Against an absolute bound `figure` is the metric's median, and the outcome `met` or `missed`. Against other
     measurements it is the ratio of the new to the base, and the outcome one of the other four; `base` and `new` are
-    the medians, in the metric's own unit, of their samples, and `bound` is 0.9 or 1.1 for a regression of 10 %. `at`
+    the medians, in the metric's own unit, of their samples, and `bound` is 0.9 or 1.1 for a regression of 10 %; where
+    the two were measured in turn these are the medians of each round, and `ratios` what the figure is made of. `at`
     says which figure of several it is, such as "batch 1000". `interval` is the figure's, 95 %, None where there are
     too few samples for one.
     """
@@ -45,6 +46,7 @@ class Verdict:
     new: float | None = None
     base_samples: list[float] = field(default_factory=list)
     new_samples: list[float] = field(default_factory=list)
+    ratios: list[float] = field(default_factory=list)
 
     @property
     def has_failed(self) -> bool:

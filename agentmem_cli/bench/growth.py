@@ -20,6 +20,7 @@ from agentmem_cli.machine import peak_resident_bytes
 from agentmem_cli.store.building import MIN_TAIL
 
 FIRST_BATCH: Final = 10
+_SEARCHES_A_STEP: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,13 @@ class Step:
 
     file: str
     last_line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """What is done next, when the next item is asked for."""
+
+    what: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +55,13 @@ class Growth:
     labelled: Labelled | None = None
 
 
-GrowthItem: TypeAlias = ColdStart | StorePoint | Retrieval
+GrowthItem: TypeAlias = ColdStart | StorePoint | Retrieval | Doing
 Grow: TypeAlias = Callable[[Growth], Iterator[GrowthItem]]
 
 
 def grow_here(load: Callable[[], Embedder], growth: Growth, process_s: float | None = None) -> Iterator[GrowthItem]:
     """Loads a model and grows a store with it, in this process: first its cold start, then the store at each size.
-    What comes of labelled queries is last.
+    What comes of labelled queries is last. Between these it says what it does next.
 
     Raises AgentMemError.
     """
@@ -67,8 +75,9 @@ def grow_here(load: Callable[[], Embedder], growth: Growth, process_s: float | N
         _add(embedder, growth.warm_up_lines, folder)
     with fresh_store(embedder, folder) as mem:
         for step in growth.steps:
-            yield _grow(mem, embedder, step, growth.queries)
+            yield from _grow(mem, embedder, step, growth.queries)
     if growth.labelled is not None:
+        yield Doing("labelled queries")
         yield from retrieval(embedder, growth.labelled, folder)
 
 
@@ -98,19 +107,23 @@ def _add(embedder: Embedder, lines: Sequence[str], folder: Path) -> None:
         mem.add_batch([parse_memory(line.encode()) for line in lines])
 
 
-def _grow(mem: AgentMem, embedder: Embedder, step: Step, queries: Sequence[str]) -> StorePoint:
+def _grow(mem: AgentMem, embedder: Embedder, step: Step, queries: Sequence[str]) -> Iterator[GrowthItem]:
+    yield Doing("a store grows")
     clock = _CommitClock()
     report = mem.ingest([step.file], observer=clock)
     memories = len(mem)
     check_searchable(mem, step.last_line.encode(), memories)
     index_s = _index_s(mem) if memories >= MIN_TAIL else None
-    searches_s = [_search_s(mem, query) for query in queries]
+    searches_s: list[float] = []
+    for start in range(0, len(queries), _SEARCHES_A_STEP):
+        yield Doing(f"searches of {memories:,} memories")
+        searches_s += [_search_s(mem, query) for query in queries[start : start + _SEARCHES_A_STEP]]
     peak = peak_resident_bytes()  # before the exact scan, which no search needs
     found = [] if index_s is None else graph_found(mem, embedder, queries)
     mem.close()  # so that SQLite's log is in the database, and not beside it
     size_bytes = _bytes_in(mem.path)
     mem.open()
-    return StorePoint(
+    yield StorePoint(
         memories=memories,
         added=report.added,
         ingest_s=report.elapsed_s,

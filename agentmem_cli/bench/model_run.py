@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
-from agentmem_cli.bench.growth import Grow, Growth
+from agentmem_cli.bench.growth import Doing, Grow, Growth
 from agentmem_cli.bench.measuring import add_one_by_one, ingest_and_read, ingest_batch
 from agentmem_cli.bench.options import BenchOptions
 from agentmem_cli.bench.quality import likeness
@@ -28,7 +28,7 @@ from agentmem_cli.ingest import MIN_BATCH_SIZE
 
 _WARMUP_MEMORIES: Final = 100
 
-OnStep: TypeAlias = Callable[[str], None]
+OnStep: TypeAlias = Callable[[str], None]  # told of each step before it begins, which is when it returns
 Item = TypeVar("Item")
 
 
@@ -94,18 +94,19 @@ class ModelRun:
         for size in rotated(self._options.sizes, repeat):
             self._say(f"{of}: batch of {size}")
             self._measure_batch(size)
-        self._say(f"{of}: {self._options.compare} one by one, and in one batch")
         for measure in rotated([self._measure_single, self._measure_whole], repeat):
+            self._say(f"{of}: {self._options.compare} one by one, or in one batch")
             measure(self._workload.compare_lines[: self._options.compare])
 
     def grow(self, growth: Growth) -> None:
         """Grows a store."""
-        self._say("a store grows")
+        self._say("a cold start")
         for item in self._subject.grow(growth):
-            if isinstance(item, ColdStart):
+            if isinstance(item, Doing):
+                self._say(item.what)
+            elif isinstance(item, ColdStart):
                 self._cold_start = item
             elif isinstance(item, StorePoint):
-                self._say(f"a store of {item.memories:,}")
                 self._stores.append(item)
             else:
                 self._retrieval.append(item)

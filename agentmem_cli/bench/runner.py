@@ -91,6 +91,7 @@ class Bench:
         for run in self._runs:
             run.warm_up()
         for repeat in range(self._options.repeats):
+            self._on_step("the machine's own measures")
             self._sgemm_flop_per_s.append(calibrate.sgemm_flop_per_s())
             self._fsync_s.append(calibrate.fsync_times_s(folder))
             for run in rotated(self._runs, repeat):

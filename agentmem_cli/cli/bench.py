@@ -92,6 +92,7 @@ def bench(
         return
     from agentmem_cli.bench.options import BenchOptions
     from agentmem_cli.bench.runner import Bench
+    from agentmem_cli.bench.turns import in_turn
     from agentmem_cli.bench.workload import make_workload
     from agentmem_cli.formats.measured import with_figures
     from agentmem_cli.machine import usable_cores
@@ -119,7 +120,7 @@ def bench(
     with steps_view(quiet) as on_step:
         names = [model] if models is None else _names(models)
         subjects = _subjects(names, model_path, threads, device, embedder_url, on_step)
-        result = _run(Bench(subjects, texts, bench_options, on_step), outputs)
+        result = _run(Bench(subjects, texts, bench_options, in_turn(on_step)), outputs)
     try:
         verdicts = bench_gates.checked(result, bounds)
     except UsageError:

@@ -102,8 +102,9 @@ def ab(
     model: options.ModelOption = None,
     model_path: options.ModelPathOption = None,
     threads: options.ThreadsOption = None,
+    device: options.DeviceOption = "cpu",
     compare: Annotated[int, typer.Option("--compare", help="As of bench.")] = 50,
-    repeats: Annotated[int, typer.Option("--repeats", help="As of bench, in each process.")] = 3,
+    repeats: Annotated[int, typer.Option("--repeats", help="As of bench, in each process.")] = 5,
     workload: Annotated[str, typer.Option("--workload", help="As of bench.")] = "mixed",
     json: options.JsonOption = False,
     output: bench_output.VerdictFilesOption = None,
@@ -114,12 +115,14 @@ def ab(
 ) -> None:
     """Measure two installations in turn on this machine, and judge the ratio of each pair of runs.
 
-    Each run is a process of its own, and whoever begins changes from round to round. This is the gate for machines
-    that are shared: what they do meanwhile falls on both. Exit code 4 for a regression.
+    Each run is a process of its own; the two of a round take turns at every step, and whoever begins changes. This is
+    the gate for machines that are shared: what they do meanwhile falls on both. Exit code 4 for a regression.
     """
-    from agentmem_cli.bench.ab import AbRun, installation_at, this_installation
+    from agentmem_cli.bench.ab import AbRun
+    from agentmem_cli.bench.installation import installation_at, this_installation
 
     arguments = ["--sizes", sizes, "--compare", str(compare), "--repeats", str(repeats), "--workload", _file(workload)]
+    arguments += ["--device", device]
     for option, value in (("--model", model), ("--model-path", model_path), ("--threads", threads)):
         if value is not None:
             arguments += [option, _file(str(value)) if option == "--model-path" else str(value)]

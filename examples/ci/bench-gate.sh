@@ -27,5 +27,5 @@ done
   --base "$work/venv-base" \
   --rounds "${ROUNDS:-7}" \
   --max-regression "${MAX_REGRESSION:-10%}" \
-  --model minilm-static --sizes 1000 --compare 50 --repeats 3 \
+  --model minilm-static --sizes 1000 \
   --output "${VERDICTS:-bench-verdicts.json}"

@@ -11,7 +11,9 @@ from pathlib import Path
 import orjson
 import pytest
 
+from agentmem_cli.bench.installation import measuring, this_installation
 from agentmem_cli.bench.result import BenchResult, WorkloadFacts
+from agentmem_cli.bench.turns import IN_TURN, OVER
 from agentmem_cli.bench.writing import as_bytes
 from tests.bench_results import batch_run, bench_result, comparison, model_result, store_point
 from tests.e2e.conftest import MEMORIES, TIMEOUT_S, Cli, assert_inert
@@ -183,6 +185,18 @@ class Installations:
         )
         return side
 
+    def make_stepwise(self, side: str, steps: int) -> str:
+        """A program that waits for its turn before each step, notes the step, and prints a result."""
+        folder = self.cli.folder / side
+        (folder / "bin").mkdir(parents=True)
+        (folder / "result.json").write_bytes(as_bytes(result()))
+        self._write(
+            folder,
+            f"for step in $(seq {steps}); do printf '%s' '{OVER.decode()}'; read go || exit 1\n"
+            f"echo {side} $step >> {self.cli.folder}/log; done\nexec cat {folder}/result.json\n",
+        )
+        return side
+
     def make_waiting(self, side: str) -> str:
         """A program that starts another, and waits for it."""
         folder = self.cli.folder / side
@@ -242,9 +256,33 @@ class TestAb:
         assert [side for side, _, _ in log] == ["base", "head", "head", "base"] * 3
         assert len({folder for _, folder, _ in log}) == 12
         workload = installations.cli.folder / "own.jsonl"
-        told = f"--sizes 10,20 --compare 50 --repeats 3 --workload {workload} --model m --threads 1"
+        told = f"--sizes 10,20 --compare 50 --repeats 5 --workload {workload} --device cpu --model m --threads 1"
         assert {arguments for _, _, arguments in log} == {f"no-path bench --json --quiet {told}"}
         assert list(installations.cli.temporary.iterdir()) == []
+
+    def test_they_take_turns_at_every_step(self, installations: Installations) -> None:
+        base, head = installations.make_stepwise("base", 3), installations.make_stepwise("head", 4)
+        judged = installations.cli("bench", "ab", "--base", base, "--head", head, "--rounds", "6", "--quiet")
+        assert judged.exit_code == 0, judged.stderr
+        steps = (installations.cli.folder / "log").read_text().splitlines()
+        one = ["base 1", "head 1", "base 2", "head 2", "base 3", "head 3", "head 4"]
+        other = ["head 1", "base 1", "head 2", "base 2", "head 3", "base 3", "head 4"]
+        assert steps == (one + other) * 3
+
+    def test_agentmem_waits_for_its_turn_before_every_step(self) -> None:
+        options = ("--sizes", "10,20", "--compare", "10", "--repeats", "2", "--warmup", "0", "--workload", "mixed")
+        with measuring(this_installation(), options) as side:
+            turns = 1
+            while side.go_on():
+                turns += 1
+        assert side.result.complete
+        # loading, warm-up; of each repeat the machine, two sizes, single and batch; cold start, growth, 10 x searches
+        assert turns == 2 + 2 * 5 + 2 + 10 + 1
+
+    def test_a_process_to_which_nobody_gives_turns_ends(self, agentmem: Cli) -> None:
+        ended = agentmem(*RUN, variables={IN_TURN: "1"})
+        assert (ended.exit_code, ended.stdout) == (1, OVER.decode())
+        assert ended.stderr == f"agentmem: error: {IN_TURN} is set, and nobody gives turns on standard input\n"
 
     def test_one_that_fails_is_named_with_its_last_words_and_what_was_done_is_kept(
         self, installations: Installations

@@ -209,6 +209,18 @@ def test_rounds_are_judged_pair_by_pair() -> None:
     assert by_metric(apart)["ops_per_s"].outcome == "inconclusive"
 
 
+def test_what_the_machine_does_for_some_turns_falls_on_both_and_leaves_no_doubt() -> None:
+    def turns(*factors: float) -> BenchResult:
+        return bench_result(replace(measured(), batches=[batch_run(100, [0.1 * factor for factor in factors])]))
+
+    base, new = turns(1, 1, 1.4, 1.4, 1.4), turns(1.05, 1.05, 1.47, 1.05, 1.47)
+    found = by_metric(compare_rounds([base] * 7, [new] * 7, NAMES, 0.1))["ops_per_s"]
+    assert found.interval is not None
+    assert (found.figure, found.interval.low, found.interval.high) == pytest.approx((1 / 1.05,) * 3)
+    assert found.ratios == pytest.approx([1 / 1.05] * 7)
+    assert (found.base, found.new) == pytest.approx((1000 / 1.4, 1000 / 1.05))  # of which the ratio says otherwise
+
+
 def test_five_rounds_tell_nothing() -> None:
     report = compare_rounds(rounds_of(*STEADY), rounds_of(*(2 * factor for factor in STEADY)), NAMES, 0.1)
     assert {verdict.outcome for verdict in report.verdicts} == {"inconclusive"}
