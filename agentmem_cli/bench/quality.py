@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from agentmem_cli.api import AgentMem
 from agentmem_cli.bench.result import Likeness
-from agentmem_cli.embedding.base import Embedder, Vectors, embed_query_checked
+from agentmem_cli.embedding.base import Embedder, Vectors, embed_queries_checked
 
 NEIGHBOURS: Final = 10
 _EQUAL: Final = 1e-5  # scores that differ less are the same in float32
@@ -22,7 +22,7 @@ def graph_found(mem: AgentMem, embedder: Embedder, queries: Sequence[str]) -> li
     A hit counts if it is no farther than the tenth by an exact scan, so that it doesn't matter which of equals come
     (the threshold of ann-benchmarks: Aumüller, Bernhardsson, Faithfull 2018). The store has 10 memories or more.
     """
-    vectors = np.stack([embed_query_checked(embedder, query) for query in queries])
+    vectors = embed_queries_checked(embedder, queries)
     tenth: list[float] = _exact_scores(mem, vectors)[:, -1].tolist()
     found = []
     for query, least in zip(queries, tenth, strict=True):

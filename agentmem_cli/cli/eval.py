@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agentmem_cli.cli import options
-from agentmem_cli.cli.making import making_view
+from agentmem_cli.cli.opening import existing_store
 from agentmem_cli.cli.output import print_json, print_rich, say, stderr_console
 from agentmem_cli.errors import UsageError
 from agentmem_cli.printable import printable
@@ -52,7 +52,6 @@ def evaluate(
 
     Modes and stores are compared query by query. Queries without relevant ids are left out.
     """
-    from agentmem_cli.api import AgentMem
     from agentmem_cli.queries import read_queries
 
     chosen = _modes(modes)
@@ -62,18 +61,8 @@ def evaluate(
     if not any(query.relevant for query in queries):
         raise UsageError(f"{file}: none of its {len(queries)} queries has relevant ids: there is nothing to evaluate")
     with (
-        making_view() as on_progress,
-        nullcontext() if against is None else AgentMem(against, create=False, threads=threads, device=device) as other,
-        AgentMem(
-            store,
-            model=model,
-            model_path=model_path,
-            embedder_url=embedder_url,
-            create=False,
-            threads=threads,
-            device=device,
-            on_model_progress=on_progress,
-        ) as mem,
+        nullcontext() if against is None else existing_store(against, threads=threads, device=device) as other,
+        existing_store(store, model, model_path, embedder_url, threads, device) as mem,
     ):
         runs = _runs(mem, store, queries, chosen)
         if against is not None and other is not None:

@@ -6,8 +6,8 @@ import typer
 
 from agentmem_cli.cli import options
 from agentmem_cli.cli.conditions import filter_of
-from agentmem_cli.cli.making import making_view
 from agentmem_cli.cli.many import answer_file
+from agentmem_cli.cli.opening import existing_store
 from agentmem_cli.cli.output import advice_line, print_json, print_jsonl, print_rich, say
 from agentmem_cli.errors import UsageError
 
@@ -54,25 +54,12 @@ def search(
         raise UsageError("give either a QUERY or a file of them (--queries FILE)")
     if queries is not None and json:
         raise UsageError("--queries prints a line of JSON for each query: leave out --json")
-    from agentmem_cli.api import AgentMem
     from agentmem_cli.jsonl import dump_hit
     from agentmem_cli.ranking import Query
 
     ranking = options.ranking(mode, neighbour_share, recency_half_life, importance_weight, dedupe, context)
     wanted = filter_of(agent_id, user_id, run_id, memory_type, where, since, until)
-    with (
-        making_view() as on_progress,
-        AgentMem(
-            store,
-            model=model,
-            model_path=model_path,
-            embedder_url=embedder_url,
-            create=False,
-            threads=threads,
-            device=device,
-            on_model_progress=on_progress,
-        ) as mem,
-    ):
+    with existing_store(store, model, model_path, embedder_url, threads, device) as mem:
         if queries is not None:
             answer_file(mem, queries, k, wanted, ranking, explain=explain)
             return

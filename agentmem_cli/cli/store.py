@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from agentmem_cli.cli import options
-from agentmem_cli.cli.making import making_view
+from agentmem_cli.cli.opening import existing_store
 from agentmem_cli.cli.output import print_json, print_rich, say
 from agentmem_cli.errors import UsageError
 
@@ -99,8 +99,6 @@ def reembed(
 
     The old vectors stay in use until all new ones are made. Cut off, the same command goes on from there.
     """
-    from agentmem_cli.api import AgentMem
-
     if (model, model_path, embedder_url) == (None, None, None):
         raise UsageError("reembed needs --model, --model-path or --embedder-url: the model to change to")
     done = 0
@@ -110,10 +108,7 @@ def reembed(
         done += texts
         say(f"reembed: {done} texts are durable")
 
-    with (
-        making_view() as on_progress,
-        AgentMem(store, create=False, threads=threads, device=device, on_model_progress=on_progress) as mem,
-    ):
+    with existing_store(store, threads=threads, device=device) as mem:
         before = mem.model.name
         mem.reembed(model, model_path=model_path, embedder_url=embedder_url, on_progress=count)
         after = mem.model.name

@@ -22,6 +22,7 @@ import numpy as np
 import orjson
 
 from agentmem_cli import AgentMem
+from agentmem_cli.bench.quality import NEIGHBOURS, graph_found
 from agentmem_cli.bench.stats import median
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder
@@ -113,27 +114,18 @@ def _searches(mem: AgentMem, embedder: Embedder, texts: Sequence[str]) -> dict[s
     mem.build_index()
     queries = [" ".join(text.split()[2:9]) or text for text in texts]
     mem.search("warm up", mode="vector")
-    samples_ms, scores = [], []
+    samples_ms = []
     for query in queries:
         start = time.perf_counter()
-        hits = mem.search(query, K, mode="vector")
+        mem.search(query, K, mode="vector")
         samples_ms.append(1000 * (time.perf_counter() - start))
-        scores.append([hit.score for hit in hits])
-    recall = _recall(mem, embedder, queries, scores)
+    recall = sum(graph_found(mem, embedder, queries)) / (NEIGHBOURS * len(queries))
     p50, p99 = np.quantile(samples_ms, [0.5, 0.99])
-    return {"a search, p50 ms": float(p50), "a search, p99 ms": float(p99), f"recall@{K} against exact": recall}
-
-
-def _recall(mem: AgentMem, embedder: Embedder, queries: Sequence[str], scores: Sequence[Sequence[float]]) -> float:
-    """The share of the k nearest that were found, by their distance: equals count alike (ann-benchmarks' recall)."""
-    vectors = np.stack([embedder.embed_query(query) for query in queries])
-    best = np.full((len(queries), K), -2.0, dtype=np.float32)
-    memories = mem.export(vectors=True)
-    while rows := [m.vector.float32 for m, _ in zip(memories, range(10_000), strict=False) if m.vector is not None]:
-        part = vectors @ np.frombuffer(b"".join(rows), dtype=np.float32).reshape(len(rows), -1).T
-        best = -np.sort(-np.concatenate([best, part], axis=1), axis=1)[:, :K]
-    found = [sum(score >= row[-1] - 1e-5 for score in some) for some, row in zip(scores, best, strict=True)]
-    return float(np.minimum(found, K).mean() / K)
+    return {
+        "a search, p50 ms": float(p50),
+        "a search, p99 ms": float(p99),
+        f"recall@{NEIGHBOURS} against exact": recall,
+    }
 
 
 def _cold_search_ms(store: Path) -> float:
