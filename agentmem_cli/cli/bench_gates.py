@@ -104,7 +104,7 @@ def ab(
     threads: options.ThreadsOption = None,
     device: options.DeviceOption = "cpu",
     compare: Annotated[int, typer.Option("--compare", help="As of bench.")] = 50,
-    repeats: Annotated[int, typer.Option("--repeats", help="As of bench, in each process.")] = 5,
+    repeats: Annotated[int, typer.Option("--repeats", help="As of bench, in each process.")] = 9,
     workload: Annotated[str, typer.Option("--workload", help="As of bench.")] = "mixed",
     json: options.JsonOption = False,
     output: bench_output.VerdictFilesOption = None,

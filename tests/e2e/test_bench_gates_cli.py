@@ -256,7 +256,7 @@ class TestAb:
         assert [side for side, _, _ in log] == ["base", "head", "head", "base"] * 3
         assert len({folder for _, folder, _ in log}) == 12
         workload = installations.cli.folder / "own.jsonl"
-        told = f"--sizes 10,20 --compare 50 --repeats 5 --workload {workload} --device cpu --model m --threads 1"
+        told = f"--sizes 10,20 --compare 50 --repeats 9 --workload {workload} --device cpu --model m --threads 1"
         assert {arguments for _, _, arguments in log} == {f"no-path bench --json --quiet {told}"}
         assert list(installations.cli.temporary.iterdir()) == []
 

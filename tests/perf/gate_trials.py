@@ -25,7 +25,7 @@ from agentmem_cli.bench.stats import median
 from agentmem_cli.failpoints import SLOWDOWN_VARIABLE
 
 AGENTMEM = Path(sysconfig.get_path("scripts")) / "agentmem"
-MEASURED = ("--sizes", "1000", "--compare", "50", "--repeats", "5", "--workload", "mixed", "--model", "minilm-static")
+MEASURED = ("--sizes", "1000", "--compare", "50", "--repeats", "9", "--workload", "mixed", "--model", "minilm-static")
 SLOWED_STAGES = ("tokenize", "embed", "commit")
 FIRED = 4
 
