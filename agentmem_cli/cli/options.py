@@ -22,7 +22,13 @@ ModelPathOption: TypeAlias = Annotated[
 ]
 ThreadsOption: TypeAlias = Annotated[
     int | None,
-    typer.Option("--threads", min=1, max=256, help="Threads that embed; as many as there are cores by default."),
+    typer.Option(
+        "--threads",
+        envvar="AGENTMEM_THREADS",
+        min=1,
+        max=256,
+        help="Threads that embed; as many as there are cores by default.",
+    ),
 ]
 DeviceOption: TypeAlias = Annotated[
     Literal["cpu", "cuda"], typer.Option("--device", help="What the model runs on; cuda needs fastembed-gpu.")

@@ -78,7 +78,9 @@ def _against_base(report: GateReport, words: Words) -> Table:
         sides = [NONE if side is None else shown.write(side) for side in (verdict.base, verdict.new)]
         ratio = [f"{verdict.figure:.3f}", interval_text(words, verdict.interval, ".3f")]
         rows.append([*_what(verdicts, verdict, words), *sides, *ratio, _end(verdict, words)])
-    how = words("gate.results") if report.rounds is None else words("gate.rounds", report.rounds)
+    how, turns = words("gate.results"), ""
+    if report.rounds is not None:
+        how, turns = words("gate.rounds", report.rounds), words("gate.turns")
     return table(
         words,
         "gate",
@@ -86,7 +88,7 @@ def _against_base(report: GateReport, words: Words) -> Table:
         _whats(verdicts),
         ("base", "new", "ratio", "interval", "verdict"),
         rows,
-        caption=words("gate.caption", 1 - lost, 1 + lost),
+        caption=words("gate.caption", 1 - lost, 1 + lost) + turns,
     )
 
 

@@ -208,6 +208,10 @@ _GATE: Final = {
     "gate.verdicts": ("New against base: {0}", "新版对基准: {0}"),
     "gate.results": ("two results", "两份结果"),
     "gate.rounds": ("{0} rounds, the two in turn", "{0} 轮，两者交替"),
+    "gate.turns": (
+        "; ratio: of each round the median of its turns' ratios, of the rounds the Hodges-Lehmann estimate",
+        "；比值：每轮取各次交替之比的中位数，各轮合为 Hodges-Lehmann 估计",
+    ),
     "gate.bounds": ("Gate", "门限"),
     "gate.model": ("model", "模型"),
     "gate.metric": ("metric", "指标"),

@@ -100,6 +100,8 @@ class Cli:
             "FASTEMBED_CACHE_PATH": str(self.models or os.environ["FASTEMBED_CACHE_PATH"]),
             "HF_ENDPOINT": "http://127.0.0.1:9",
             "NO_COLOR": "1",
+            "AGENTMEM_THREADS": "1",  # tests run in a process a core
+            "OPENBLAS_NUM_THREADS": "1",
             "COLUMNS": "100",
             **(variables or {}),
         }

@@ -270,14 +270,14 @@ class TestAb:
         assert steps == (one + other) * 3
 
     def test_agentmem_waits_for_its_turn_before_every_step(self) -> None:
-        options = ("--sizes", "10,20", "--compare", "10", "--repeats", "2", "--warmup", "0", "--workload", "mixed")
+        options = ("--sizes", "10,20", "--compare", "10", "--repeats", "1", "--warmup", "0", "--workload", "mixed")
         with measuring(this_installation(), options) as side:
             turns = 1
             while side.go_on():
                 turns += 1
         assert side.result.complete
-        # loading, warm-up; of each repeat the machine, two sizes, single and batch; cold start, growth, 10 x searches
-        assert turns == 2 + 2 * 5 + 2 + 10 + 1
+        # loading, warm-up; the machine, two sizes, single and batch; cold start, growth, 10 times 10 searches; the end
+        assert turns == 2 + 5 + 2 + 10 + 1
 
     def test_a_process_to_which_nobody_gives_turns_ends(self, agentmem: Cli) -> None:
         ended = agentmem(*RUN, variables={IN_TURN: "1"})
