@@ -73,6 +73,7 @@ def grow_here(load: Callable[[], Embedder], growth: Growth, process_s: float | N
     yield ColdStart(process_s, loaded - start, time.perf_counter() - loaded, len(growth.first_lines))
     if growth.warm_up_lines:
         _add(embedder, growth.warm_up_lines, folder)
+        _add(embedder, growth.first_lines, folder)  # a model may change its ways with the next texts after so many
     with fresh_store(embedder, folder) as mem:
         for step in growth.steps:
             yield from _grow(mem, embedder, step, growth.queries)

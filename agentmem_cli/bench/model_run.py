@@ -1,5 +1,6 @@
 """The measurements of one model, as they come."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,11 @@ from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder, Vectors
 from agentmem_cli.ingest import MIN_BATCH_SIZE
 
-_WARMUP_MEMORIES: Final = 100
+# A model may change its ways after many texts, as the static one does after a thousand: a warm-up is so many memories,
+# or as many as there is time for.
+_WARMUP_MEMORIES: Final = 1000
+_WARMUP_BATCH: Final = 100
+_WARMUP_S: Final = 1.0
 
 OnStep: TypeAlias = Callable[[str], None]  # told of each step before it begins, which is when it returns
 Item = TypeVar("Item")
@@ -83,9 +88,13 @@ class ModelRun:
     def warm_up(self) -> None:
         """Runs what is measured, without counting it."""
         self._say("warm-up")
-        most = min(_WARMUP_MEMORIES, max(self._options.sizes))
+        lines = self._workload.batch_lines[: min(_WARMUP_BATCH, max(self._options.sizes))]
         for _ in range(self._options.warmup):
-            ingest_batch(self._embedder, self._workload.batch_lines[:most], self._folder)
+            start = time.perf_counter()
+            for _ in range(0, _WARMUP_MEMORIES, len(lines)):
+                ingest_batch(self._embedder, lines, self._folder)
+                if time.perf_counter() - start > _WARMUP_S:
+                    break
             add_one_by_one(self._embedder, self._workload.compare_lines[:MIN_BATCH_SIZE], self._folder)
 
     def measure(self, repeat: int) -> None:

@@ -43,6 +43,7 @@ def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(calibrate, "sgemm_flop_per_s", lambda: 1e11)
     monkeypatch.setattr(calibrate, "fsync_times_s", lambda folder: [0.001] * 20)
     monkeypatch.setattr(calibrate, "load_average", lambda: 0.0)
+    monkeypatch.setattr(model_run, "_WARMUP_MEMORIES", 20)
     return tmp_path
 
 
@@ -99,6 +100,18 @@ def test_every_measurement_embeds_every_memory_anew(workload: Workload) -> None:
     run(embedder, workload, BenchOptions([10, 20], compare=12, repeats=2, warmup=1))
     warm_up, repeat, growth = 20 + 10, 10 + 20 + 2 * 12, 10 + 20
     assert embedder.texts_embedded == warm_up + 2 * repeat + growth
+
+
+@pytest.mark.parametrize(("warmup", "seconds", "batches"), [(0, 9.0, 0), (1, 9.0, 3), (2, 9.0, 6), (1, 0.0, 1)])
+def test_a_warm_up_goes_on_for_so_many_memories_or_so_long(
+    warmup: int, seconds: float, batches: int, workload: Workload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_run, "_WARMUP_MEMORIES", 50)
+    monkeypatch.setattr(model_run, "_WARMUP_S", seconds)
+    embedder = FakeEmbedder()
+    run(embedder, workload, BenchOptions([10, 20], compare=12, repeats=1, warmup=warmup))
+    repeat, growth = 10 + 20 + 2 * 12, 10 + 20
+    assert embedder.texts_embedded == batches * 20 + warmup * 10 + repeat + growth
 
 
 class NoticesGarbage(FakeEmbedder):
