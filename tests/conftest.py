@@ -1,10 +1,13 @@
 """What all tests share: a model cache of their own, so that none reads or writes the user's."""
 
 import os
+import signal
 
 import pytest
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # tests run in a process a core; before numpy is loaded
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell: commands would ignore it too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

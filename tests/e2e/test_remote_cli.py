@@ -96,7 +96,7 @@ def test_what_a_hostile_server_says_is_inert(agentmem: Cli, server: Server) -> N
 def test_ctrl_c_does_not_wait_for_a_server(agentmem: Cli, server: Server, tmp_path: Path, stop: signal.Signals) -> None:
     server.faults.append(faults.sound)  # the probe
     server.every = faults.silent
-    process = agentmem.start("ingest", MEMORIES, "--embedder-url", server.url, "--model", "fake")
+    process = agentmem.start("ingest", MEMORIES, "--embedder-url", server.url, "--model", "fake", "--threads", "8")
     deadline_s = time.monotonic() + TIMEOUT_S
     while len(server.requests) < 5 and time.monotonic() < deadline_s:
         time.sleep(0.02)
