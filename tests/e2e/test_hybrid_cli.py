@@ -51,13 +51,20 @@ def test_words_that_say_nothing_find_their_text(talk: Cli) -> None:
         assert ids(talk, "to be or not to be", "--mode", mode)[0] == "hamlet"
 
 
-@pytest.mark.parametrize(
-    "query", ['"', "*", "NEAR(ferry bergen)", "ferry AND", "^", "text:ferry", "(", "'; --", "🎉", "?!", "x" * 100_000]
-)
+ODD: Final = ['"', "*", "NEAR(ferry bergen)", "ferry AND", "^", "text:ferry", "(", "'; --", "🎉", "?!", "x" * 100_000]
+
+
+@pytest.mark.parametrize("query", ODD)
 def test_a_query_is_text_and_nothing_else(talk: Cli, query: str) -> None:
-    for mode in ("hybrid", "text"):
-        result = talk("search", query, "--mode", mode, "--json")
-        assert (result.exit_code, len(result.json()) in {0, 2, 6}) == (0, True)
+    result = talk("search", query, "--mode", "text", "--json")
+    assert (result.exit_code, len(result.json()) in {0, 2}) == (0, True)
+
+
+def test_by_meaning_too_an_odd_query_finds_what_is_nearest(talk: Cli) -> None:
+    result = talk("search", "--queries", talk.write("odd.jsonl", *({"query": query} for query in ODD)))
+    answers = [json.loads(line) for line in result.stdout.splitlines()]
+    assert (result.exit_code, [answer["query"] for answer in answers]) == (0, ODD)
+    assert {len(answer["hits"]) for answer in answers} == {6}
 
 
 def test_a_search_by_words_that_finds_nothing_says_why(talk: Cli) -> None:
