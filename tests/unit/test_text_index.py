@@ -14,7 +14,7 @@ from agentmem_cli.store.upkeep import Upkeep
 from tests.fakes import FakeEmbedder
 
 _RARE = "xylophonequagmire"
-_MANY = 3000  # so that the index has several pages
+_MANY = 1000  # so that the index has several pages
 
 
 @pytest.fixture
