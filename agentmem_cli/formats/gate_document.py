@@ -62,7 +62,7 @@ def bounds_table(verdicts: Sequence[Verdict], words: Words) -> Table:
     rows: list[Row] = []
     for verdict in verdicts:
         shown, interval = METRICS[verdict.metric], interval_text(words, verdict.interval, METRICS[verdict.metric].form)
-        bound = f"{'>=' if verdict.higher_is_better else '<='} {verdict.bound:,g}"
+        bound = f"{'>=' if verdict.higher_is_better else '<='} {verdict.bound:,.12g}"
         rows.append(
             [*_what(verdicts, verdict, words), shown.write(verdict.figure), interval, bound, _end(verdict, words)]
         )

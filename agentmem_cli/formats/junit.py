@@ -53,4 +53,4 @@ def _reason(verdict: Verdict) -> str:
     times = " times the base's" if verdict.base is not None else ""
     side = "at least" if verdict.higher_is_better else "at most"
     what = " ".join(filter(None, [verdict.metric, verdict.at]))
-    return printable(f"{what} is {verdict.figure:,.4g}{times}{sure}, and should be {side} {verdict.bound:,.4g}")
+    return printable(f"{what} is {verdict.figure:,.4g}{times}{sure}, and should be {side} {verdict.bound:,.12g}")
