@@ -17,6 +17,7 @@ import sysconfig
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -41,9 +42,10 @@ def main() -> None:
     arguments = parser.parse_args()
     done = _read(arguments.results)
     wanted = {"same": arguments.same, "slowed": arguments.slowed}
+    left = {kind: max(0, count - len(_of(done, kind))) for kind, count in wanted.items()}
     with tempfile.TemporaryDirectory() as folder:
-        share = _stage_share(arguments.slowdown)
-        for kind in _order({kind: count - len(_of(done, kind)) for kind, count in wanted.items()}):
+        share = _stage_share(arguments.slowdown) if left["slowed"] else 0.0
+        for kind in _order(left):
             trial = {"kind": kind, **_trial(_head(Path(folder), share if kind == "slowed" else 0.0), arguments.rounds)}
             done.append(trial)
             with arguments.results.open("ab") as file:
@@ -53,7 +55,7 @@ def main() -> None:
     for kind in wanted:
         trials = _of(done, kind)
         by_rate = sum(bool(trial["by_throughput"]) for trial in trials)
-        print(f"{kind}: {fired[kind]} of {len(trials)} fired, {by_rate} by the throughput of batches")
+        print(f"{kind}: {fired[kind]} of {len(trials)} fired, {by_rate} by the throughput of batches; {_rates(trials)}")
     sys.exit(fired["same"] > 0.05 * arguments.same or fired["slowed"] < 0.9 * arguments.slowed)
 
 
@@ -103,6 +105,16 @@ def _trial(head: Path, rounds: int) -> dict[str, object]:
         "said": "; ".join(f"{verdict['metric']} {_sure(verdict)} {verdict['outcome']}" for verdict in verdicts),
         "verdicts": verdicts,
     }
+
+
+def _rates(trials: Sequence[dict[str, Any]]) -> str:
+    """The ratios of throughput that trials found, and how sure of them they were."""
+    found = [v for trial in trials for v in trial["verdicts"] if v["metric"] == "ops_per_s"]
+    if not found:
+        return "no ratio"
+    ratios = [verdict["figure"] for verdict in found]
+    halves = [(verdict["interval"]["high"] - verdict["interval"]["low"]) / 2 for verdict in found]
+    return f"its ratio {min(ratios):.3f} to {max(ratios):.3f}, half its interval {median(halves):.1%} in the median"
 
 
 def _sure(verdict: dict[str, dict[str, float]]) -> str:
