@@ -75,7 +75,6 @@ HOMES_OF_SQL: Final = {
     "store/database.py",
     "store/filters.py",
     "store/matching.py",
-    "store/migration.py",
     "store/schema.py",
     "store/text_index.py",
     "store/tokenizing.py",

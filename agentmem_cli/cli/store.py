@@ -41,7 +41,7 @@ def verify(
 
     with AgentMem(store, create=False) as mem:
         if repair:
-            mem.open()  # which brings the store of an older agentmem up to date
+            mem.open()
         findings = mem.verify()
         if repair and any(finding.repairable for finding in findings):
             mem.repair()

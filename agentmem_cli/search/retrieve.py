@@ -55,7 +55,7 @@ class Search:
         self._view = view
         self._vector = None if ranking.mode == "text" else vector
         self._ranking = ranking
-        looks_at_words = ranking.mode == "text" or (ranking.mode == "hybrid" and view.is_up_to_date)
+        looks_at_words = ranking.mode != "vector"
         self._texts = view.text_scores(query) if looks_at_words else None
 
     def hits(self, k: int) -> list[Hit]:

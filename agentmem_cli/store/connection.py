@@ -129,11 +129,6 @@ class Connection:
         """The file."""
         return self._path
 
-    @property
-    def schema_version(self) -> int:
-        """Which version of the schema this is, as of now: a writer may bring it up to date at any moment."""
-        return self.one("PRAGMA user_version")
-
     def version(self) -> tuple[int, int]:
         """What is another as soon as this connection sees a commit that it did not see before, or changes something."""
         return self.one("PRAGMA data_version"), self._connection.total_changes
@@ -183,18 +178,9 @@ class Connection:
             while part := cursor.fetchmany(rows):
                 yield part
 
-    @property
-    def is_up_to_date(self) -> bool:
-        """Whether it has the tables of this version; an older store gets them when it is written to."""
-        return self.schema_version == SCHEMA_VERSION
-
-    def set_schema_version(self, version: int) -> None:
-        """Notes which version of the schema this is."""
-        self.change(f"PRAGMA user_version = {version:d}")
-
     def _check_version(self) -> None:
         application_id = self.one("PRAGMA application_id")
-        version = self.schema_version
+        version = self.one("PRAGMA user_version")
         if application_id != APPLICATION_ID:
             raise StoreDamagedError(f"{self._path} is not an agentmem store: give another folder with --store")
         if version < 1:

@@ -26,7 +26,6 @@ from agentmem_cli.store import windows
 from agentmem_cli.store.building import MIN_TAIL, build, start_builder
 from agentmem_cli.store.database import Database
 from agentmem_cli.store.lock import WriterLock
-from agentmem_cli.store.migration import bring_up_to_date
 from agentmem_cli.store.plan import BatchPlan, Planner
 from agentmem_cli.store.published import PublishedGraph
 from agentmem_cli.store.rows import StoredMemory, text_hash
@@ -121,7 +120,6 @@ class EmbeddedStore:
         self._writer = writer
         try:
             self._check_embedder(writer, embedder)
-            bring_up_to_date(writer)
         except StoreError:
             self.close()
             raise

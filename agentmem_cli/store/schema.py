@@ -5,7 +5,7 @@ from typing import Final
 from agentmem_cli.store.tokenizing import INDEX
 
 APPLICATION_ID: Final = 0x41474D45  # "AGME"
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 1
 # Vectors of 256 to 1024 dims waste up to a quarter of SQLite's default page of 4 KB, and a twentieth of this one.
 PAGE_BYTES: Final = 8192
 
@@ -101,13 +101,3 @@ CREATE TABLE graph(
 
 {TEXT_INDEX};
 """
-
-# What brings a database of version 1 to version 2, before its text index is made.
-FROM_VERSION_1: Final = (
-    "ALTER TABLE memories ADD COLUMN run TEXT",
-    "ALTER TABLE staged_vectors ADD COLUMN cut INTEGER NOT NULL DEFAULT 0",
-    *(f"DROP INDEX memories_{name}" for name in ("user", "agent", "run")),
-    *_SCOPE_INDEXES,
-    _RUN_INDEX,
-    *_LONG_TEXTS,
-)

@@ -25,13 +25,11 @@ class Upkeep:
 
     def counts(self) -> dict[str, int]:
         """How many rows the tables have."""
-        there = ("memories", "vectors", "history", *(("windows",) if self._connection.is_up_to_date else ()))
-        return {"windows": 0, **{table: self._connection.one(f"SELECT count(*) FROM {table}") for table in there}}
+        tables = ("memories", "vectors", "windows", "history")
+        return {table: self._connection.one(f"SELECT count(*) FROM {table}") for table in tables}
 
     def count_truncated(self) -> int:
         """How many memories have text that no vector is of: it is beyond what the model reads, and in no window."""
-        if not self._connection.is_up_to_date:
-            return 0
         return self._connection.one(
             "SELECT count(*) FROM memories m WHERE m.vector_id IN (SELECT vector_id FROM cut_vectors) AND ("
             "NOT EXISTS (SELECT 1 FROM windows w WHERE w.text_vector_id = m.vector_id) OR EXISTS"
@@ -87,12 +85,10 @@ class Upkeep:
 
     def checked_vectors(self) -> Iterator[CheckedVector]:
         """Every vector with its checksum, and whether any memory or window has it."""
-        of_window = "OR EXISTS (SELECT 1 FROM windows w WHERE w.vector_id = v.vector_id)"
-        if not self._connection.is_up_to_date:
-            of_window = ""
         for rows in self._connection.chunks(
             "SELECT vector_id, vector, checksum, EXISTS (SELECT 1 FROM memories m WHERE m.vector_id = v.vector_id)"
-            f" {of_window} FROM vectors v ORDER BY vector_id"
+            " OR EXISTS (SELECT 1 FROM windows w WHERE w.vector_id = v.vector_id)"
+            " FROM vectors v ORDER BY vector_id"
         ):
             for row in rows:
                 yield CheckedVector(row[0], row[1], row[2], bool(row[3]))

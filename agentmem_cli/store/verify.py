@@ -99,7 +99,7 @@ def _wrong_memories(upkeep: Upkeep) -> Iterator[Finding]:
 
 
 def _wrong_words(database: Database) -> Iterator[Finding]:
-    if database.is_up_to_date and not TextIndex(database).is_whole():
+    if not TextIndex(database).is_whole():
         yield Finding("text index", "it does not hold the words of the stored texts", repairable=True)
 
 

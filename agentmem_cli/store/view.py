@@ -6,7 +6,6 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from agentmem_cli.errors import StoreError
 from agentmem_cli.memory import Memory, SearchFilter
 from agentmem_cli.store.database import Database
 from agentmem_cli.store.index import Graph
@@ -31,12 +30,6 @@ class StoreView:
         """The vector ids of the memories that match, ascending; None where all do."""
         return matching_ids(self._reader, self._wanted)
 
-    @cached_property
-    def is_up_to_date(self) -> bool:
-        """Whether there are a text index and runs: a store that an older agentmem made has none until it is written
-        to."""
-        return self._reader.is_up_to_date
-
     def nearest(self, query: NDArray[np.float32], n: int) -> tuple[dict[int, TextScore], bool]:
         """The texts of the n vectors nearest to a query (dim,), by the vector's id, and whether there may be more."""
         labels, scores = nearest_vectors(self._reader, self._graph, query, n, self.matching)
@@ -56,14 +49,7 @@ class StoreView:
         return np.frombuffer(b"".join(self._reader.vectors_of(ids)), dtype=np.float32).reshape(len(ids), -1)
 
     def text_scores(self, query: str) -> NDArray[np.float32]:
-        """How much of a query's words each text has, by vector id: see `TextIndex.scores`.
-
-        Raises StoreError where there is no text index.
-        """
-        if not self.is_up_to_date:
-            raise StoreError(
-                "the store was made by an older agentmem, without a text index: 'agentmem verify --repair'"
-            )
+        """How much of a query's words each text has, by vector id: see `TextIndex.scores`."""
         last_id = self._reader.last_vector_id()
         return TextIndex(self._reader).scores(asked_for(query, self._tokenizer), last_id, self.matching)
 
@@ -73,7 +59,7 @@ class StoreView:
 
     def around(self, seq: int, n: int) -> tuple[list[int], list[int]]:
         """The `seq` of the n memories before, and after, one in its run, in their order, whether they match or not."""
-        return self._reader.around(seq, n) if self.is_up_to_date else ([], [])
+        return self._reader.around(seq, n)
 
     def candidates_at(self, seqs: Sequence[int]) -> list[Candidate]:
         """Those of these memories that match, in order of arrival."""

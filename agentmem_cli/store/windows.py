@@ -124,7 +124,7 @@ def drop_orphans(connection: Connection) -> None:
 
 def exist(connection: Connection) -> bool:
     """Whether the store has any windows: most have none, and their searches needn't look for them."""
-    return connection.is_up_to_date and bool(connection.one("SELECT EXISTS (SELECT 1 FROM windows)"))
+    return bool(connection.one("SELECT EXISTS (SELECT 1 FROM windows)"))
 
 
 def matching(where: str, *, windowed: bool) -> str:
@@ -181,11 +181,8 @@ class Exported:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._cut: set[int] = set()
-        self._split: set[int] = set()
-        if connection.is_up_to_date:
-            self._cut |= {row[0] for row in connection.read("SELECT vector_id FROM cut_vectors")}
-            self._split |= {row[0] for row in connection.read("SELECT DISTINCT text_vector_id FROM windows")}
+        self._cut = {row[0] for row in connection.read("SELECT vector_id FROM cut_vectors")}
+        self._split = {row[0] for row in connection.read("SELECT DISTINCT text_vector_id FROM windows")}
 
     def of(self, vector_id: int) -> tuple[bool, tuple[StoredWindow, ...]]:
         """Whether the text of a vector was cut, and its windows in their order."""

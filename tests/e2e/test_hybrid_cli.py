@@ -8,7 +8,6 @@ from typing import Any, Final
 import pytest
 
 from tests.e2e.conftest import Cli, Ingested
-from tests.old_stores import make_old, version_of
 
 _TALK: Final[list[dict[str, object]]] = [
     {"id": "hike", "text": "他喜欢在周末去爬山", "run_id": "r", "created_at": "2025-01-01", "importance": 0.2},
@@ -138,18 +137,6 @@ def test_an_option_that_can_not_be_is_a_usage_error(talk: Cli, options: tuple[st
 def test_a_context_of_any_size_is_all_there_is(talk: Cli) -> None:
     (hit,) = hits(talk, "Bergen nine", "-k", "1", "--context", str(10**30))
     assert len(hit.get("before", [])) + len(hit["after"]) == 2
-
-
-def test_a_store_of_an_older_agentmem_is_searched_and_brought_up_to_date(agentmem: Cli, filled: str) -> None:
-    store = agentmem.folder / filled
-    make_old(store)
-    query = "Which nuts must be kept off Maya's plate?"
-    assert ids(agentmem, query, "--store", filled)[0] == "maya-0001"
-    refused = agentmem("search", query, "--store", filled, "--mode", "text")
-    assert (refused.exit_code, "'agentmem verify --repair'" in refused.error()) == (1, True)
-    assert version_of(store) == 1
-    assert agentmem("verify", "--repair", "--store", filled).exit_code == 0
-    assert ids(agentmem, "cashews", "--store", filled, "--mode", "text") == ["maya-0001"]
 
 
 def test_a_damaged_text_index_is_named_and_repaired(agentmem: Cli, filled: str, ingested: Ingested) -> None:
