@@ -20,7 +20,7 @@ from agentmem_cli.errors import (
     StoreWriteError,
     UsageError,
 )
-from agentmem_cli.memory import BatchResult, HistoryEvent, Hit, IngestReport, Memory, Scope
+from agentmem_cli.memory import BatchResult, FieldChange, HistoryEvent, Hit, IngestReport, Memory, Scope
 
 if TYPE_CHECKING:
     from agentmem_cli.api import AgentMem
@@ -32,6 +32,7 @@ __all__ = [
     "BatchResult",
     "DeviceError",
     "EmbeddingError",
+    "FieldChange",
     "HistoryEvent",
     "Hit",
     "IngestReport",

@@ -9,11 +9,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, TypeAlias
 
-from agentmem_cli.checks import JsonValue, is_encodable, kind_of
+from agentmem_cli.checks import JsonValue, is_possible_id, kind_of
 from agentmem_cli.embedding import catalog, static_cache
 from agentmem_cli.embedding.base import Device, Embedder, EmbedderSpec, OnProgress, no_progress
 from agentmem_cli.embedding.splitting import Chunking
 from agentmem_cli.errors import InvalidMemoryError, ModelNotFoundError, StoreNotFoundError, UsageError
+from agentmem_cli.forks import abandon, tell_after_fork
 from agentmem_cli.ingest import IngestOptions, Observer, dry_run_store, ingest_files
 from agentmem_cli.jsonl import memory_from_fields
 from agentmem_cli.memory import BatchResult, HistoryEvent, IngestReport, Memory
@@ -42,9 +43,10 @@ class AgentMem(StoreSearch, StoreUpkeep):
     the caller (`wait`: writing, ingesting and closing take longer), or nobody (`off`, until `build_index`). A search
     finds every memory all the same: what isn't in the graph is scanned.
 
-    Reading takes no lock. The first write takes the writer's lock, and keeps it until `close`. One object may be used
-    from several threads: its calls take turns. Every method raises AgentMemError and its kinds, and nothing else of
-    its own; see `agentmem_cli.errors`.
+    Reading takes no lock. The first write takes the writer's lock, waiting `wait_s` for it, and keeps it until `close`.
+    One object may be used from several threads: its calls take turns. After a fork the child's copy opens the store
+    afresh: it reads, and writes once the parent has closed its own. Every method raises AgentMemError and its kinds,
+    and nothing else of its own; see `agentmem_cli.errors`.
     """
 
     def __init__(
@@ -59,20 +61,23 @@ class AgentMem(StoreSearch, StoreUpkeep):
         threads: int | None = None,
         device: Device = "cpu",
         index: Indexing = "background",
+        wait_s: float = 0.0,
         on_model_progress: OnProgress = no_progress,
     ) -> None:
         """Opens a store. Raises StoreNotFoundError, StoreDamagedError, StoreMismatchError, ModelNotFoundError."""
         catalog.check_use(threads, device)
-        self.path = Path(path)
+        self._store = EmbeddedStore(_as_path(path))
+        self.path = self._store.folder
         self._turn = threading.RLock()
         self._threads = threads
         self._device = device
         self._index = index
+        self._wait_s = wait_s
         self._embedder = embedder
         self._embedder_url = embedder_url
         self._carries_model = embedder is None
         self._on_model_progress = on_model_progress
-        self._store = EmbeddedStore(self.path)
+        tell_after_fork(self)
         if not create and not self._store.exists:
             raise StoreNotFoundError(f"no store at {self.path}: make one with 'agentmem ingest', or check --store")
         try:
@@ -102,11 +107,18 @@ class AgentMem(StoreSearch, StoreUpkeep):
         with self._turn:
             if self._store.writing:
                 return
-            self._store.open_for_writing(self._spec.stored())
+            self._store.open_for_writing(self._spec.stored(), self._wait_s)
             if self._carries_model:
                 with suppress(ModelNotFoundError):  # said when it is needed: to delete, it is not
                     static_cache.carry(self._spec, self._models_folder)
                 static_cache.drop_others(self._spec, self._models_folder)
+
+    def forget_parent(self) -> None:
+        """In a forked child: opens afresh for reading, and loads a model of its own."""
+        self._turn = threading.RLock()
+        if self._carries_model:
+            abandon(self._embedder)  # its threads stayed in the parent
+            self._embedder = None
 
     def close(self) -> None:
         """Gives the lock back; what was added is durable without it. The graph is left to who `index` says."""
@@ -142,12 +154,14 @@ class AgentMem(StoreSearch, StoreUpkeep):
         created_at: datetime | str | float | None = None,
         metadata: Mapping[str, JsonValue] | None = None,
         chunk: bool = False,
+        replace: bool = False,
     ) -> str:
-        """Adds one memory, or replaces the one of the same id, and returns its id; when it returns, it is durable.
+        """Adds one memory, or updates the one of the same id, and returns its id; when it returns, it is durable.
 
-        With `chunk`, a memory that is longer than the model reads is split into windows (see `IngestOptions`).
-        Raises InvalidMemoryError, StoreError, ModelError; nothing is stored then, unless an fsync failed (see
-        `Pipeline.write`).
+        An update keeps what it does not give: a field that is None here keeps its value, unless `replace` makes this
+        the whole memory. With `chunk`, a memory that is longer than the model reads is split into windows (see
+        `IngestOptions`). Raises InvalidMemoryError, StoreError, ModelError; nothing is stored then, unless an fsync
+        failed (see `Pipeline.commit`).
         """
         fields = {
             "text": text,
@@ -160,17 +174,21 @@ class AgentMem(StoreSearch, StoreUpkeep):
             "created_at": created_at,
             "metadata": metadata,
         }
-        return self.add_batch([memory_from_fields(fields)], chunk=chunk).ids[0]
+        given = {name: value for name, value in fields.items() if value is not None}
+        return self.add_batch([memory_from_fields(given)], chunk=chunk, replace=replace).ids[0]
 
-    def add_batch(self, memories: Iterable[Memory | Mapping[str, object]], *, chunk: bool = False) -> BatchResult:
+    def add_batch(
+        self, memories: Iterable[Memory | Mapping[str, object]], *, chunk: bool = False, replace: bool = False
+    ) -> BatchResult:
         """Adds memories in one durable transaction, all or none: Memory objects, or mappings as a JSONL line has them.
 
-        A later memory of the same id replaces an earlier one. `chunk` is as in `add`. Raises InvalidMemoryError,
-        StoreError, ModelError.
+        A memory of an id that is stored, or that came earlier in the batch, updates that one: fields that it leaves
+        out keep their value, and None in a mapping empties a field. With `replace` it is the whole memory. `chunk` is
+        as in `add`. Raises InvalidMemoryError, StoreError, ModelError.
         """
         batch = [_as_memory(memory) for memory in memories]
         with self._turn:
-            pipeline = self._writing_pipeline(chunk)
+            pipeline = self._writing_pipeline(chunk, replace=replace)
             pipeline.commit(batch, Ready())
             self._refresh_graph(_WRITING_MIN_TAIL)
         report = pipeline.report
@@ -189,10 +207,12 @@ class AgentMem(StoreSearch, StoreUpkeep):
         with self._turn:
             if options.dry_run:
                 with dry_run_store(self._store, self._spec) as (scratch, embedder):
-                    pipeline = Pipeline(scratch, self._spec, lambda: embedder, kept_dims=1)
+                    pipeline = Pipeline(
+                        scratch, self._spec, lambda: embedder, kept_dims=1, whole_records=options.replace
+                    )
                     ingest_files(pipeline, scratch, paths, options, observer)
             else:
-                pipeline = self._writing_pipeline(options.chunk, options.chunk_tokens)
+                pipeline = self._writing_pipeline(options.chunk, options.chunk_tokens, replace=options.replace)
                 ingest_files(pipeline, self._store, paths, options, observer, self._index_meanwhile)
                 with pipeline.stage("index"):
                     self._refresh_graph(wait=options.wait_index)
@@ -204,12 +224,12 @@ class AgentMem(StoreSearch, StoreUpkeep):
     def get(self, id: str) -> Memory | None:
         """The memory of this id, or None."""
         with self._turn:
-            return self._store.get(id) if is_encodable(id) else None
+            return self._store.get(id) if is_possible_id(id) else None
 
     def history(self, id: str) -> list[HistoryEvent]:
         """What happened to the memory of this id, oldest first; empty where there never was one."""
         with self._turn:
-            return self._store.history(id) if is_encodable(id) else []
+            return self._store.history(id) if is_possible_id(id) else []
 
     def load(self) -> Embedder:
         """The embedder; loads the model the first time, which takes about a second. Raises ModelError."""
@@ -224,10 +244,10 @@ class AgentMem(StoreSearch, StoreUpkeep):
             )
         return self._embedder
 
-    def _writing_pipeline(self, chunk: bool, window_tokens: int | None = None) -> Pipeline:
+    def _writing_pipeline(self, chunk: bool, window_tokens: int | None = None, *, replace: bool) -> Pipeline:
         chunking = Chunking.of(self._spec, window_tokens) if chunk else None
         self.open()
-        return Pipeline(self._store, self._spec, self._loaded, chunking=chunking)
+        return Pipeline(self._store, self._spec, self._loaded, chunking=chunking, whole_records=replace)
 
     def _index_meanwhile(self) -> None:
         self._refresh_graph(_WRITING_MIN_TAIL)
@@ -258,6 +278,13 @@ class AgentMem(StoreSearch, StoreUpkeep):
 
     def _pinned(self) -> EmbedderSpec:
         return EmbedderSpec.from_stored(self._store.embedder() or {})
+
+
+def _as_path(path: str | Path) -> Path:
+    try:
+        return Path(path)
+    except TypeError as error:
+        raise UsageError(f"a store's path is a string or a Path, not {kind_of(path)}") from error
 
 
 def _as_memory(given: Memory | Mapping[str, object]) -> Memory:

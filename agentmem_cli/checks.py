@@ -3,9 +3,10 @@
 import json
 import math
 from collections.abc import Mapping
+from numbers import Integral, Real
 from typing import Final, TypeAlias, TypeGuard
 
-from agentmem_cli.errors import InvalidMemoryError
+from agentmem_cli.errors import InvalidMemoryError, UsageError
 
 JsonScalar: TypeAlias = str | int | float | bool | None
 JsonValue: TypeAlias = JsonScalar | list["JsonValue"] | dict[str, "JsonValue"]
@@ -23,6 +24,29 @@ def check_number(name: str, value: object) -> float | None:
     if not abs(value) <= MAX_INTEGER:  # nor NaN, which is not <= anything
         raise InvalidMemoryError(f"{name} must be a finite number")
     return value
+
+
+def check_whole(name: str, value: object, at_least: int) -> None:
+    """Raises UsageError unless this is a whole number, and large enough."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise UsageError(f"{name} must be a whole number, not {shown(str(value))}")
+    if value < at_least:
+        raise UsageError(f"{name} is {value}: it must be at least {at_least}")
+
+
+def check_share(name: str, value: object) -> None:
+    """Raises UsageError unless this is a number between 0 and 1."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise UsageError(f"{name} must be a number, not {shown(str(value))}")
+    if not 0 <= float(value) <= 1:
+        raise UsageError(f"{name} is {value}: it must be between 0 and 1")
+
+
+def is_possible_id(identity: object) -> bool:
+    """Whether a memory can have this id. Raises UsageError where it is not a string."""
+    if not isinstance(identity, str):
+        raise UsageError(f"an id must be a string, not {kind_of(identity)}")
+    return is_encodable(identity)
 
 
 def plain_metadata(metadata: Mapping[str, JsonValue]) -> dict[str, JsonValue]:

@@ -31,15 +31,17 @@ _SHOWN_RAW_BYTES: Final = 10_000
 class IngestOptions:
     """How to take inputs in. Raises UsageError for a batch size outside 10 to 1000.
 
-    With `chunk`, memories that are longer than the model reads (than 512 tokens, where it reads more) are split into
-    overlapping windows of `chunk_tokens` tokens, 128 by default; also those that the store has already. A dry run
-    doesn't foretell that.
+    A memory whose id is stored updates that one: what its line leaves out keeps its value, null empties a field, and
+    with `replace` the line is the whole record. With `chunk`, memories that are longer than the model reads (than 512
+    tokens, where it reads more) are split into overlapping windows of `chunk_tokens` tokens, 128 by default; also those
+    that the store has already. A dry run doesn't foretell that.
     """
 
     batch_size: int = MAX_BATCH_SIZE
     text_field: str = "text"
     defaults: Scope = field(default_factory=Scope)
     stop_at_rejection: bool = False
+    replace: bool = False
     chunk: bool = False
     chunk_tokens: int | None = None
     dry_run: bool = False

@@ -40,6 +40,8 @@ VECTOR_KEY: Final = "agentmem_vector"
 _VECTOR_FIELDS: Final = {"revision", "float32", "cut", "windows"}
 _UNSAID: Final = Scope()
 _SCOPE_NAMES: Final = ("agent_id", "user_id", "run_id", "memory_type")
+_CLEARABLE: Final = frozenset((*_SCOPE_NAMES, "importance", "metadata"))  # a memory always has an id, a text and a time
+_NOTHING: Final = frozenset[str]()
 _WHERE_ANY: Final = {"before", "after", "passage", "duplicates"}  # of a hit: said where there are any
 
 
@@ -62,12 +64,16 @@ def parse_object(line: bytes) -> dict[str, JsonValue]:
 
 
 def memory_from_fields(fields: Mapping[str, object], text_field: str = "text", defaults: Scope | None = None) -> Memory:
-    """The memory that a JSON object describes; unknown keys are kept in its metadata, and null means absent.
+    """The memory that a JSON object describes; unknown keys are kept in its metadata.
 
+    null means absent, and in an update of a stored memory that the field is emptied; so does `{}` for metadata.
     `created_at` may be an ISO 8601 string, a number of seconds since 1970, or a datetime; without a zone it is UTC.
     A key of `metadata` wins over an unknown key of the same name. Raises InvalidMemoryError.
     """
     rest = {key: value for key, value in fields.items() if value is not None}
+    clears = _NOTHING if len(rest) == len(fields) else _CLEARABLE.intersection(fields).difference(rest)
+    if "metadata" in rest and not rest["metadata"]:
+        clears = clears | {"metadata"}
     text = rest.pop(text_field, None)
     if text is None:
         raise InvalidMemoryError(f"no {shown(text_field)}")
@@ -85,6 +91,7 @@ def memory_from_fields(fields: Mapping[str, object], text_field: str = "text", d
         created_at=created_at,
         vector=_vector(rest),
         metadata=_metadata(rest),
+        clears=clears,
     )
 
 

@@ -83,7 +83,8 @@ class Memory:
 
     An `id` left empty derives from everything else, so that the same memory has the same id every time.
     `created_at` is an aware UTC time, or None where the store shall say when it came in. A `vector` that an export
-    brought along spares the embedding; it is not part of the content.
+    brought along spares the embedding; it is not part of the content. `clears` names fields that an update with this
+    memory empties: see `over`.
     Raises InvalidMemoryError, whose message is the reason alone.
     """
 
@@ -94,6 +95,7 @@ class Memory:
     created_at: datetime | None = None
     metadata: Mapping[str, JsonValue] = field(default_factory=dict)
     vector: StoredVector | None = field(default=None, compare=False, repr=False)
+    clears: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         check_text(self.text)
@@ -110,6 +112,29 @@ class Memory:
     def run(self) -> str | None:
         """What it stands before and after others in: its `run_id`, or what its metadata calls the conversation."""
         return run_of(self.scope.run_id, self.metadata)
+
+    def over(self, before: "Memory") -> "Memory":
+        """What an update with this memory makes of `before`: a field that is empty here keeps its value, unless
+        `clears` names it; metadata is one field."""
+        ours, theirs = self.scope, before.scope
+
+        def merged(name: str, given: str | None, kept: str | None) -> str | None:
+            return kept if given is None and name not in self.clears else given
+
+        keeps_importance = self.importance is None and "importance" not in self.clears
+        keeps_metadata = not self.metadata and "metadata" not in self.clears
+        return replace(
+            self,
+            scope=Scope(
+                agent_id=merged("agent_id", ours.agent_id, theirs.agent_id),
+                user_id=merged("user_id", ours.user_id, theirs.user_id),
+                run_id=merged("run_id", ours.run_id, theirs.run_id),
+                memory_type=merged("memory_type", ours.memory_type, theirs.memory_type),
+            ),
+            importance=before.importance if keeps_importance else self.importance,
+            created_at=self.created_at or before.created_at,
+            metadata=before.metadata if keeps_metadata else self.metadata,
+        )
 
     def without_time(self) -> "Memory":
         """The same memory with no `created_at`, as one is whose time the store filled in."""
@@ -173,14 +198,26 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class FieldChange:
+    """A field's value before and after an update, as JSON; None where the memory had no such field."""
+
+    before: JsonValue
+    after: JsonValue
+
+
+@dataclass(frozen=True, slots=True)
 class HistoryEvent:
-    """What happened to a memory: `add`, `update` or `delete`, with the text before and after it."""
+    """What happened to a memory: `add`, `update` or `delete`, with the text before and after it.
+
+    `changes` are the other fields that an update changed, by name.
+    """
 
     id: str
     event: str
     previous_text: str | None
     text: str | None
     at: datetime
+    changes: Mapping[str, FieldChange] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,14 +50,17 @@ class Pipeline:
         load_embedder: Callable[[], Embedder],
         kept_dims: int | None = None,
         chunking: Chunking | None = None,
+        whole_records: bool = False,
     ) -> None:
-        """With `chunking`, long memories are split into windows.
+        """With `chunking`, long memories are split into windows; with `whole_records`, an update replaces all of a
+        memory rather than what it gives.
 
         A dry run keeps one of a vector's dims, since nobody will search for it.
         """
         self.report = IngestReport()
         self._kept_dims = kept_dims
         self._chunking = chunking
+        self._whole_records = whole_records
         self._store = store
         self._spec = spec
         self._load_embedder = load_embedder
@@ -94,7 +97,7 @@ class Pipeline:
         with self._store.turn:
             splits = self._splits(_latest(memories)) if ready.splits is None else ready.splits
             with self.stage("plan"):
-                plan = self._store.plan(memories, splits)
+                plan = self._store.plan(memories, splits, whole_records=self._whole_records)
             texts = plan.texts_to_embed
             given = self._given_vectors(memories) if texts else {}
             known = {**given, **ready.vectors}

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias, get_args
 
+from agentmem_cli.checks import check_share, check_whole
 from agentmem_cli.errors import UsageError
 from agentmem_cli.memory import SearchFilter
 
@@ -42,10 +43,8 @@ class Ranking:
             ("neighbour_share", self.neighbour_share),
             ("importance_weight", self.importance_weight),
         ):
-            if not 0 <= value <= 1:
-                raise UsageError(f"{name} is {value}: it must be between 0 and 1")
+            check_share(name, value)
         half_life_s = self.recency_half_life_s
         if half_life_s is not None and not (half_life_s > 0 and math.isfinite(half_life_s)):
             raise UsageError(f"the half-life is {half_life_s} s: it must be more than 0")
-        if self.context < 0:
-            raise UsageError(f"context is {self.context}: it must be at least 0")
+        check_whole("context", self.context, at_least=0)

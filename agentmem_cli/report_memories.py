@@ -7,6 +7,7 @@ import orjson
 from rich.table import Table
 from rich.text import Text
 
+from agentmem_cli.checks import JsonValue
 from agentmem_cli.jsonl import dump_memory
 from agentmem_cli.memory import HistoryEvent, Hit, Memory, Scope, ScoreParts
 from agentmem_cli.printable import printable
@@ -88,11 +89,22 @@ def history_table(events: Sequence[HistoryEvent]) -> Table:
     table = plain_table(None)
     table.add_column("time", no_wrap=True)
     table.add_column("event", no_wrap=True)
-    table.add_column("text before", overflow="fold", ratio=1)
-    table.add_column("text after", overflow="fold", ratio=1)
+    table.add_column("before", overflow="fold", ratio=1)
+    table.add_column("after", overflow="fold", ratio=1)
     for event in events:
-        table.add_row(_time(event.at), event.event, inert(event.previous_text or ""), inert(event.text or ""))
+        before, after = (
+            inert("\n".join(filter(None, (text, *(f"{name}: {_json(value)}" for name, value in fields)))))
+            for text, fields in (
+                (event.previous_text, [(name, change.before) for name, change in event.changes.items()]),
+                (event.text, [(name, change.after) for name, change in event.changes.items()]),
+            )
+        )
+        table.add_row(_time(event.at), event.event, before, after)
     return table
+
+
+def _json(value: JsonValue) -> str:
+    return "-" if value is None else orjson.dumps(value).decode()
 
 
 def _text_and_id(text: str, identity: str) -> Text:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from agentmem_cli.checks import is_encodable
+from agentmem_cli.checks import check_whole, is_encodable, kind_of
 from agentmem_cli.embedding.base import Embedder, Vectors, embed_checked, embed_queries_checked
 from agentmem_cli.errors import UsageError
 from agentmem_cli.memory import Hit, SearchFilter
@@ -71,9 +71,10 @@ class StoreSearch:
 
     def search_many(self, queries: Sequence[Query], k: int = 10, ranking: Ranking | None = None) -> list[list[Hit]]:
         """The hits of each query, in the order of the queries; they are embedded together."""
-        if k < 1:
-            raise UsageError(f"k is {k}: it must be at least 1")
+        check_whole("k", k, at_least=1)
         for query in queries:
+            if not isinstance(query, Query):
+                raise UsageError(f"a query is a Query(text, filter), not {kind_of(query)}")
             _check_text(query.text)
         ranking = ranking or Ranking()
         with self._turn:
@@ -140,6 +141,8 @@ class StoreSearch:
 
 
 def _check_text(text: str) -> None:
+    if not isinstance(text, str):
+        raise UsageError(f"a query's text must be a string, not {kind_of(text)}")
     if not text.strip():
         raise UsageError("the query is empty: say what to search for")
     if not is_encodable(text):

@@ -8,9 +8,9 @@ from agentmem_cli.checks import kind_of, shown
 from agentmem_cli.errors import InvalidMemoryError, UsageError
 
 _ISO_TIME: Final = re.compile(
-    r"(\d{4}-\d{2}-\d{2})(?:[Tt ](\d{2}:\d{2})(:\d{2}(?=[.+\-Zz]|$))?(\.\d{1,9})?(Z|z|[+-]\d{2}:\d{2})?)?", re.ASCII
+    r"(\d{4}-\d{2}-\d{2})(?:[Tt ](\d{2}:\d{2})(:\d{2}(?=[.+\-Zz]|$))?(\.\d{1,9})?(Z|z|[+-]\d{2}(?::?\d{2})?)?)?",
+    re.ASCII,
 )
-_ZONES: Final = {"": "+00:00", "Z": "+00:00", "z": "+00:00"}
 _AGE: Final = re.compile(r"(\d{1,9})([smhdw])", re.ASCII)
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -23,12 +23,16 @@ def parse_time(value: str, name: str = "created_at") -> datetime:
             raise ValueError("no such form")
         day, clock, seconds, fraction, zone = match.groups(default="")
         # In the one form that every version of Python reads.
-        time = datetime.fromisoformat(
-            f"{day}T{clock or '00:00'}{seconds or ':00'}.{fraction[1:7]:0<6}{_ZONES.get(zone, zone)}"
-        )
+        time = datetime.fromisoformat(f"{day}T{clock or '00:00'}{seconds or ':00'}.{fraction[1:7]:0<6}{_offset(zone)}")
     except ValueError as error:
         raise InvalidMemoryError(f"{name} {shown(value)} is not an ISO 8601 time") from error
     return as_utc(time, name)
+
+
+def _offset(zone: str) -> str:
+    """`+05:30` for `+05:30`, `+0530` and `+05`; no zone is UTC."""
+    digits = zone[1:].replace(":", "")
+    return f"{zone[0]}{digits[:2]}:{digits[2:] or '00'}" if digits else "+00:00"
 
 
 def as_utc(time: datetime, name: str = "created_at") -> datetime:
@@ -45,6 +49,8 @@ def parse_span(name: str, value: str | timedelta) -> timedelta:
     """A span of time: a timedelta, or such as `30d` (s, m, h, d, w). Raises UsageError."""
     if isinstance(value, timedelta):
         return value
+    if not isinstance(value, str):
+        raise UsageError(f"{name} must be a timedelta or a string such as 30d, not {kind_of(value)}")
     span = _AGE.fullmatch(value)
     try:
         if span is not None:

@@ -9,10 +9,10 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from agentmem_cli.checks import is_encodable
+from agentmem_cli.checks import check_whole, is_possible_id
 from agentmem_cli.embedding import catalog, static_cache
 from agentmem_cli.embedding.base import Device, Embedder, EmbedderSpec, OnProgress, Vectors, embed_checked
-from agentmem_cli.errors import StoreMismatchError, StoreNotFoundError, UsageError
+from agentmem_cli.errors import StoreMismatchError, StoreNotFoundError
 from agentmem_cli.memory import Memory, SearchFilter
 from agentmem_cli.store.connection import MOST_ROWS
 from agentmem_cli.store.embedded import EmbeddedStore
@@ -72,8 +72,8 @@ class StoreUpkeep:
 
     def page_matching(self, wanted: SearchFilter, limit: int, offset: int) -> list[Memory]:
         """The memories that match, newest first: `limit` of them, after `offset`."""
-        if limit < 1 or offset < 0:
-            raise UsageError("limit must be at least 1, and offset at least 0")
+        check_whole("limit", limit, at_least=1)
+        check_whole("offset", offset, at_least=0)
         with self._turn:
             return Keeper(self._store).page(wanted, min(limit, MOST_ROWS), min(offset, MOST_ROWS))
 
@@ -90,7 +90,7 @@ class StoreUpkeep:
         """
         with self._turn:
             self._open_existing()
-            return Keeper(self._store).delete([identity for identity in ids if is_encodable(identity)])
+            return Keeper(self._store).delete([identity for identity in ids if is_possible_id(identity)])
 
     def verify(self) -> list[Finding]:
         """All that is wrong with the store: empty where every row, vector and file is what was stored."""

@@ -41,6 +41,7 @@ LAYER: Final = {
     "failpoints": 0,
     "english": 0,
     "files": 0,
+    "forks": 0,
     "machine": 0,
     "printable": 0,
     "stats": 0,

@@ -39,6 +39,10 @@ def ingest(
     user_id: options.UserOption = None,
     run_id: options.RunOption = None,
     memory_type: options.TypeOption = None,
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="A line is the whole memory: what it leaves out is emptied, not kept."),
+    ] = False,
     on_error: Annotated[Literal["skip", "fail"], typer.Option("--on-error", help="What to do at a bad line.")] = "skip",
     rejects: Annotated[
         str | None, typer.Option("--rejects", metavar="FILE", help="Write rejected lines here, as JSONL with reasons.")
@@ -61,6 +65,7 @@ def ingest(
     wait_index: Annotated[
         bool, typer.Option("--wait-index", help="End when the graph is built too, not only when all is durable.")
     ] = False,
+    wait: options.WaitOption = 0,
     progress: Annotated[
         Literal["auto", "jsonl", "none"],
         typer.Option("--progress", help="auto: a bar, or a line now and then; jsonl: one object a durable commit."),
@@ -69,7 +74,8 @@ def ingest(
     quiet: options.QuietOption = False,
 ) -> None:
     """Take memories in, one a line: text, and optionally id, agent_id, user_id, run_id, memory_type, importance,
-    created_at and metadata. Ingesting a file twice changes nothing the second time.
+    created_at and metadata. Ingesting a file twice changes nothing the second time. A line whose id is stored updates
+    that memory: fields that it leaves out keep their value, null empties one; metadata is one field.
 
     A missing scope is filled from --agent-id, --user-id, --run-id and --memory-type.
     """
@@ -84,6 +90,7 @@ def ingest(
         text_field=text_field,
         defaults=options.scope(agent_id, user_id, run_id, memory_type),
         stop_at_rejection=on_error == "fail",
+        replace=replace,
         chunk=chunk or chunk_tokens is not None,
         chunk_tokens=chunk_tokens,
         dry_run=dry_run,
@@ -100,6 +107,7 @@ def ingest(
             embedder_url=embedder_url,
             threads=threads,
             device=device,
+            wait_s=wait,
             on_model_progress=on_progress,
         ) as mem,
         view_for("none" if quiet and progress == "auto" else progress) as view,

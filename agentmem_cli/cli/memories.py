@@ -92,6 +92,7 @@ def delete(
     since: options.SinceOption = None,
     until: options.UntilOption = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    wait: options.WaitOption = 0,
     json: options.JsonOption = False,
 ) -> None:
     """Remove memories by id, or all that match filters: their texts go, the history keeps that they were there.
@@ -103,7 +104,7 @@ def delete(
     wanted = filter_of(agent_id, user_id, run_id, memory_type, where, since, until)
     if bool(ids) == bool(wanted):
         raise UsageError("delete takes either ids or filters (--user-id, --where, ...), and one of them it needs")
-    with AgentMem(store, create=False) as mem:
+    with AgentMem(store, create=False, wait_s=wait) as mem:
         doomed = ids or mem.ids_matching(wanted)
         if doomed and not yes:
             _ask(len(doomed), store)

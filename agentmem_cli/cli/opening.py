@@ -19,6 +19,7 @@ def existing_store(
     embedder_url: str | None = None,
     threads: int | None = None,
     device: "Device" = "cpu",
+    wait_s: float = 0.0,
 ) -> "Iterator[AgentMem]":
     """Opens it, shows how far a model is that has to be made for it, and closes it. Raises StoreNotFoundError."""
     from agentmem_cli.api import AgentMem
@@ -33,6 +34,7 @@ def existing_store(
             create=False,
             threads=threads,
             device=device,
+            wait_s=wait_s,
             on_model_progress=on_progress,
         ) as mem,
     ):

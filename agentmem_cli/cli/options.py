@@ -97,6 +97,10 @@ DedupeOption: TypeAlias = Annotated[bool, typer.Option("--dedupe", help="Fold ne
 ContextOption: TypeAlias = Annotated[
     int, typer.Option("--context", min=0, metavar="N", help="Show the N memories before and after each in its run.")
 ]
+WaitOption: TypeAlias = Annotated[
+    float,
+    typer.Option("--wait", min=0, metavar="SECONDS", help="Wait so long for another process that writes to the store."),
+]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 QuietOption: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result and errors.")]
 

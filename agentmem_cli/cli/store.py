@@ -34,12 +34,13 @@ def stats(store: options.StoreOption = ".agentmem", json: options.JsonOption = F
 def verify(
     store: options.StoreOption = ".agentmem",
     repair: Annotated[bool, typer.Option("--repair", help="Build anew what is derived, and check again.")] = False,
+    wait: options.WaitOption = 0,
     json: options.JsonOption = False,
 ) -> None:
     """Check every row, vector and file of a store against what was stored. Exits with 1 where something is wrong."""
     from agentmem_cli.api import AgentMem
 
-    with AgentMem(store, create=False) as mem:
+    with AgentMem(store, create=False, wait_s=wait) as mem:
         if repair:
             mem.open()
         findings = mem.verify()
@@ -72,11 +73,13 @@ def index(store: options.StoreOption = ".agentmem", json: options.JsonOption = F
         say(f"store {store}: {found['vectors']} vectors in the graph, {unindexed} newer ones are scanned")
 
 
-def compact(store: options.StoreOption = ".agentmem", json: options.JsonOption = False) -> None:
+def compact(
+    store: options.StoreOption = ".agentmem", wait: options.WaitOption = 0, json: options.JsonOption = False
+) -> None:
     """Write a store's files anew, without what was deleted or replaced. Needs as much free disk again."""
     from agentmem_cli.api import AgentMem
 
-    with AgentMem(store, create=False) as mem:
+    with AgentMem(store, create=False, wait_s=wait) as mem:
         before_bytes = mem.stats().total_bytes
         mem.compact()
         after_bytes = mem.stats().total_bytes
@@ -93,6 +96,7 @@ def reembed(
     embedder_url: options.EmbedderUrlOption = None,
     threads: options.ThreadsOption = None,
     device: options.DeviceOption = "cpu",
+    wait: options.WaitOption = 0,
     json: options.JsonOption = False,
 ) -> None:
     """Give every memory a vector of another model, and pin the store to it.
@@ -108,7 +112,7 @@ def reembed(
         done += texts
         say(f"reembed: {done} texts are durable")
 
-    with existing_store(store, threads=threads, device=device) as mem:
+    with existing_store(store, threads=threads, device=device, wait_s=wait) as mem:
         before = mem.model.name
         mem.reembed(model, model_path=model_path, embedder_url=embedder_url, on_progress=count)
         after = mem.model.name

@@ -13,6 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import Coroutine
+from concurrent.futures import wait
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -23,10 +24,12 @@ import httpx
 from agentmem_cli import __version__
 from agentmem_cli.embedding.answers import read_complaint
 from agentmem_cli.errors import EmbeddingError, UsageError
+from agentmem_cli.forks import abandon, tell_after_fork
 from agentmem_cli.printable import printable
 
 KEY_VARIABLE: Final = "AGENTMEM_EMBEDDER_KEY"
 _TOO_MANY_REQUESTS: Final = 429
+_LOOK_EVERY_S: Final = 1.0
 _Result = TypeVar("_Result")
 
 
@@ -99,29 +102,44 @@ class Endpoint:
         self.url = checked_url(url)
         self.limits = limits or Limits()
         self._key = key
+        self._begin()
+        tell_after_fork(self)
+
+    def _begin(self) -> None:
         at_once = self.limits.requests_at_once
         self._client = httpx.AsyncClient(
             headers={
                 "User-Agent": f"agentmem/{__version__}",
                 "Content-Type": "application/json",
                 "Accept-Encoding": "identity",  # so that a small answer can't unpack to a huge one
-                **({"Authorization": f"Bearer {key}"} if key else {}),
+                **({"Authorization": f"Bearer {self._key}"} if self._key else {}),
             },
             timeout=httpx.Timeout(None, connect=self.limits.connect_s),  # see `_while_answering` for the rest
             limits=httpx.Limits(max_connections=at_once, max_keepalive_connections=at_once),
-            trust_env=not _is_loopback(url),
+            trust_env=not _is_loopback(self.url),
         )
         self._answered_s = 0.0  # when anything was, by the monotonic clock
         self._slots = asyncio.Semaphore(at_once)
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=_serve, args=(self._loop, self._client), daemon=True).start()
+        self._thread = threading.Thread(target=_serve, args=(self._loop, self._client), daemon=True)
+        self._thread.start()
         # Nobody may wait for the thread here: this can be called from within any line of any thread.
-        weakref.finalize(self, self._loop.call_soon_threadsafe, self._loop.stop)
+        self._stopped = weakref.finalize(self, self._loop.call_soon_threadsafe, self._loop.stop)
+
+    def forget_parent(self) -> None:
+        """In a forked child: the parent's loop runs in no thread here, and shares its sockets."""
+        self._stopped.detach()
+        abandon(self._loop, self._client, self._slots)
+        self._begin()
 
     def run(self, work: Coroutine[Any, Any, _Result]) -> _Result:
-        """Runs a coroutine to its end and returns its result; whatever interrupts the wait cancels it."""
+        """Runs a coroutine to its end and returns its result; an interrupted wait cancels it."""
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
+            # `Limits` bound every request; this bounds the wait for a loop that is gone.
+            while not wait([future], timeout=_LOOK_EVERY_S).done:
+                if not self._thread.is_alive():
+                    raise EmbeddingError(f"embedder {self.url}: its thread has ended: open the store again")
             return future.result()
         finally:
             future.cancel()

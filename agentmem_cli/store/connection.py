@@ -15,10 +15,11 @@ from urllib.parse import quote
 
 import orjson
 
-from agentmem_cli.errors import StoreDamagedError, StoreNotFoundError
+from agentmem_cli.errors import StoreDamagedError, StoreNotFoundError, StoreWriteError
 from agentmem_cli.failpoints import reached
 from agentmem_cli.files import fsync_folder
-from agentmem_cli.store.lock import is_held
+from agentmem_cli.forks import abandon, tell_after_fork
+from agentmem_cli.store.lock import LOCK, is_held
 from agentmem_cli.store.schema import APPLICATION_ID, PAGE_BYTES, SCHEMA, SCHEMA_VERSION
 from agentmem_cli.store.sqlite_errors import check_header, translated
 
@@ -35,7 +36,7 @@ _BUSY_TIMEOUT_S: Final = 10.0
 # How many connections this process has to a file. SQLite's locks on it are the process's, and the kernel drops them all
 # when any descriptor of the file is closed: whatever looks at it past SQLite must come before the first.
 _OPEN: Final[Counter[tuple[int, int]]] = Counter()
-_OPENING: Final = threading.RLock()
+_opening = threading.RLock()
 
 
 class Connection:
@@ -46,7 +47,7 @@ class Connection:
         self._path = path
         if not path.exists():
             raise StoreNotFoundError(f"no store at {path.parent}: make one with 'agentmem ingest', or check --store")
-        with _OPENING:
+        with _opening:
             inode = _inode(path)
             if not _OPEN[inode]:
                 check_header(path)
@@ -56,6 +57,8 @@ class Connection:
                 self._connection = _connect(path, "rw") if writable else _connect_for_reading(path)
             _OPEN[inode] += 1
             self._closed = weakref.finalize(self, _count_closed, inode)
+        self._place = _place(path) if writable else None
+        tell_after_fork(self)
         try:
             self._set_up(path, writable)
         except BaseException:
@@ -99,6 +102,19 @@ class Connection:
         self._connection.close()
         self._closed()
 
+    def forget_parent(self) -> None:
+        """In a forked child: SQLite's connections must not cross a fork, not even to be closed."""
+        self._closed.detach()
+        abandon(self._connection)
+
+    def _check_place(self) -> None:
+        """Raises StoreWriteError where the files are not at their path any more: a commit would go nowhere."""
+        if self._place is not None and _place(self._path) != self._place:
+            raise StoreWriteError(
+                f"store {self._path.parent} was removed, moved or replaced while it was open for writing: nothing was "
+                "committed; open it again"
+            )
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Everything inside becomes durable together when it ends, or nothing of it if it raises."""
@@ -108,6 +124,7 @@ class Connection:
                 # It stands beside the store's id, which so is in every log: see `_check_log`.
                 self._connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'commits'")
                 yield
+                self._check_place()
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:
@@ -196,8 +213,19 @@ def _inode(path: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
+def _place(path: Path) -> list[tuple[int, int] | None]:
+    """Which files a store's database and lock are; None for one that is not there."""
+    places: list[tuple[int, int] | None] = []
+    for file in (path, path.with_name(LOCK)):
+        try:
+            places.append(_inode(file))
+        except OSError:
+            places.append(None)
+    return places
+
+
 def _count_closed(inode: tuple[int, int]) -> None:
-    with _OPENING:
+    with _opening:
         _OPEN[inode] -= 1
 
 
@@ -209,7 +237,7 @@ def _connect_for_reading(path: Path) -> sqlite3.Connection:
         connection.close()
         # Reading beside a write-ahead log needs a file that a read-only or full disk can't have. Where there is no log,
         # and nobody who could write one, the database alone is the whole store.
-        if _has_log(path) or is_held(path.with_name("LOCK")):
+        if _has_log(path) or is_held(path.with_name(LOCK)):
             raise
         return _connect(path, _AS_IT_IS)
     return connection
@@ -247,3 +275,12 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
         isolation_level=None,  # transactions are begun and ended by hand
         check_same_thread=False,
     )
+
+
+def _forget_parents_connections() -> None:
+    global _opening
+    _opening = threading.RLock()  # another thread of the parent may have held it
+    _OPEN.clear()
+
+
+os.register_at_fork(after_in_child=_forget_parents_connections)

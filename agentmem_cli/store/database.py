@@ -1,20 +1,29 @@
 """`memories.db` as ingest and search use it: every question and change that they put to it, in SQL."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agentmem_cli.checks import JsonValue
 from agentmem_cli.errors import StoreDamagedError
-from agentmem_cli.memory import HistoryEvent, Memory, Position, SearchFilter, from_microseconds
+from agentmem_cli.jsonl import dump_memory, load_metadata
+from agentmem_cli.memory import FieldChange, HistoryEvent, Memory, Position, SearchFilter, from_microseconds
 from agentmem_cli.printable import printable
 from agentmem_cli.store import windows
 from agentmem_cli.store.connection import MOST_ROWS
 from agentmem_cli.store.filters import conditions
 from agentmem_cli.store.matching import KnownMatches
-from agentmem_cli.store.memory_rows import MEMORY_COLUMNS, UNREADABLE, is_as_stored, memory_of, memory_parameters
+from agentmem_cli.store.memory_rows import (
+    MEMORY_COLUMNS,
+    UNREADABLE,
+    as_given,
+    is_as_stored,
+    memory_of,
+    memory_parameters,
+)
 from agentmem_cli.store.rows import (
     Candidate,
     GraphRow,
@@ -76,6 +85,11 @@ class Database(VectorTable):
         )
         return {row[0]: StoredMemory(*row[1:]) for row in rows}
 
+    def memories_as_given(self, ids: Sequence[str]) -> dict[str, Memory]:
+        """The memories of these ids, without a time where the store filled it in. Raises StoreDamagedError."""
+        rows = self.read_in(f"SELECT {MEMORY_COLUMNS}, m.content FROM memories m WHERE m.id IN ({{}})", ids)
+        return {row[0]: as_given(self._checked_memory(row), row[-1]) for row in rows}
+
     def write_memories(self, rows: Iterable[MemoryRow]) -> None:
         """Adds memories, or replaces those of the same id."""
         self.insert_many(
@@ -92,7 +106,7 @@ class Database(VectorTable):
     def write_history(self, rows: Iterable[HistoryRow]) -> None:
         """Notes events."""
         self.insert_many(
-            "INSERT INTO history(id, event, previous_text, at_us, checksum)",
+            "INSERT INTO history(id, event, previous, at_us, checksum)",
             [(*event, event_checksum(*event)) for event in map(_event, rows)],
         )
 
@@ -227,19 +241,20 @@ class Database(VectorTable):
         """What happened to the memory of this id, oldest first."""
         with self.snapshot():
             rows = self.read(
-                "SELECT event, previous_text, at_us, checksum FROM history WHERE id = ? ORDER BY seq", (identity,)
+                "SELECT event, previous, at_us, checksum FROM history WHERE id = ? ORDER BY seq", (identity,)
             )
             current = self.get(identity)
         if any(event_checksum(identity, *row[:3]) != row[3] for row in rows):
             shown = printable(identity)
             raise StoreDamagedError(f"the history of memory {shown} in {self._path} is damaged: {VERIFY_HINT}")
-        if not rows:
-            return []
-        texts = [row[1] for row in rows[1:]] + [None if current is None else current.text]
-        return [
-            HistoryEvent(identity, event, previous_text, text, from_microseconds(at_us))
-            for (event, previous_text, at_us, _), text in zip(rows, texts, strict=True)
-        ]
+        events, after = [], {} if current is None else dump_memory(current)
+        for event, previous, at_us, _ in reversed(rows):
+            former = {} if previous is None else load_metadata(previous)
+            before = {**after, **former} if event == "update" else {}
+            changes = {name: FieldChange(value, after.get(name)) for name, value in former.items() if name != "text"}
+            events.append(HistoryEvent(identity, event, _text(before), _text(after), from_microseconds(at_us), changes))
+            after = before
+        return events[::-1]
 
     def graph(self) -> GraphRow | None:
         """The published graph, if there is one."""
@@ -263,10 +278,15 @@ class Database(VectorTable):
             )
 
 
+def _text(fields: Mapping[str, JsonValue]) -> str | None:
+    text = fields.get("text")
+    return text if isinstance(text, str) else None
+
+
 def _is_whole(candidate: Candidate) -> bool:
     numbers = candidate.vector_id, candidate.created_at_us
     return all(isinstance(number, int) for number in numbers) and isinstance(candidate.importance, float | None)
 
 
 def _event(row: HistoryRow) -> tuple[str, str, str | None, int]:
-    return row.id, row.event, row.previous_text, row.at_us
+    return row.id, row.event, row.previous, row.at_us

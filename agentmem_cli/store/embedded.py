@@ -7,6 +7,7 @@ Graph: derived from committed vectors, published as a whole, and disposable. A s
 the graph doesn't have, and all of them where there is no graph that can be trusted.
 """
 
+import logging
 import subprocess
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,11 +22,14 @@ from numpy.typing import NDArray
 from agentmem_cli.errors import StoreError, StoreMismatchError, StoreNotFoundError, StoreWriteError
 from agentmem_cli.failpoints import reached
 from agentmem_cli.files import make_durable_folder
+from agentmem_cli.forks import abandon, tell_after_fork
+from agentmem_cli.machine import network_file_system
 from agentmem_cli.memory import HistoryEvent, Memory, Position, SearchFilter
+from agentmem_cli.printable import printable
 from agentmem_cli.store import windows
 from agentmem_cli.store.building import MIN_TAIL, build, start_builder
 from agentmem_cli.store.database import Database
-from agentmem_cli.store.lock import WriterLock
+from agentmem_cli.store.lock import LOCK, WriterLock
 from agentmem_cli.store.plan import BatchPlan, Planner
 from agentmem_cli.store.published import PublishedGraph
 from agentmem_cli.store.rows import StoredMemory, text_hash
@@ -33,6 +37,7 @@ from agentmem_cli.store.text_index import TextIndex
 from agentmem_cli.store.tokenizing import Tokenizer
 from agentmem_cli.store.view import StoreView
 
+_log: Final = logging.getLogger("agentmem")
 _NOT_COMPARED: Final = ("folder", "probe")  # of what an embedder is pinned with: where it is, and how it is known
 
 
@@ -44,10 +49,14 @@ class EmbeddedStore:
 
         With a store `beneath`, plans are made against both: what a dry run writes goes into the upper one.
         """
+        try:
+            folder = folder.absolute()  # of where the process is now, wherever it goes
+        except OSError as error:
+            raise StoreError(f"store {folder}: the current folder is gone ({error}): give a whole path") from error
         self.folder = folder
         self._beneath = beneath
         self.path = folder / "memories.db"
-        self._lock = WriterLock(folder / "LOCK")
+        self._lock = WriterLock(folder / LOCK)
         self.turn = threading.RLock()  # whoever plans and commits holds it over both
         self._writer: Database | None = None
         self._reader: Database | None = None
@@ -55,6 +64,7 @@ class EmbeddedStore:
         self._asked_for = 0  # the next vector's id when a builder was last asked for
         self._tokenizer = Tokenizer()
         self.graph = PublishedGraph(folder)
+        tell_after_fork(self)
         try:
             self.reader()
         except (OSError, ValueError) as error:  # a name too long for the file system, or with a NUL in it
@@ -81,6 +91,15 @@ class EmbeddedStore:
         self.graph.forget()
         self._lock.release()
 
+    def forget_parent(self) -> None:
+        """In a forked child: reads open the store again, and a write has to get the lock."""
+        abandon(self._tokenizer)
+        self._reader = self._writer = self._builder = None
+        self._asked_for = 0
+        self._tokenizer = Tokenizer()
+        self.turn = threading.RLock()
+        self.graph.forget()
+
     def close_reader(self) -> None:
         """Closes the connection for reading; the next read opens it again."""
         if self._reader is not None:
@@ -98,8 +117,8 @@ class EmbeddedStore:
         reader = self.reader()
         return None if reader is None else reader.embedder()
 
-    def open_for_writing(self, embedder: Mapping[str, str | int]) -> None:
-        """Takes the writer's lock, and makes the store where there is none.
+    def open_for_writing(self, embedder: Mapping[str, str | int], wait_s: float = 0.0) -> None:
+        """Takes the writer's lock, waiting for it for `wait_s`, and makes the store where there is none.
 
         Raises StoreBusyError, StoreMismatchError where the store is pinned to another embedder, StoreWriteError.
         """
@@ -109,7 +128,7 @@ class EmbeddedStore:
             make_durable_folder(self.folder)
         except (OSError, ValueError) as error:
             raise StoreWriteError(f"store {self.folder} can't be made: {error}: give another folder") from error
-        self._lock.acquire()
+        self._lock.acquire(wait_s)
         try:
             if not self.path.exists():
                 Database.create(self.path, embedder)
@@ -118,6 +137,7 @@ class EmbeddedStore:
             self._lock.release()
             raise
         self._writer = writer
+        self._warn_of_network()
         try:
             self._check_embedder(writer, embedder)
         except StoreError:
@@ -126,17 +146,36 @@ class EmbeddedStore:
         self.graph.take_offer(writer)
         self.graph.remove_unpublished(writer)
 
+    def _warn_of_network(self) -> None:
+        kind = network_file_system(self.folder)
+        if kind is not None:
+            _log.warning(
+                "agentmem: warning: store %s is on a network file system (%s), where locks and shared memory may not "
+                "work: use it from one machine at a time, or put it on a local disk",
+                printable(str(self.folder)),
+                kind,
+            )
+
     # Writing
 
-    def plan(self, memories: Iterable[Memory], splits: Mapping[str, Sequence[windows.Span]] | None = None) -> BatchPlan:
+    def plan(
+        self,
+        memories: Iterable[Memory],
+        splits: Mapping[str, Sequence[windows.Span]] | None = None,
+        *,
+        whole_records: bool = False,
+    ) -> BatchPlan:
         """What these memories, taken in order, would change; reads only.
 
-        `splits` says which windows texts of theirs shall have; what it doesn't mention keeps those that it has.
+        A memory updates the stored one of its id: with `whole_records` it replaces it, otherwise what it leaves out
+        keeps its value (see `Memory.over`). `splits` says which windows texts of theirs shall have; what it doesn't
+        mention keeps those that it has. Raises StoreDamagedError where a memory that would be updated is damaged.
         """
         memories = list(memories)
-        planner = Planner(self._find([memory.id for memory in memories]))
-        for memory in memories:
-            planner.take(memory)
+        planner = Planner(
+            self._find([memory.id for memory in memories]), self._memories_as_given, whole_records=whole_records
+        )
+        planner.take(memories)
         latest = self._latest()
         next_id = 1 if latest is None else latest.next_vector_id()
         plan = planner.plan(self._find_vectors(planner.text_hashes()), next_id)
@@ -295,6 +334,11 @@ class EmbeddedStore:
         latest = self._latest()
         found = {} if self._beneath is None else self._beneath._find(ids)
         return found if latest is None else {**found, **latest.find(ids)}
+
+    def _memories_as_given(self, ids: Sequence[str]) -> dict[str, Memory]:
+        latest = self._latest()
+        found = {} if self._beneath is None else self._beneath._memories_as_given(ids)
+        return found if latest is None else {**found, **latest.memories_as_given(ids)}
 
     def _find_vectors(self, text_hashes: Iterable[bytes]) -> dict[bytes, int]:
         latest = self._latest()

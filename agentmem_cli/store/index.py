@@ -1,5 +1,6 @@
 """The nearest vectors: by an hnswlib graph that is published atomically, and by exact scan. Only here is hnswlib."""
 
+import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -50,7 +51,7 @@ class Graph:
         graph._dim = dim
         graph._index = hnswlib.Index("ip", dim)
         try:
-            graph._index.load_index(str(path))
+            graph._index.load_index(os.fsencode(path))
         except RuntimeError:
             return None
         graph.last_label = row.last_vector_id
@@ -108,7 +109,7 @@ class Graph:
             folder.mkdir(mode=0o700)
         temporary = folder / f"{generation}.tmp"
         try:
-            self._index.save_index(str(temporary))
+            self._index.save_index(os.fsencode(temporary))
         except RuntimeError as error:
             raise OSError(f"hnswlib can't write {temporary}: {error}") from error
         temporary.chmod(0o600)

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Final
 
 from agentmem_cli.errors import StoreBusyError, StoreWriteError
+from agentmem_cli.forks import tell_after_fork
 
 _HOLDER_TRIES: Final = 20
 _HOLDER_WAIT_S: Final = 0.005
 _FOLDER_WAIT_S: Final = 0.02
 _PUBLISHING_S: Final = 10.0
 PUBLISHING: Final = "publishing a graph"
+LOCK: Final = "LOCK"  # the file's name in a store's folder
 
 
 class WriterLock:
@@ -29,28 +31,40 @@ class WriterLock:
         self._path = path
         self._note = note
         self._descriptor: int | None = None
+        tell_after_fork(self)
 
     @property
     def held(self) -> bool:
         """Whether this object holds the lock."""
         return self._descriptor is not None
 
-    def acquire(self) -> None:
-        """Takes the lock at once, or raises StoreBusyError that names the holder."""
+    def acquire(self, wait_s: float = 0.0) -> None:
+        """Takes the lock, or raises StoreBusyError that names the holder when it has waited for `wait_s`."""
         if self.held:
             return
+        deadline_s = time.monotonic() + wait_s
+        while not self._acquire(deadline_s):
+            pass
+
+    def _acquire(self, deadline_s: float) -> bool:
+        """Takes the lock; False where somebody has put another file in its place meanwhile."""
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StoreWriteError(f"store {self._path.parent} can't be written: {error.strerror}") from error
         try:
-            self._flock(descriptor)
+            self._flock(descriptor, deadline_s)
+            if not _is_at(descriptor, self._path):
+                os.close(descriptor)
+                return False
         except StoreBusyError:
             os.close(descriptor)
             raise
         except OSError as error:
             os.close(descriptor)
-            raise StoreWriteError(f"store {self._path.parent} can't be locked: {error.strerror}") from error
+            raise StoreWriteError(
+                f"store {self._path.parent} can't be locked: {error.strerror}: put it on a local disk"
+            ) from error
         try:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()} {self._note}".rstrip().encode() + b"\n", 0)
@@ -58,18 +72,26 @@ class WriterLock:
             os.close(descriptor)
             raise StoreWriteError(f"store {self._path.parent} can't be written: {error.strerror}") from error
         self._descriptor = descriptor
+        return True
 
-    def _flock(self, descriptor: int) -> None:
-        deadline = time.monotonic() + _PUBLISHING_S
+    def forget_parent(self) -> None:
+        """In a forked child: the lock stays the parent's."""
+        if self._descriptor is not None:
+            descriptor, self._descriptor = self._descriptor, None
+            os.close(descriptor)
+
+    def _flock(self, descriptor: int, deadline_s: float) -> None:
+        published_s = time.monotonic() + _PUBLISHING_S
         while True:
             try:
                 return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 holder = _holder(descriptor)
-                if PUBLISHING not in holder or time.monotonic() > deadline:
+                now_s = time.monotonic()
+                if now_s >= deadline_s and (PUBLISHING not in holder or now_s > published_s):
                     raise StoreBusyError(
-                        f"store {self._path.parent} is being written by process {holder}: wait for it to end, and try "
-                        "again"
+                        f"store {self._path.parent} is being written by process {holder}: try again when it has ended, "
+                        "or wait for it with --wait SECONDS"
                     ) from error
             time.sleep(_HOLDER_WAIT_S)
 
@@ -81,6 +103,15 @@ class WriterLock:
                 os.ftruncate(descriptor, 0)
             finally:
                 os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    opened = os.fstat(descriptor)
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    return (found.st_dev, found.st_ino) == (opened.st_dev, opened.st_ino)
 
 
 def is_held(path: Path) -> bool:

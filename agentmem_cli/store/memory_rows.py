@@ -1,10 +1,12 @@
 """A memory as a row of `memories.db`, and back, and whether it is still what was stored."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
+from agentmem_cli.checks import JsonValue
 from agentmem_cli.errors import AgentMemError
-from agentmem_cli.jsonl import dump_metadata, load_metadata
+from agentmem_cli.jsonl import dump_memory, dump_metadata, load_metadata
 from agentmem_cli.memory import Memory, Scope, from_microseconds
 from agentmem_cli.store.connection import Parameter
 from agentmem_cli.store.rows import MemoryRow
@@ -45,6 +47,19 @@ def memory_of(row: Sequence) -> Memory:  # type: ignore[type-arg]
         created_at=from_microseconds(created_at_us),
         metadata=load_metadata(metadata),
     )
+
+
+def as_given(memory: Memory, content: bytes) -> Memory:
+    """A stored memory as it came: without its time, where the store filled that in."""
+    untimed = memory.without_time()
+    return untimed if untimed.content_digest() == content else memory
+
+
+def fields_of(memory: Memory, created_at_us: int) -> dict[str, JsonValue]:
+    """A memory's fields as JSON, as the history compares them: all but the id, and those alone that it has."""
+    fields = dump_memory(replace(memory, created_at=from_microseconds(created_at_us), vector=None))
+    del fields["id"]
+    return fields
 
 
 def is_as_stored(memory: Memory, content: bytes) -> bool:

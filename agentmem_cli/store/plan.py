@@ -1,11 +1,15 @@
 """What a batch would change: memories taken in order, against what is stored."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
+import orjson
+
+from agentmem_cli.checks import JsonValue
 from agentmem_cli.memory import Memory, to_microseconds
+from agentmem_cli.store.memory_rows import fields_of
 from agentmem_cli.store.rows import HistoryRow, MemoryRow, StoredMemory, Text, text_hash
 from agentmem_cli.store.windows import WindowPlan
 
@@ -40,35 +44,72 @@ class BatchPlan:
 
 
 class Planner:
-    """Takes the memories of one batch in order; a later one of the same id replaces an earlier."""
+    """Takes the memories of one batch in order; each is an update of an earlier one of its id."""
 
-    def __init__(self, stored: Mapping[str, StoredMemory]) -> None:
+    def __init__(
+        self,
+        stored: Mapping[str, StoredMemory],
+        read: Callable[[Sequence[str]], Mapping[str, Memory]],
+        *,
+        whole_records: bool = False,
+    ) -> None:
+        """`read` gives the stored memories of ids, without a `created_at` where the store filled it in.
+
+        With `whole_records` a memory replaces the one before it; otherwise fields that it leaves out keep their value.
+        """
         self._stored = stored
-        self._latest = dict(stored)
-        self._changed: dict[str, tuple[Memory, bytes]] = {}  # with its text's hash
+        self._read = read
+        self._whole_records = whole_records
+        self._outdated: dict[str, _Version] = {}  # as they are stored
+        self._changed: dict[str, _Version] = {}  # as this batch leaves them
+        self._text_hashes: dict[str, bytes] = {}  # of the changed ones, by id
         self._history: list[HistoryRow] = []
         self._unchanged = 0
         self._now_us = time.time_ns() // 1000
 
-    def take(self, memory: Memory) -> None:
-        """Notes what this memory changes, after all that were taken before."""
-        content = memory.content_digest()
-        before = self._latest.get(memory.id)
-        if before is not None and (before.content == content or _is_export_of(memory, before)):
+    def take(self, memories: Sequence[Memory]) -> None:
+        """Notes what these memories change, each after all before it."""
+        contents = [memory.content_digest() for memory in memories]
+        self._read_outdated(memories, contents)
+        for memory, content in zip(memories, contents, strict=True):
+            self._take(memory, content)
+
+    def _read_outdated(self, memories: Sequence[Memory], contents: Sequence[bytes]) -> None:
+        outdated = [
+            memory.id
+            for memory, content in zip(memories, contents, strict=True)
+            if memory.id in self._stored and not _is_same(memory, content, self._stored[memory.id])
+        ]
+        for identity, memory in self._read(outdated).items() if outdated else ():
+            stored = self._stored[identity]
+            self._outdated[identity] = _Version(memory, stored.content, stored.created_at_us)
+
+    def _take(self, memory: Memory, content: bytes) -> None:
+        before = self._changed.get(memory.id) or self._outdated.get(memory.id)
+        if before is None and memory.id in self._stored:
+            self._unchanged += 1  # it is not among the outdated
+            return
+        if before is None:
+            self._history.append(HistoryRow(memory.id, "add", None, self._now_us))
+            self._change(memory, content, self._now_us)
+            return
+        after = memory if self._whole_records else memory.over(before.memory)
+        created_at_us = before.created_at_us if after.created_at is None else to_microseconds(after.created_at)
+        previous = _previous(before, after, created_at_us)
+        if not previous:
             self._unchanged += 1
             return
-        if memory.created_at is not None:
-            created_at_us = to_microseconds(memory.created_at)
-        else:
-            created_at_us = self._now_us if before is None else before.created_at_us
-        event, previous_text = ("add", None) if before is None else ("update", before.text)
-        self._history.append(HistoryRow(memory.id, event, previous_text, self._now_us))
-        self._latest[memory.id] = StoredMemory(content, memory.text, 0, created_at_us)
-        self._changed[memory.id] = memory, text_hash(memory.text)
+        self._history.append(HistoryRow(memory.id, "update", orjson.dumps(previous).decode(), self._now_us))
+        self._change(after, after.content_digest(), created_at_us)
+
+    def _change(self, memory: Memory, content: bytes, first_seen_us: int) -> None:
+        created_at_us = first_seen_us if memory.created_at is None else to_microseconds(memory.created_at)
+        self._changed[memory.id] = _Version(memory, content, created_at_us)
+        self._text_hashes[memory.id] = text_hash(memory.text)
 
     def text_hashes(self) -> dict[bytes, str]:
         """The distinct texts that the changed memories end up with, in order, by hash."""
-        return {digest: memory.text for memory, digest in self._changed.values()}
+        return {self._text_hashes[identity]: version.memory.text for identity, version in self._changed.items()}
 
     def plan(self, known_vectors: Mapping[bytes, int], first_vector_id: int) -> BatchPlan:
         """The plan, given the vectors that the store has of `text_hashes` and the id of its next."""
@@ -76,13 +117,8 @@ class Planner:
         new = {digest: text for digest, text in self.text_hashes().items() if digest not in vector_ids}
         vector_ids.update(zip(new, count(first_vector_id)))
         rows = [
-            MemoryRow(
-                memory=memory,
-                vector_id=vector_ids[digest],
-                created_at_us=self._latest[identity].created_at_us,
-                content=self._latest[identity].content,
-            )
-            for identity, (memory, digest) in self._changed.items()
+            MemoryRow(version.memory, vector_ids[self._text_hashes[i]], version.created_at_us, version.content)
+            for i, version in self._changed.items()
         ]
         added = sum(row.event == "add" for row in self._history)
         return BatchPlan(
@@ -98,10 +134,32 @@ class Planner:
         )
 
 
-def _is_export_of(memory: Memory, before: StoredMemory) -> bool:
-    """Whether this is what was stored, with the time that the store filled in: what an export has."""
-    return (
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """A memory, the digest of its content, and its time."""
+
+    memory: Memory
+    content: bytes
+    created_at_us: int
+
+    def fields(self) -> dict[str, JsonValue]:
+        return fields_of(self.memory, self.created_at_us)
+
+
+def _is_same(memory: Memory, content: bytes, stored: StoredMemory) -> bool:
+    """Whether a memory is the stored one, or that with the time that the store filled in, as an export has it."""
+    return stored.content == content or (
         memory.created_at is not None
-        and to_microseconds(memory.created_at) == before.created_at_us
-        and memory.without_time().content_digest() == before.content
+        and to_microseconds(memory.created_at) == stored.created_at_us
+        and memory.without_time().content_digest() == stored.content
     )
+
+
+def _previous(before: _Version, after: Memory, created_at_us: int) -> dict[str, JsonValue]:
+    """The former values of the fields that differ; null for one that was not there."""
+    old, new = before.fields(), fields_of(after, created_at_us)
+    return {name: old.get(name) for name in {**old, **new} if _sorted_json(old, name) != _sorted_json(new, name)}
+
+
+def _sorted_json(fields: Mapping[str, JsonValue], name: str) -> bytes:
+    return orjson.dumps(fields.get(name), option=orjson.OPT_SORT_KEYS)

@@ -14,7 +14,7 @@ _JSON: Final = json.JSONEncoder(default=repr)  # a damaged row may hold bytes wh
 
 @dataclass(frozen=True, slots=True)
 class StoredMemory:
-    """What the store needs to know of a memory to tell whether another is the same."""
+    """What tells whether a memory is the one that is stored."""
 
     content: bytes
     text: str
@@ -38,17 +38,18 @@ class MemoryRow:
 
 @dataclass(frozen=True, slots=True)
 class HistoryRow:
-    """An event to write: `add` or `update`, and the text that was there before."""
+    """An event to write: `add` or `update`, and for an update the former values of what it changed, as a JSON
+    object."""
 
     id: str
     event: str
-    previous_text: str | None
+    previous: str | None
     at_us: int
 
 
-def event_checksum(identity: str, event: str, previous_text: str | None, at_us: int) -> int:
+def event_checksum(identity: str, event: str, previous: str | None, at_us: int) -> int:
     """The CRC-32 of an event of the history."""
-    return zlib.crc32(_JSON.encode([identity, event, previous_text, at_us]).encode())
+    return zlib.crc32(_JSON.encode([identity, event, previous, at_us]).encode())
 
 
 @dataclass(frozen=True, slots=True)

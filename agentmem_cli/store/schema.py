@@ -63,12 +63,13 @@ CREATE INDEX memories_vector ON memories(vector_id);
 {"; ".join(_SCOPE_INDEXES)};
 {_RUN_INDEX};
 
--- An event keeps the text before it; the text after it is the next event's, or the memory's own.
+-- An update keeps the former values of the fields that it changed; the values after it are the next event's, or the
+-- memory's own.
 CREATE TABLE history(
     seq INTEGER PRIMARY KEY,
     id TEXT NOT NULL,
     event TEXT NOT NULL,
-    previous_text TEXT,
+    previous TEXT, -- a JSON object; NULL too where the memory was deleted later
     at_us INTEGER NOT NULL,
     checksum INTEGER NOT NULL -- CRC-32 of the rest of the row
 );

@@ -49,7 +49,7 @@ class Upkeep:
         }
 
     def delete(self, ids: Sequence[str]) -> int:
-        """Removes memories, their texts in the history and the vectors that no other has; says how many were there.
+        """Removes memories, what the history says of them and the vectors that no other has; says how many there were.
 
         The history keeps that there was a memory of this id, and that it was deleted.
         """
@@ -63,7 +63,7 @@ class Upkeep:
             reached("delete.rows")
             self._erase_history([identity for identity, *_ in stored])
             connection.change_many(
-                "INSERT INTO history(id, event, previous_text, at_us, checksum) VALUES (?, 'delete', NULL, ?, ?)",
+                "INSERT INTO history(id, event, previous, at_us, checksum) VALUES (?, 'delete', NULL, ?, ?)",
                 [(identity, now_us, event_checksum(identity, "delete", None, now_us)) for identity, *_ in stored],
             )
             connection.drop_unused([(vector_id, text.decode(errors="replace")) for _, vector_id, text in stored])
@@ -72,9 +72,7 @@ class Upkeep:
 
     def wrong_events(self) -> Iterator[str]:
         """The ids of the memories whose history is not what was stored."""
-        for rows in self._connection.chunks(
-            "SELECT id, event, previous_text, at_us, checksum FROM history ORDER BY seq"
-        ):
+        for rows in self._connection.chunks("SELECT id, event, previous, at_us, checksum FROM history ORDER BY seq"):
             for row in rows:
                 if event_checksum(*row[:4]) != row[4]:
                     yield str(row[0])
@@ -107,7 +105,7 @@ class Upkeep:
     def _erase_history(self, ids: Sequence[str]) -> None:
         events = self._connection.read_in("SELECT seq, id, event, at_us FROM history WHERE id IN ({})", ids)
         self._connection.change_many(
-            "UPDATE history SET previous_text = NULL, checksum = ? WHERE seq = ?",
+            "UPDATE history SET previous = NULL, checksum = ? WHERE seq = ?",
             [(event_checksum(identity, event, None, at_us), seq) for seq, identity, event, at_us in events],
         )
 

@@ -118,7 +118,12 @@ def test_other_content_around_the_same_text_is_an_update_that_embeds_nothing(
     assert (plan.added, plan.updated, plan.unchanged, plan.new_texts) == (0, 1, 0, [])
     stored = store.get("a")
     assert stored is not None
-    assert (stored.scope, stored.importance, stored.metadata) == (changed.scope, changed.importance, changed.metadata)
+    expected = changed.over(Memory("red apple", id="a", metadata={"x": 1}))
+    assert (stored.scope, stored.importance, stored.metadata) == (
+        expected.scope,
+        expected.importance,
+        expected.metadata,
+    )
     assert _events(store, "a") == [("add", None, "red apple"), ("update", "red apple", "red apple")]
     assert _found(store, "red apple") == ["a"]
 

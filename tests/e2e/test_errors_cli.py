@@ -57,7 +57,7 @@ def test_debug_shows_the_traceback_before_the_line(agentmem: Cli) -> None:
     result = agentmem("search", "tea", "--debug")
     assert result.exit_code == 1
     assert result.stderr.startswith("Traceback (most recent call last):")
-    assert result.stderr.splitlines()[-1].startswith("agentmem: error: no store at .agentmem")
+    assert result.stderr.splitlines()[-1].startswith(f"agentmem: error: no store at {agentmem.folder}/.agentmem")
 
 
 def test_debug_after_a_double_dash_is_an_argument(agentmem: Cli, ingested: Ingested) -> None:
@@ -92,7 +92,7 @@ def test_a_store_in_the_place_of_a_file_can_not_be_made(agentmem: Cli) -> None:
     agentmem.write("taken", {})
     result = agentmem("ingest", "-", "--store", "taken")
     assert result.exit_code == 1
-    assert "store taken can't be made" in result.error()
+    assert f"store {agentmem.folder}/taken can't be made" in result.error()
 
 
 def test_a_gzip_file_that_was_cut_off_is_an_input_error(agentmem: Cli, filled: str) -> None:

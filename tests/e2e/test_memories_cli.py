@@ -124,7 +124,7 @@ def test_a_history_holds_both_texts_of_a_change_and_none_after_deletion(agentmem
         mem.add("red apple", id="a")
         mem.add("green pear", id="a")
     events = agentmem("history", "a", "--store", "store", "--json").json()
-    assert [set(event) for event in events] == [{"id", "event", "previous_text", "text", "at"}] * 2
+    assert [set(event) for event in events] == [{"id", "event", "previous_text", "text", "at", "changes"}] * 2
     assert [(event["event"], event["previous_text"], event["text"]) for event in events] == [
         ("add", None, "red apple"),
         ("update", "red apple", "green pear"),

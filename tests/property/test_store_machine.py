@@ -77,9 +77,17 @@ class StoreMachine(RuleBasedStateMachine):
     def _open(self) -> AgentMem:
         return AgentMem(self.folder / "store", embedder=FakeEmbedder())
 
-    def _take(self, memory: Memory) -> str:
+    def _take(self, memory: Memory, *, replace: bool = False) -> str:
         before = self.memories.get(memory.id)
-        if before is not None and _content(before) == _content(memory) and before.created_at == memory.created_at:
+        if before is not None and not replace:
+            memory = Memory(
+                memory.text,
+                id=memory.id,
+                scope=Scope(user_id=memory.scope.user_id or before.scope.user_id),
+                metadata=memory.metadata or before.metadata,
+                created_at=before.created_at,
+            )
+        if before is not None and _content(before) == _content(memory):
             return "unchanged"
         event = "add" if before is None else "update"
         self.memories[memory.id] = memory
@@ -89,13 +97,13 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(memory=_memories)
     def add(self, memory: Memory) -> None:
         self._take(memory)
-        scope, metadata = memory.scope, dict(memory.metadata)
+        scope, metadata = memory.scope, dict(memory.metadata) or None
         assert self.mem.add(memory.text, id=memory.id, user_id=scope.user_id, metadata=metadata) == memory.id
 
-    @rule(batch=st.lists(_memories, max_size=12))
-    def add_batch(self, batch: list[Memory]) -> None:
-        became = [self._take(memory) for memory in batch]
-        result = self.mem.add_batch(batch)
+    @rule(batch=st.lists(_memories, max_size=12), replace=st.booleans())
+    def add_batch(self, batch: list[Memory], replace: bool) -> None:
+        became = [self._take(memory, replace=replace) for memory in batch]
+        result = self.mem.add_batch(batch, replace=replace)
         assert result.ids == [memory.id for memory in batch]
         assert (result.added, result.updated, result.unchanged) == tuple(
             became.count(what) for what in ("add", "update", "unchanged")

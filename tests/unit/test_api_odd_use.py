@@ -1,12 +1,14 @@
 """Odd uses of AgentMem that once went wrong: each test names what a user would have met."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 
-from agentmem_cli import AgentMem, AgentMemError, InvalidMemoryError, StoreMismatchError, StoreWriteError
+from agentmem_cli import AgentMem, AgentMemError, InvalidMemoryError, StoreMismatchError, StoreWriteError, UsageError
 from agentmem_cli.embedding.base import unit_rows
 from agentmem_cli.ingest import IngestOptions, Observer
 from agentmem_cli.memory import Position
@@ -84,6 +86,44 @@ def test_half_a_surrogate_pair_finds_nothing_and_breaks_nothing(mem: AgentMem) -
     assert (mem.get("\ud800"), mem.history("\ud800")) == (None, [])
     with pytest.raises(AgentMemError, match="not valid text"):
         mem.search("\ud800")
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda mem: mem.search("text", k=2.5), "k must be a whole number"),
+        (lambda mem: mem.search("text", k=True), "k must be a whole number"),
+        (lambda mem: mem.search(5), "a query's text must be a string"),
+        (lambda mem: mem.search_many(["text"]), r"a query is a Query\(text, filter\), not a string"),
+        (lambda mem: mem.search("text", context=1.5), "context must be a whole number"),
+        (lambda mem: mem.search("text", neighbour_share="0.1"), "neighbour_share must be a number"),
+        (lambda mem: mem.search("text", recency_half_life=30), "recency_half_life must be a timedelta"),
+        (lambda mem: mem.list_memories("20"), "limit must be a whole number"),
+        (lambda mem: mem.get(5), "an id must be a string"),
+        (lambda mem: mem.history(None), "an id must be a string"),
+        (lambda mem: mem.delete(5), "an id must be a string"),
+        (lambda mem: AgentMem(cast("str", 5)), "a store's path is a string or a Path"),
+    ],
+)
+def test_an_argument_of_a_wrong_type_is_a_usage_error(mem: AgentMem, call: Callable[..., object], said: str) -> None:
+    mem.add("text")
+    with pytest.raises(UsageError, match=said):
+        call(mem)
+
+
+def test_numbers_of_numpy_are_numbers(mem: AgentMem) -> None:
+    mem.add("text")
+    assert len(mem.search("text", k=np.int64(3), neighbour_share=np.float32(0.5))) == 1
+
+
+def test_a_graph_in_a_folder_whose_name_is_not_utf8_is_published_and_searched(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    with AgentMem(folder, embedder=FakeEmbedder(), index="wait") as mem:
+        mem.add_batch({"text": f"text number {i}"} for i in range(1200))
+        mem.build_index()
+    with AgentMem(folder, embedder=FakeEmbedder()) as mem:
+        assert mem.stats().graph["state"] == "published"
+        assert mem.search("text number 7", k=1)[0].text == "text number 7"
 
 
 def test_a_batch_of_strings_is_refused_with_a_reason(mem: AgentMem) -> None:

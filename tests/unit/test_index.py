@@ -1,5 +1,6 @@
 """The graph file: published whole or not at all, and believed only if it is what was published."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -127,9 +128,9 @@ class _FullDisk:
     def __init__(self, graph: Graph) -> None:
         self._index = graph._index
 
-    def save_index(self, path: str) -> None:
+    def save_index(self, path: bytes) -> None:
         self._index.save_index(path)
-        Path(path).write_bytes(Path(path).read_bytes()[: self.index_file_size() // 2])
+        os.truncate(path, self.index_file_size() // 2)
 
     def index_file_size(self) -> int:
         return int(self._index.index_file_size())

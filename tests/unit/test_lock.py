@@ -40,7 +40,7 @@ def _held_by_another_process(path: Path) -> Iterator[subprocess.Popen[str]]:
 def test_a_second_writer_is_refused_and_told_the_pid_of_the_first(tmp_path: Path) -> None:
     first, second = WriterLock(tmp_path / "LOCK"), WriterLock(tmp_path / "LOCK")
     first.acquire()
-    with pytest.raises(StoreBusyError, match=rf"by process {os.getpid()}: wait"):
+    with pytest.raises(StoreBusyError, match=rf"by process {os.getpid()}: try"):
         second.acquire()
     assert first.held
     assert not second.held
@@ -50,7 +50,7 @@ def test_every_further_writer_is_told_the_pid_too(tmp_path: Path) -> None:
     first = WriterLock(tmp_path / "LOCK")
     first.acquire()
     for _ in range(3):
-        with pytest.raises(StoreBusyError, match=rf"by process {os.getpid()}: wait"):
+        with pytest.raises(StoreBusyError, match=rf"by process {os.getpid()}: try"):
             WriterLock(tmp_path / "LOCK").acquire()
 
 
@@ -76,7 +76,7 @@ def test_taking_a_held_lock_again_and_giving_it_back_twice_change_nothing(tmp_pa
 def test_another_process_that_holds_the_lock_is_named(tmp_path: Path) -> None:
     with (
         _held_by_another_process(tmp_path / "LOCK") as holder,
-        pytest.raises(StoreBusyError, match=rf"by process {holder.pid}: wait"),
+        pytest.raises(StoreBusyError, match=rf"by process {holder.pid}: try"),
     ):
         WriterLock(tmp_path / "LOCK").acquire()
 

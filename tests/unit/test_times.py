@@ -17,6 +17,8 @@ NOON = datetime(2025, 3, 1, 12, tzinfo=timezone.utc)
         ("2025-03-01T12:00:00Z", NOON),
         ("2025-03-01 12:00", NOON),
         ("2025-03-01T13:00+01:00", NOON),
+        ("2025-03-01T17:30:00+0530", NOON),
+        ("2025-03-01T07:00:00.5-05", NOON.replace(microsecond=500_000)),
         (datetime(2025, 3, 1, 12), NOON),
         (NOON.astimezone(timezone(timedelta(hours=-8))), NOON),
         ("2025-03-01", NOON.replace(hour=0)),

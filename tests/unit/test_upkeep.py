@@ -224,7 +224,7 @@ def test_stats_are_what_was_put_in(mem: AgentMem, folder: Path) -> None:
         "user_id": {"ana": 2, "bo": 1},
         "agent_id": {"": 2, "agent": 1},
         "run_id": {"": 3},
-        "memory_type": {"": 2, "semantic": 1},
+        "memory_type": {"semantic": 2, "": 1},
     }
     assert (stats.embedder["name"], stats.embedder["dim"]) == ("fake", 32)
     files = {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
@@ -289,7 +289,7 @@ def test_only_memories_that_match_are_listed(
 
 @pytest.mark.parametrize(("limit", "offset"), [(0, 0), (-1, 0), (1, -1)])
 def test_a_page_that_can_not_be_is_a_usage_error(mem: AgentMem, limit: int, offset: int) -> None:
-    with pytest.raises(UsageError, match="limit must be at least 1"):
+    with pytest.raises(UsageError, match="it must be at least"):
         mem.list_memories(limit, offset)
 
 

@@ -1,0 +1,38 @@
+"""What a forked child must not share with its parent: locks, connections, threads, event loops.
+
+A child of `os.fork` (multiprocessing, gunicorn, Celery) inherits objects that only work in the process that made them.
+Each registers here, and forgets what is its parent's before the child runs any other line.
+"""
+
+import os
+import weakref
+from typing import Final, Protocol
+
+
+class Forked(Protocol):
+    """Something that holds what belongs to one process."""
+
+    def forget_parent(self) -> None:
+        """Called in a child: lets go of what the parent holds, without touching it, and starts afresh."""
+
+
+_registered: Final[weakref.WeakSet[Forked]] = weakref.WeakSet()
+_abandoned: Final[list[object]] = []
+
+
+def tell_after_fork(forked: Forked) -> None:
+    """Has `forked.forget_parent` called in each child that this process forks while the object lives."""
+    _registered.add(forked)
+
+
+def abandon(*inherited: object) -> None:
+    """Keeps what a child inherited from ever being closed: that would reach into the parent."""
+    _abandoned.extend(inherited)
+
+
+def _in_child() -> None:
+    for forked in list(_registered):
+        forked.forget_parent()
+
+
+os.register_at_fork(after_in_child=_in_child)
