@@ -3,9 +3,9 @@
 import re
 from typing import Final
 
-# C0 and C1 controls, DEL, and what turns the direction of writing or splits lines.
+# C0 and C1 controls, DEL, what turns the direction of writing or splits lines, and what XML can't hold.
 _OBEYED: Final = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
 )
 
 _OBEYED_IN_JSON: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")

@@ -109,10 +109,14 @@ class StoreUpkeep:
             self._open_existing()
             Keeper(self._store).compact()
 
-    def export(self, *, vectors: bool = False) -> Iterator[Memory]:
-        """Every memory, in the order of its arrival; with `vectors`, taking them in elsewhere needs no embedding."""
+    def export(self, *, vectors: bool = False, on_damaged: Callable[[str], None] | None = None) -> Iterator[Memory]:
+        """Every memory, in the order of its arrival; with `vectors`, taking them in elsewhere needs no embedding.
+
+        Raises StoreDamagedError at a memory that is not what was stored, and names it; with `on_damaged`, it leaves
+        such memories out, and calls that with the id of each.
+        """
         with self._turn:
-            memories = Keeper(self._store).memories(vectors=vectors)
+            memories = Keeper(self._store).memories(vectors=vectors, on_damaged=on_damaged)
         yield from memories
 
     def reembed(

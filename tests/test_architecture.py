@@ -36,6 +36,7 @@ LAYER: Final = {
     "jsonl": 1,
     "lines": 1,
     "memory": 0,
+    "outputs": 3,
     "queries": 2,
     "ranking": 1,
     "failpoints": 0,
@@ -49,6 +50,7 @@ LAYER: Final = {
     "times": -1,
     "where": -1,
     "checks": -2,
+    "children": 0,
     "scripts": -2,
     "errors": -3,
 }
@@ -144,6 +146,11 @@ class Module:
         return list(_imports(self.tree))
 
     @cached_property
+    def calls(self) -> list[ast.Call]:
+        """What it calls."""
+        return [node for node in ast.walk(self.tree) if isinstance(node, ast.Call)]
+
+    @cached_property
     def strings(self) -> list[str]:
         """Its strings, docstrings left out."""
         docs = {id(node.value) for node in ast.walk(self.tree) if isinstance(node, ast.Expr)}
@@ -158,6 +165,17 @@ def _imports(tree: ast.Module) -> Iterator[Import]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
             yield from (Import(node.module or "", alias.name) for alias in node.names)
+
+
+def _opens_for_writing(call: ast.Call) -> bool:
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else ast.unparse(call.func)
+    modes = [
+        given.value
+        for given in (*call.args, *(keyword.value for keyword in call.keywords))
+        if isinstance(given, ast.Constant)
+    ]
+    writes = any(isinstance(mode, str) and set(mode) & set("wax+") for mode in modes)
+    return name in ("write_bytes", "write_text") or (name == "open" and writes)
 
 
 def _has_doc(node: "ast.Module | ast.ClassDef | ast.FunctionDef") -> bool:
@@ -195,6 +213,19 @@ def test_each_library_is_imported_in_its_place(module: Module) -> None:
 def test_sql_stands_in_the_database_alone(module: Module) -> None:
     if module.path not in HOMES_OF_SQL:
         assert [text for text in module.strings if SQL.search(text)] == []
+
+
+@every_module
+def test_commands_write_files_as_outputs_alone(module: Module) -> None:
+    if module.part in ("cli", "formats") or module.part.startswith("report"):
+        opened = {ast.unparse(call) for call in module.calls if _opens_for_writing(call)}
+        assert opened <= {"open(os.devnull, 'w')"}
+
+
+@every_module
+def test_child_processes_have_one_way_to_start_python(module: Module) -> None:
+    if module.path != "children.py":
+        assert "sys.executable" not in ast.unparse(module.tree)
 
 
 def test_sql_is_recognised_where_it_stands() -> None:

@@ -1,6 +1,5 @@
 """A model measured in a process of its own, where nothing is loaded yet and the memory is its own."""
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -8,13 +7,13 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO
 
 import msgspec
 
 from agentmem_cli.bench.growth import Doing, Growth, GrowthItem, grow_here
 from agentmem_cli.bench.result import ColdStart, Retrieval, StorePoint
+from agentmem_cli.children import module_command
 from agentmem_cli.embedding.base import Device, Embedder, EmbedderSpec
 from agentmem_cli.errors import AgentMemError, StoreError
 
@@ -68,15 +67,10 @@ def grow_alone(how: How, growth: Growth) -> Iterator[GrowthItem]:
 
     Raises StoreError with what that process said.
     """
-    package = str(Path(__file__).parents[2])
-    search_path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, "-m", "agentmem_cli.bench.alone"]
-    environment = {**os.environ, "PYTHONPATH": search_path}
+    command = module_command("agentmem_cli.bench.alone")
     with (
         tempfile.TemporaryFile() as said,
-        subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, env=environment
-        ) as process,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said) as process,
     ):
         try:
             yield from _talk(process, _Task(time.time(), how, growth))

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -14,6 +13,7 @@ from typing import IO, Final
 from agentmem_cli.bench.reading import read_result
 from agentmem_cli.bench.result import BenchResult
 from agentmem_cli.bench.turns import IN_TURN, OVER
+from agentmem_cli.children import module_command
 from agentmem_cli.errors import MeasurementError, UsageError
 
 _GRACE_S: Final = 5.0
@@ -22,17 +22,15 @@ _OWN_LINE: Final = "agentmem: error: "
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """An agentmem that can be run: what it is called, its command, and what its process needs to find its modules."""
+    """An agentmem that can be run: what it is called, and its command."""
 
     name: str
     command: list[str]
-    python_path: str | None = None
 
 
 def this_installation() -> Installation:
     """The agentmem that runs now."""
-    package = Path(__file__).parents[2]
-    return Installation(str(package), [sys.executable, "-m", "agentmem_cli"], str(package))
+    return Installation(str(Path(__file__).parents[2]), module_command("agentmem_cli"))
 
 
 def installation_at(path: str) -> Installation:
@@ -109,7 +107,7 @@ def measuring(installation: Installation, arguments: Sequence[str]) -> Iterator[
                 stdout=subprocess.PIPE,
                 stderr=said,
                 cwd=folder,
-                env=_environment(installation, folder),
+                env=_environment(folder),
                 start_new_session=True,  # what it starts in its turn can be ended with it
             )
         except OSError as error:
@@ -122,11 +120,10 @@ def measuring(installation: Installation, arguments: Sequence[str]) -> Iterator[
                 raise
 
 
-def _environment(installation: Installation, folder: str) -> dict[str, str]:
+def _environment(folder: str) -> dict[str, str]:
     """The user's, but for what would make one installation load the modules of another."""
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    own = {} if installation.python_path is None else {"PYTHONPATH": installation.python_path}
-    return {**kept, **own, "TMPDIR": folder, IN_TURN: "1"}
+    return {**kept, "TMPDIR": folder, IN_TURN: "1"}
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -11,7 +11,7 @@ from agentmem_cli.cli import bench_gates, bench_output, bench_show, options
 from agentmem_cli.cli.bench_output import Outputs
 from agentmem_cli.cli.output import print_json, print_rich
 from agentmem_cli.cli.steps import steps_view
-from agentmem_cli.errors import UsageError
+from agentmem_cli.errors import AgentMemError, UsageError
 from agentmem_cli.failpoints import slowdown
 from agentmem_cli.formats.wording import Words
 
@@ -99,6 +99,10 @@ def bench(
 
     if models is not None and (model is not None or model_path is not None):
         raise UsageError("--models says which models are measured: leave out --model and --model-path")
+    words = Words(lang)
+    inputs = bench_output.inputs_of(workload, queries, model_path, bench_gates.PROJECT)
+    outputs = Outputs(output or [], inputs, words, github_summary, junit)
+    outputs.check_for_results()
     bench_options = BenchOptions(
         _numbers("--sizes", sizes),
         compare,
@@ -112,9 +116,6 @@ def bench(
     bounds = bench_gates.wanted_bounds(
         {"min-ops": min_ops, "max-ms": max_ms, "min-speedup": min_speedup, "min-recall": min_recall}, bench_options
     )
-    words = Words(lang)
-    outputs = Outputs(output or [], words, github_summary, junit)
-    outputs.check_for_results()
     slowdown()
     texts = make_workload(workload, bench_options.memories, compare)
     with steps_view(quiet) as on_step:
@@ -184,7 +185,7 @@ def _run(bench: "Bench", outputs: Outputs) -> "BenchResult":
         return bench.run()
     except BaseException:
         if bench.has_samples:
-            with suppress(UsageError):  # why it was cut short is what the user is told
+            with suppress(AgentMemError):  # why it was cut short is what the user is told
                 outputs.write_files(with_figures(bench.result()))
         raise
 

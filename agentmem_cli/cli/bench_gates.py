@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
@@ -13,7 +13,7 @@ from agentmem_cli.cli import bench_output, options
 from agentmem_cli.cli.bench_output import Outputs
 from agentmem_cli.cli.output import print_json, print_rich, say
 from agentmem_cli.cli.steps import steps_view
-from agentmem_cli.errors import GateError, UsageError
+from agentmem_cli.errors import AgentMemError, GateError, UsageError
 from agentmem_cli.formats.wording import Words
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from agentmem_cli.bench.options import BenchOptions
     from agentmem_cli.bench.result import BenchResult
 
+PROJECT: Final = "pyproject.toml"
 MinOpsOption: TypeAlias = Annotated[
     float | None,
     typer.Option("--min-ops", help="Fail unless the best batch size takes in so many memories a second."),
@@ -69,7 +70,7 @@ def compare(
     from agentmem_cli.bench import comparing
 
     share = _share(max_regression)
-    outputs = Outputs(output or [], Words(lang), github_summary, junit)
+    outputs = Outputs(output or [], [base, new], Words(lang), github_summary, junit)
     outputs.check_for_verdicts()
     (base_result, base_version), (new_result, new_version) = _read(base), _read(new)
     try:
@@ -126,9 +127,10 @@ def ab(
     for option, value in (("--model", model), ("--model-path", model_path), ("--threads", threads)):
         if value is not None:
             arguments += [option, _file(str(value)) if option == "--model-path" else str(value)]
-    outputs = Outputs(output or [], Words(lang), github_summary, junit)
-    outputs.check_for_verdicts()
     installations = installation_at(base), this_installation() if head is None else installation_at(head)
+    inputs = bench_output.inputs_of(workload, model_path, *(installed.command[0] for installed in installations))
+    outputs = Outputs(output or [], inputs, Words(lang), github_summary, junit)
+    outputs.check_for_verdicts()
     with steps_view(quiet) as on_step:
         run = AbRun(*installations, arguments, rounds, _share(max_regression), on_step)
         report = _measured(run, outputs)
@@ -139,7 +141,7 @@ def wanted_bounds(given: Mapping[str, float | None], measured: "BenchOptions") -
     """The bounds of the project in this folder, and those that options give; raises UsageError."""
     from agentmem_cli.bench.bounds import overridden, read_bounds, require_measured
 
-    bounds = overridden(read_bounds(Path("pyproject.toml")), given)
+    bounds = overridden(read_bounds(Path(PROJECT)), given)
     require_measured(bounds, measured)
     return bounds
 
@@ -184,7 +186,7 @@ def _measured(run: "AbRun", outputs: Outputs) -> "GateReport":
         return run.run()
     except BaseException:
         if run.has_rounds:
-            with suppress(UsageError):  # why it was cut short is what the user is told
+            with suppress(AgentMemError):  # why it was cut short is what the user is told
                 outputs.write_verdicts(run.report())
         raise
 

@@ -3,12 +3,10 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
-from agentmem_cli.cli.output import check_output, write_output
 from agentmem_cli.errors import UsageError
 from agentmem_cli.formats.wording import Lang, Words
 
@@ -17,6 +15,7 @@ if TYPE_CHECKING:
     from agentmem_cli.bench.gate import Verdict
     from agentmem_cli.formats.document import Document
     from agentmem_cli.formats.measured import Measured
+    from agentmem_cli.outputs import Output
 
 _SUMMARY_VARIABLE: Final = "GITHUB_STEP_SUMMARY"
 
@@ -44,11 +43,20 @@ JunitOption: TypeAlias = Annotated[
 ]
 
 
+def inputs_of(workload: str, *others: str | None) -> list[str]:
+    """The files and folders that a benchmark reads: its workload where that is a file, and those that options name."""
+    from agentmem_cli.bench.workload import MIXED, PHASE4
+
+    named = None if workload in (PHASE4, MIXED) else workload
+    return [name for name in (named, *others) if name is not None]
+
+
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What is written beside the terminal, and in which language."""
+    """What is written beside the terminal, in which language, by a command that reads `inputs`."""
 
     files: Sequence[str]
+    inputs: Sequence[str]
     words: Words
     github_summary: bool = False
     junit: str | None = None
@@ -70,11 +78,11 @@ class Outputs:
             check_verdict_file(name)
 
     def write_files(self, measured: "Measured") -> None:
-        """Writes the files; JSON first, which has all that the others are made of. Raises UsageError."""
+        """Writes the files; JSON first, which has all that the others are made of. Raises AgentMemError."""
         from agentmem_cli.formats.export import is_json, result_as_file
 
         for name in sorted(self.files, key=is_json, reverse=True):
-            write_output(name, result_as_file(measured, name, self.words))
+            self._output(name).write(result_as_file(measured, name, self.words))
 
     def write_result(self, measured: "Measured") -> None:
         """Writes everything of a result; JUnit has the verdicts, or those of the targets where no bound is set."""
@@ -86,44 +94,42 @@ class Outputs:
         self._write_junit("agentmem bench", measured.verdicts or of_targets(measured), strict=False)
 
     def write_verdicts(self, report: "GateReport", *, strict: bool = False) -> None:
-        """Writes everything of a comparison. Raises UsageError."""
+        """Writes everything of a comparison. Raises AgentMemError."""
         from agentmem_cli.formats.export import verdicts_as_file
         from agentmem_cli.formats.gate_document import gate_document
 
         for name in self.files:
-            write_output(name, verdicts_as_file(report, name, self.words))
+            self._output(name).write(verdicts_as_file(report, name, self.words))
         self._summarize(gate_document(report, self.words))
         self._write_junit("agentmem bench, new against base", report.verdicts, strict=strict)
 
     def _check(self) -> None:
         for name in self.files:
-            check_output(name)
+            self._output(name).check()
         if self.junit is not None:
-            check_output(self.junit, "--junit")
+            self._output(self.junit, "--junit").check()
         if self.github_summary:
-            _summary_path()
+            self._summary().check()
 
     def _summarize(self, document: "Document") -> None:
         from agentmem_cli.formats.markdown import markdown
 
-        if not self.github_summary:
-            return
-        path = _summary_path()
-        try:
-            with path.open("a", encoding="utf-8") as file:
-                file.write(markdown(document))
-        except OSError as error:
-            raise UsageError(f"--github-summary: {path} can't be written: {error.strerror}") from error
+        if self.github_summary:
+            self._summary().write(markdown(document).encode())
 
     def _write_junit(self, suite: str, verdicts: "Sequence[Verdict]", *, strict: bool) -> None:
         from agentmem_cli.formats.junit import junit_xml
 
         if self.junit is not None:
-            write_output(self.junit, junit_xml(suite, verdicts, strict=strict), "--junit")
+            self._output(self.junit, "--junit").write(junit_xml(suite, verdicts, strict=strict))
 
+    def _summary(self) -> "Output":
+        name = os.environ.get(_SUMMARY_VARIABLE)
+        if not name:
+            raise UsageError(f"--github-summary: {_SUMMARY_VARIABLE} is not set, as it is in a step of GitHub Actions")
+        return self._output(name, "--github-summary", appends=True)
 
-def _summary_path() -> Path:
-    name = os.environ.get(_SUMMARY_VARIABLE)
-    if not name:
-        raise UsageError(f"--github-summary: {_SUMMARY_VARIABLE} is not set, as it is in a step of GitHub Actions")
-    return Path(name)
+    def _output(self, name: str, option: str = "--output", *, appends: bool = False) -> "Output":
+        from agentmem_cli.outputs import Output
+
+        return Output(name, option, self.inputs, appends=appends)

@@ -27,7 +27,7 @@ def show(
     from agentmem_cli.formats.measured import with_figures
 
     words = Words(lang)
-    outputs = Outputs(output or [], words, github_summary, junit)
+    outputs = Outputs(output or [], [result], words, github_summary, junit)
     outputs.check_for_results()
     found = read(result)
     measured = with_figures(found)

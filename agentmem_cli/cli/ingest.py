@@ -9,8 +9,8 @@ import typer
 from agentmem_cli.cli import options
 from agentmem_cli.cli.making import making_view
 from agentmem_cli.cli.output import (
+    INCOMPLETE,
     INTERRUPTED,
-    REJECTED,
     TERMINATED,
     Terminated,
     advice_line,
@@ -83,8 +83,14 @@ def ingest(
     from agentmem_cli.cli.progress import IngestObserver, view_for
     from agentmem_cli.ingest import IngestOptions
     from agentmem_cli.jsonl import dump_report
+    from agentmem_cli.outputs import Output
 
     _check_files(files)
+    rejects_file = None
+    if rejects is not None:
+        inputs = [*files, *([] if model_path is None else [model_path])]
+        rejects_file = Output(rejects, "--rejects", inputs, store)
+        rejects_file.check()
     ingest_options = IngestOptions(
         batch_size=batch_size,
         text_field=text_field,
@@ -111,7 +117,7 @@ def ingest(
             on_model_progress=on_progress,
         ) as mem,
         view_for("none" if quiet and progress == "auto" else progress) as view,
-        IngestObserver(view, rejects, quiet or on_error == "fail") as observer,  # then the error names the line
+        IngestObserver(view, rejects_file, quiet or on_error == "fail") as observer,  # then the error names the line
     ):
         try:
             report = mem.ingest(files, ingest_options, observer)
@@ -140,7 +146,7 @@ def ingest(
 
         print_rich(ingest_table(report, store, used.name, dry_run))
     if report.rejected:
-        raise typer.Exit(REJECTED)
+        raise typer.Exit(INCOMPLETE)
 
 
 def _check_files(files: list[str]) -> None:

@@ -1,19 +1,19 @@
 """`agentmem get`, `list`, `history`, `delete` and `export`: single memories, and all of them."""
 
 import sys
-from contextlib import ExitStack
-from pathlib import Path
-from typing import Annotated
+from contextlib import nullcontext
+from typing import Annotated, Final
 
 import orjson
 import typer
 
 from agentmem_cli.cli import options
 from agentmem_cli.cli.conditions import filter_of
-from agentmem_cli.cli.output import print_json, print_rich, say
-from agentmem_cli.errors import AgentMemError, UsageError
+from agentmem_cli.cli.output import INCOMPLETE, print_json, print_rich, say
+from agentmem_cli.errors import AgentMemError, StoreDamagedError, UsageError
 from agentmem_cli.printable import inert_json
 
+_NAMED: Final = 20  # damaged memories that an export names
 IdArgument = Annotated[str, typer.Argument(help="A memory's id.", metavar="ID")]
 
 
@@ -125,26 +125,50 @@ def export(
     vectors: Annotated[
         bool, typer.Option("--vectors", help="Add the vectors: then taking it in elsewhere needs no embedding.")
     ] = False,
+    skip_damaged: Annotated[
+        bool, typer.Option("--skip-damaged", help="Leave out damaged memories, and say which; exit code 3 then.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print how much was written, as JSON, on stderr.")] = False,
 ) -> None:
-    """Write every memory as JSONL, which 'agentmem ingest' takes back."""
+    """Write every memory as JSONL, which 'agentmem ingest' takes back.
+
+    A file is replaced when all is written: if a memory is damaged, it stays as it was, and the exit code is 1.
+    """
     from agentmem_cli.api import AgentMem
     from agentmem_cli.jsonl import dump_memory
+    from agentmem_cli.outputs import Output
 
-    with ExitStack() as stack:
-        mem = stack.enter_context(AgentMem(store, create=False))
+    file = None if output is None else Output(output, store=store)
+    if file is not None:
+        file.check()
+    memories, damaged = 0, list[str]()
+    with (
+        AgentMem(store, create=False) as mem,
+        nullcontext(sys.stdout.buffer) if file is None else file.opened() as stream,
+    ):
         try:
-            stream = sys.stdout.buffer if output is None else stack.enter_context(Path(output).open("wb"))
-        except OSError as error:
-            raise UsageError(f"--output {output}: can't be written: {error.strerror}") from error
-        memories = 0
-        for memory in mem.export(vectors=vectors):
-            stream.write(f"{inert_json(orjson.dumps(dump_memory(memory)).decode())}\n".encode())
-            memories += 1
+            for memory in mem.export(vectors=vectors, on_damaged=damaged.append if skip_damaged else None):
+                stream.write(f"{inert_json(orjson.dumps(dump_memory(memory)).decode())}\n".encode())
+                memories += 1
+        except StoreDamagedError as error:
+            if skip_damaged:
+                raise
+            raise StoreDamagedError(f"{error}; --skip-damaged exports the others") from error
     if json:
-        print(orjson.dumps({"exported": memories}).decode(), file=sys.stderr)
-    elif output is not None:
-        say(f"wrote {memories} memories to {output}")
+        print(inert_json(orjson.dumps({"exported": memories, "damaged": damaged}).decode()), file=sys.stderr)
+    else:
+        _say_missing(damaged)
+        if output is not None:
+            say(f"wrote {memories} memories to {output}")
+    if damaged:
+        raise typer.Exit(INCOMPLETE)
+
+
+def _say_missing(damaged: list[str]) -> None:
+    for identity in damaged[:_NAMED]:
+        say(f"left out: memory {identity} is damaged")
+    if len(damaged) > _NAMED:
+        say(f"left out: {len(damaged) - _NAMED} more damaged memories")
 
 
 def _ask(memories: int, store: str) -> None:

@@ -2,12 +2,10 @@
 
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from agentmem_cli.errors import UsageError
 from agentmem_cli.printable import inert_json, printable
 
 if TYPE_CHECKING:
@@ -15,7 +13,7 @@ if TYPE_CHECKING:
 
     from agentmem_cli.scripts import ModelAdvice
 
-REJECTED: Final = 3
+INCOMPLETE: Final = 3  # done, but for input lines that were rejected, or memories that are damaged
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143
 
@@ -67,19 +65,3 @@ def stderr_console() -> "Console":
     from rich.console import Console
 
     return Console(stderr=True, markup=False, emoji=False, highlight=False)
-
-
-def check_output(output: str, option: str = "--output") -> None:
-    """Raises UsageError where a file can't be written, before anybody waits for what goes there."""
-    if not Path(output).absolute().parent.is_dir():
-        raise UsageError(f"{option} {output}: there is no such folder")
-    if Path(output).is_dir():
-        raise UsageError(f"{option} {output} is a folder: give a file in it")
-
-
-def write_output(output: str, content: bytes, option: str = "--output") -> None:
-    """Writes what an option asks for. Raises UsageError."""
-    try:
-        Path(output).write_bytes(content)
-    except OSError as error:
-        raise UsageError(f"{option} {output}: can't be written: {error.strerror}") from error

@@ -3,17 +3,17 @@
 import sys
 import time
 from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager, ExitStack, suppress
-from pathlib import Path
+from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final
 
 import orjson
 
 from agentmem_cli.cli.output import say, stderr_console
-from agentmem_cli.errors import AgentMemError, UsageError
+from agentmem_cli.errors import RejectedLineError
 from agentmem_cli.ingest import Observer, Progress
 from agentmem_cli.memory import Position, Rejection
+from agentmem_cli.outputs import Output
 from agentmem_cli.printable import inert_json, printable
 
 if TYPE_CHECKING:
@@ -43,25 +43,25 @@ class View(AbstractContextManager["View"], ABC):
 
 
 class IngestObserver(Observer, AbstractContextManager["IngestObserver"]):
-    """Passes commits to a view, and prints and writes down rejected lines."""
+    """Passes commits to a view, and prints and writes down rejected lines.
 
-    def __init__(self, view: View, rejects: str | None, quiet: bool) -> None:
+    The file of these is complete when the ingest is, or ends at a rejected line; else a former one stays as it was.
+    """
+
+    def __init__(self, view: View, rejects: Output | None, quiet: bool) -> None:
         self.stored = 0
         self._view = view
         self._quiet = quiet
         self._stack = ExitStack()
-        self._rejects: IO[bytes] | None = None
-        if rejects is not None:
-            try:
-                self._rejects = self._stack.enter_context(Path(rejects).open("wb"))  # noqa: SIM115
-            except OSError as error:
-                raise UsageError(f"--rejects {rejects}: can't be written: {error.strerror}") from error
+        self._rejects = None if rejects is None else self._stack.enter_context(rejects.opened())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(OSError):  # said already, when a line could not be written
+        if isinstance(error, RejectedLineError):
             self._stack.close()
+        else:
+            self._stack.__exit__(kind, error, trace)
 
     def started(self, file: str, earlier: Position | None, size_bytes: int | None) -> None:
         if earlier is not None and not earlier.complete and not self._quiet:
@@ -80,11 +80,7 @@ class IngestObserver(Observer, AbstractContextManager["IngestObserver"]):
                 "reason": rejection.reason,
                 "raw": rejection.raw.decode(errors="backslashreplace"),
             }
-            try:
-                self._rejects.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
-                self._rejects.flush()
-            except OSError as error:
-                raise AgentMemError(f"--rejects {self._rejects.name}: can't be written: {error.strerror}") from error
+            self._rejects.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
 
     def committed(self, progress: Progress) -> None:
         self.stored = progress.stored

@@ -8,7 +8,9 @@ from agentmem_cli.formats.document import Cell, Document, Facts, Table
 from agentmem_cli.formats.wording import Words
 from agentmem_cli.printable import printable
 
-_MEANT_AS_TEXT: Final = re.compile(r"[\\`*_\[\]|~&]|<(?=[A-Za-z/!?])")
+_MEANT_AS_TEXT: Final = re.compile(r"[\\`*_\[\]|~$&]|<(?=[A-Za-z/!?])")
+_ENTITIES: Final = {"&": "&amp;", "<": "&lt;"}  # not every renderer takes a backslash before these
+_OPENS_A_BLOCK: Final = re.compile(r"^(\d*)([#>+=-]|(?<=\d)[.)])")
 
 
 def markdown(document: Document) -> str:
@@ -19,7 +21,7 @@ def markdown(document: Document) -> str:
     if document.warnings:
         parts.append(f"## {words('warnings')}")
         parts += [f"> ⚠️ {_inert(message)}" for message in document.warnings]
-    parts += [_inert(note) for note in document.notes]
+    parts += [_paragraph(note) for note in document.notes]
     if document.glossary:
         parts.append(f"## {words('glossary')}")
         parts.append("\n".join(f"- **{_inert(what)}**: {_inert(how)}" for what, how in document.glossary))
@@ -28,7 +30,7 @@ def markdown(document: Document) -> str:
 
 def _table(table: Table) -> str:
     rows = [_row([_inert(column.heading) for column in table.columns]), _ruler(table), *_rows(table)]
-    parts = [f"### {_inert(table.title)}", "\n".join(rows), _lines(table.facts), _inert(table.caption)]
+    parts = [f"### {_inert(table.title)}", "\n".join(rows), _lines(table.facts), _paragraph(table.caption)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -49,9 +51,14 @@ def _cell(cell: Cell) -> str:
 
 
 def _lines(facts: Facts) -> str:
-    return "  \n".join(f"**{_inert(what)}**: {_inert(how)}" if what else _inert(how) for what, how in facts)
+    return "  \n".join(f"**{_inert(what)}**: {_inert(how)}" if what else _paragraph(how) for what, how in facts)
+
+
+def _paragraph(text: str) -> str:
+    """The same for a text that begins a line, where it could be a heading, a quotation or an item of a list."""
+    return _OPENS_A_BLOCK.sub(r"\1\\\2", _inert(text.strip()))
 
 
 def _inert(text: str) -> str:
     """The text, on one line, with what Markdown would take for markup escaped."""
-    return _MEANT_AS_TEXT.sub(lambda match: f"\\{match.group()}", printable(text))
+    return _MEANT_AS_TEXT.sub(lambda match: _ENTITIES.get(match.group()) or f"\\{match.group()}", printable(text))

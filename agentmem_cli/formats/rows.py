@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from typing import Final, TypeAlias
 
@@ -9,6 +10,8 @@ from agentmem_cli.bench.result import BatchRun, BenchResult, Comparison, IngestS
 from agentmem_cli.printable import printable
 
 COLUMNS: Final = ("model", "what", "size", "repeat", "stage", "value", "unit")
+# What a spreadsheet computes rather than shows, full-width signs among it; a number may have a sign.
+_FORMULA: Final = re.compile(r"(?![+-]?\d+(\.\d+)?([eE][+-]?\d+)?$)[=+\-@＝＋－＠\t\r]")
 # What was measured, of how many memories, in which repeat (from 1), which part of it, the value, its unit.
 _Sample: TypeAlias = tuple[str, int | None, int | None, str, float, str]
 
@@ -19,7 +22,7 @@ def csv_text(result: BenchResult) -> str:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)
     for measured in result.models:
-        name = printable(measured.model.name)
+        name = _text(measured.model.name)
         writer.writerows((name, *map(_text, sample)) for sample in _of_model(measured))
     writer.writerows(("", *map(_text, sample)) for sample in _of_machine(result))
     return file.getvalue()
@@ -28,7 +31,9 @@ def csv_text(result: BenchResult) -> str:
 def _text(value: float | str | None) -> float | str:
     if value is None:
         return ""
-    return printable(value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    return f"'{printable(value)}" if _FORMULA.match(value) else printable(value)
 
 
 def _of_model(measured: ModelResult) -> Iterator[_Sample]:

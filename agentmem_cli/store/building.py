@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 import orjson
 
+from agentmem_cli.children import module_command
 from agentmem_cli.errors import AgentMemError, StoreBusyError
 from agentmem_cli.failpoints import reached
 from agentmem_cli.files import fsync_file
@@ -104,13 +105,10 @@ def _leave_offer(database: Database, folder: Path, row: GraphRow) -> None:
 
 def start_builder(store: Path) -> "subprocess.Popen[bytes]":
     """Starts a process that builds the graph of a store, and outlives this one. Raises OSError."""
-    package = str(Path(__file__).parents[2])
-    search_path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
     _started[:] = [process for process in _started if process.poll() is None]
     process = subprocess.Popen(
-        [sys.executable, "-m", "agentmem_cli.store.building", str(store.absolute())],
-        cwd="/",  # it holds no folder that somebody may want to unmount, and imports from none
-        env={**os.environ, "PYTHONPATH": search_path},
+        module_command("agentmem_cli.store.building", str(store.absolute())),
+        cwd="/",  # it holds no folder that somebody may want to unmount
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -8,6 +8,7 @@ import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -194,6 +195,10 @@ class Connection:
             cursor = self._connection.execute(sql, parameters)
             while part := cursor.fetchmany(rows):
                 yield part
+
+    def keep_undecodable_text(self) -> None:
+        """From now on text that is not UTF-8 is no error: it is read with lone surrogates, which no memory has."""
+        self._connection.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
 
     def _check_version(self) -> None:
         application_id = self.one("PRAGMA application_id")

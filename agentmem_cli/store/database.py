@@ -1,6 +1,7 @@
 """`memories.db` as ingest and search use it: every question and change that they put to it, in SQL."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -210,15 +211,54 @@ class Database(VectorTable):
         where, parameters = conditions(wanted)
         return [row[0] for row in self.read(f"SELECT m.id FROM memories m WHERE {where} ORDER BY m.seq", parameters)]
 
-    def all_memories(self, *, vectors: bool) -> Iterator[tuple[Memory, int, bytes]]:
-        """Every memory in the order of its arrival, with its vector's id, and its float32 bytes where asked for."""
-        vector = "v.vector" if vectors else "x''"
-        join = "JOIN vectors v USING (vector_id)" if vectors else ""
-        for rows in self.chunks(
-            f"SELECT {MEMORY_COLUMNS}, m.content, m.vector_id, {vector} FROM memories m {join} ORDER BY m.seq"
+    def all_memories(self, *, vectors: bool, on_damaged: Callable[[str], None] | None = None) -> Iterator[Memory]:
+        """Every memory in the order of its arrival, with its vector where asked for.
+
+        Raises StoreDamagedError at one that is not what was stored; or leaves it out and tells `on_damaged` its id.
+        """
+        self.keep_undecodable_text()
+        about = windows.Exported(self, str(self.embedder()["revision"])) if vectors else None
+        for row in self._all_rows(vectors, on_damaged):
+            try:
+                memory = self._checked_memory(row[1:-3])
+                if about is not None:
+                    memory = replace(memory, vector=about.of(*row[-3:]))
+                    if memory.vector is None:
+                        raise self._damaged_memory(row[1], "the vector of ")
+            except StoreDamagedError:
+                if on_damaged is None:
+                    raise
+                on_damaged(_as_text(row[1]))
+            else:
+                yield memory
+
+    def _all_rows(self, vectors: bool, on_damaged: Callable[[str], None] | None) -> Iterator[tuple]:  # type: ignore[type-arg]
+        vector = "v.vector, v.checksum" if vectors else "NULL, NULL"
+        join = "LEFT JOIN vectors v USING (vector_id)" if vectors else ""
+        select = f"SELECT m.seq, {MEMORY_COLUMNS}, m.content, m.vector_id, {vector} FROM memories m {join}"
+        last = 0
+        try:
+            for rows in self.chunks(f"{select} ORDER BY m.seq"):
+                for row in rows:
+                    last = row[0]
+                    yield row
+        except StoreDamagedError:
+            if on_damaged is None:
+                raise
+            yield from self._rows_beside_damage(select, last, on_damaged)
+
+    def _rows_beside_damage(self, select: str, after: int, on_damaged: Callable[[str], None]) -> Iterator[tuple]:  # type: ignore[type-arg]
+        """The rows of memories after one, where a page is damaged: those on it are named by the index of ids."""
+        for seq, identity in self.read(
+            "SELECT seq, id FROM memories INDEXED BY sqlite_autoindex_memories_1 WHERE seq > ? ORDER BY seq", (after,)
         ):
-            for row in rows:
-                yield self._checked_memory(row[:-2]), row[-2], row[-1]
+            try:
+                rows = self.read(f"{select} WHERE m.seq = ?", (seq,))
+            except StoreDamagedError:
+                rows = []
+            if not rows:
+                on_damaged(_as_text(identity))
+            yield from rows
 
     def get(self, identity: str) -> Memory | None:
         """The memory of this id."""
@@ -232,10 +272,12 @@ class Database(VectorTable):
         except UNREADABLE:
             whole = False
         if not whole:
-            raise StoreDamagedError(
-                f"memory {printable(str(row[0]))} in {self._path} is not what was stored: {VERIFY_HINT}"
-            )
+            raise self._damaged_memory(row[0])
         return memory
+
+    def _damaged_memory(self, identity: object, part: str = "") -> StoreDamagedError:
+        name = printable(_as_text(identity))
+        return StoreDamagedError(f"{part}memory {name} in {self._path} is not what was stored: {VERIFY_HINT}")
 
     def history(self, identity: str) -> list[HistoryEvent]:
         """What happened to the memory of this id, oldest first."""
@@ -281,6 +323,11 @@ class Database(VectorTable):
 def _text(fields: Mapping[str, JsonValue]) -> str | None:
     text = fields.get("text")
     return text if isinstance(text, str) else None
+
+
+def _as_text(identity: object) -> str:
+    """The id of a memory, whatever damage has made of it, as text."""
+    return str(identity).encode(errors="backslashreplace").decode()
 
 
 def _is_whole(candidate: Candidate) -> bool:

@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from agentmem_cli.errors import StoreNotFoundError
 from agentmem_cli.failpoints import reached
-from agentmem_cli.memory import Memory, SearchFilter, StoredVector
-from agentmem_cli.store import windows
+from agentmem_cli.memory import Memory, SearchFilter
 from agentmem_cli.store.database import Database
 from agentmem_cli.store.embedded import EmbeddedStore
 from agentmem_cli.store.rows import VectorRow
@@ -78,19 +77,12 @@ class Keeper:
         """The ids of all matching memories, in the order of their arrival."""
         return self._reader().ids(wanted)
 
-    def memories(self, *, vectors: bool) -> Iterator[Memory]:
-        """Every memory as of one moment, in the order of its arrival, with its vector where asked for."""
+    def memories(self, *, vectors: bool, on_damaged: Callable[[str], None] | None = None) -> Iterator[Memory]:
+        """Every memory as of one moment: see `Database.all_memories`."""
         self._reader()
         # A connection of its own: whoever iterates may do other things with the store meanwhile.
         with closing(Database(self._store.path, writable=False)) as database, database.snapshot():
-            revision = str(database.embedder()["revision"])
-            about = windows.Exported(database) if vectors else None
-            for memory, vector_id, raw in database.all_memories(vectors=vectors):
-                if about is None:
-                    yield memory
-                else:
-                    cut, parts = about.of(vector_id)
-                    yield replace(memory, vector=StoredVector(revision, raw, cut, parts))
+            yield from database.all_memories(vectors=vectors, on_damaged=on_damaged)
 
     def delete(self, ids: Sequence[str]) -> int:
         """Removes memories durably, texts and vectors with them, and says how many were there."""

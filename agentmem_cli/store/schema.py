@@ -1,5 +1,7 @@
 """The tables of `memories.db`, and how such a file is recognised."""
 
+import stat
+from pathlib import Path
 from typing import Final
 
 from agentmem_cli.store.tokenizing import INDEX
@@ -8,6 +10,7 @@ APPLICATION_ID: Final = 0x41474D45  # "AGME"
 SCHEMA_VERSION: Final = 1
 # Vectors of 256 to 1024 dims waste up to a quarter of SQLite's default page of 4 KB, and a twentieth of this one.
 PAGE_BYTES: Final = 8192
+_APPLICATION_ID_AT: Final = slice(68, 72)  # in SQLite's header
 
 # With the vector's id: a filter by scope alone is answered from them, without a look at the memories.
 _SCOPE_INDEXES: Final = tuple(
@@ -102,3 +105,14 @@ CREATE TABLE graph(
 
 {TEXT_INDEX};
 """
+
+
+def is_database(path: Path) -> bool:
+    """Whether a file says of itself that it is the database of a store; not for one that this process has open."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # to open a FIFO would wait for a writer
+            return False
+        with path.open("rb") as file:
+            return file.read(_APPLICATION_ID_AT.stop)[_APPLICATION_ID_AT] == APPLICATION_ID.to_bytes(4, "big")
+    except OSError:
+        return False

@@ -3,13 +3,14 @@
 Windows are a text's, as its vector is: all memories of one text share them, and they go when its last memory goes.
 """
 
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from agentmem_cli.errors import StoreDamagedError
-from agentmem_cli.memory import StoredWindow
+from agentmem_cli.memory import StoredVector, StoredWindow
 from agentmem_cli.store.connection import Connection
 from agentmem_cli.store.rows import text_hash
 
@@ -177,25 +178,30 @@ def texts(connection: Connection, vector_ids: Sequence[int]) -> dict[int, str]:
 
 
 class Exported:
-    """What an export says of vectors beside themselves: whether their texts were cut, and the windows of these."""
+    """The vectors of an export: each with whether its text was cut, and the windows of that text."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, revision: str) -> None:
         self._connection = connection
+        self._revision = revision
         self._cut = {row[0] for row in connection.read("SELECT vector_id FROM cut_vectors")}
         self._split = {row[0] for row in connection.read("SELECT DISTINCT text_vector_id FROM windows")}
 
-    def of(self, vector_id: int) -> tuple[bool, tuple[StoredWindow, ...]]:
-        """Whether the text of a vector was cut, and its windows in their order."""
-        parts = () if vector_id not in self._split else self._parts(vector_id)
-        return vector_id in self._cut, parts
+    def of(self, vector_id: int, vector: object, checksum: object) -> StoredVector | None:
+        """The vector of these bytes, or None where it or a window of its text is not what was stored."""
+        if not _is_as_stored(vector, checksum):
+            return None
+        parts = [] if vector_id not in self._split else self._parts(vector_id)
+        if not all(_is_span(*row[:2]) and _is_as_stored(*row[2:]) for row in parts):
+            return None
+        windows = tuple(StoredWindow(*row[:3]) for row in parts)
+        return StoredVector(self._revision, cast(bytes, vector), vector_id in self._cut, windows)
 
-    def _parts(self, vector_id: int) -> tuple[StoredWindow, ...]:
-        rows = self._connection.read(
-            "SELECT w.start, w.stop, v.vector FROM windows w JOIN vectors v USING (vector_id)"
+    def _parts(self, vector_id: int) -> list[tuple]:  # type: ignore[type-arg]
+        return self._connection.read(
+            "SELECT w.start, w.stop, v.vector, v.checksum FROM windows w LEFT JOIN vectors v USING (vector_id)"
             " WHERE w.text_vector_id = ? ORDER BY w.start",
             (vector_id,),
         )
-        return tuple(StoredWindow(*row) for row in rows)
 
 
 def wrong(connection: Connection) -> Iterator[tuple[int, str, bool]]:
@@ -212,6 +218,14 @@ def wrong(connection: Connection) -> Iterator[tuple[int, str, bool]]:
         )
         if not all(_is_of(memory[0][0], *row) for row in rows):
             yield text_vector_id, "one has the vector of another text, or none", False
+
+
+def _is_as_stored(vector: object, checksum: object) -> bool:
+    return isinstance(vector, bytes) and zlib.crc32(vector) == checksum
+
+
+def _is_span(start: object, stop: object) -> bool:
+    return isinstance(start, int) and isinstance(stop, int) and 0 <= start < stop
 
 
 def _is_of(text: object, start: object, stop: object, digest: object) -> bool:

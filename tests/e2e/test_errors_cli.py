@@ -36,7 +36,10 @@ PIPE_PAD: Final = "x" * 2000  # with it a few lines fill more than a reader's bu
         (("ingest", "-", "-"), "standard input (-) can be read once only"),
         (("ingest", "missing.jsonl"), "missing.jsonl: no such file"),
         (("ingest", "."), ". is a folder"),
-        (("ingest", "-", "--rejects", "no-such-folder/r.jsonl"), "--rejects no-such-folder/r.jsonl: can't be written"),
+        (
+            ("ingest", "-", "--rejects", "no-such-folder/r.jsonl"),
+            "--rejects no-such-folder/r.jsonl: there is no such folder",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

@@ -189,7 +189,7 @@ def test_an_export_goes_to_standard_output_or_a_file_alike(
         row.pop("agentmem_vector", None)
     assert without_times(rows) == without_times(said(ingested))
     counted = agentmem("export", "--store", ingested.store, "-o", "out.jsonl", "--json")
-    assert (counted.stdout, json.loads(counted.stderr)) == ("", {"exported": len(rows)})
+    assert (counted.stdout, json.loads(counted.stderr)) == ("", {"exported": len(rows), "damaged": []})
 
 
 def test_an_export_through_a_pipe_is_the_same_store_without_embedding(agentmem: Cli, ingested: Ingested) -> None:

@@ -51,11 +51,11 @@ def test_the_example_script_runs() -> None:
 
 def test_each_exit_code_of_the_errors_is_in_the_readme() -> None:
     from agentmem_cli import errors
-    from agentmem_cli.cli.output import INTERRUPTED, REJECTED, TERMINATED
+    from agentmem_cli.cli.output import INCOMPLETE, INTERRUPTED, TERMINATED
 
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     codes = {kind.exit_code for kind in kinds if issubclass(kind, errors.AgentMemError)}
-    for code in codes | {0, REJECTED, INTERRUPTED, TERMINATED}:
+    for code in codes | {0, INCOMPLETE, INTERRUPTED, TERMINATED}:
         assert re.search(rf"^\| {code} \|", README, re.MULTILINE), code
 
 

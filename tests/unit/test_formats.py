@@ -14,6 +14,7 @@ from agentmem_cli.bench.gate import Verdict
 from agentmem_cli.bench.result import BenchResult, BenchWarning, ModelResult, WorkloadFacts
 from agentmem_cli.errors import UsageError
 from agentmem_cli.formats.bench_document import bench_document
+from agentmem_cli.formats.document import Document, Table
 from agentmem_cli.formats.export import check_result_file, result_as_file, verdicts_as_file
 from agentmem_cli.formats.gate_document import bounds_table, gate_document
 from agentmem_cli.formats.junit import junit_xml, of_targets
@@ -21,11 +22,12 @@ from agentmem_cli.formats.markdown import markdown
 from agentmem_cli.formats.measured import with_figures
 from agentmem_cli.formats.rows import COLUMNS, csv_text
 from agentmem_cli.formats.wording import LANGS, TEXTS, Lang, Words
+from agentmem_cli.printable import printable
 from agentmem_cli.stats import Interval
 from tests.bench_results import bench_result, full_result, model_result
 
-HOSTILE = "$x_{$ \x1b[2J <script>alert(1)</script> | a **b** `c` [d](e) \u202e \n _\ud800 &amp;"
-OBEYED = set("\x1b\u202e\ud800")
+HOSTILE = "$x_{$ \ufffe\x1b[2J <script>alert(1)</script> | a **b** `c` [d](e) \u202e \n _\ud800 &amp;"
+OBEYED = set("\x1b\u202e\ud800\ufffe")
 VOID = {"meta"}
 every_language = pytest.mark.parametrize("lang", LANGS)
 
@@ -98,6 +100,21 @@ def test_a_csv_with_hostile_names_still_has_its_rows() -> None:
     assert "<script>alert(1)</script> | a **b**" in name
 
 
+@pytest.mark.parametrize("name", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "＝1+1", "\t=1", "\r=1"])
+def test_no_cell_of_a_csv_is_computed_by_a_spreadsheet(name: str) -> None:
+    result = replace(full_result(name), models=full_result(name).models[:1])
+    result.models[0].batches[0].samples[0].stages_s[name] = -0.5
+    rows = list(csv.DictReader(io.StringIO(csv_text(result))))
+    shown = f"'{printable(name)}"
+    assert {row["model"] for row in rows} == {shown, ""}
+    assert [row["value"] for row in rows if row["stage"] == shown] == ["-0.5"]
+
+
+@pytest.mark.parametrize("name", ["-5", "+1.5", "-1e-3", "7"])
+def test_a_number_in_a_csv_stays_a_number(name: str) -> None:
+    assert f"\n{name},batch," in csv_text(full_result(name))
+
+
 @every_language
 def test_a_markdown_report_has_tables_of_one_width(lang: Lang) -> None:
     for result in (bench_result(), full_result(), hostile_result()):
@@ -112,10 +129,18 @@ def test_a_markdown_report_has_tables_of_one_width(lang: Lang) -> None:
 def test_nothing_from_outside_is_markdown(lang: Lang) -> None:
     text = markdown(bench_document(with_figures(hostile_result()), Words(lang)))
     assert not OBEYED & set(text)
-    assert "\\<script>" in text
+    assert "&lt;script>" in text
     assert re.search(r"(?<!\\)<[a-z/]", text) is None
-    for markup in ("a **b", " `c", " [d", "_\\ud"):
-        assert markup not in text
+    for markup in ("a **b", " `c", " [d", "_\\ud", " &amp; ", "$x"):
+        assert markup not in text.replace("\\$x", "")
+
+
+@pytest.mark.parametrize("opening", ["# a", "> a", "- a", "+ a", "=== a", "12. a", "1) a"])
+def test_no_note_from_outside_is_a_heading_or_a_list(opening: str) -> None:
+    document = Document("en", "title", [("", opening)], [Table("t", [], [], caption=opening)], notes=[opening])
+    lines = markdown(document).splitlines()
+    assert opening not in lines
+    assert sum(line.replace("\\", "") == opening for line in lines) == 3
 
 
 @every_language
