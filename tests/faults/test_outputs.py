@@ -295,6 +295,13 @@ def test_the_last_good_backup_survives_an_export_of_a_damaged_store(agentmem: Cl
     assert not list(agentmem.folder.glob(".*.tmp"))
 
 
+def test_a_memory_whose_text_is_not_even_text_is_named(tmp_path: Path) -> None:
+    store = fill(tmp_path / "store", 3)
+    change(store, "UPDATE memories SET text = CAST(x'61ff' AS TEXT) WHERE id = '1'")
+    with open_store(store) as mem, pytest.raises(StoreDamagedError, match="^memory 1 in .* is not what was stored"):
+        list(mem.export())
+
+
 def test_what_is_not_damaged_is_exported_and_what_is_missing_is_named(agentmem: Cli, damaged: Path) -> None:
     result = agentmem("export", "--store", "store", "-o", "backup.jsonl", "--skip-damaged")
     assert (result.exit_code, result.stderr.splitlines()) == (
