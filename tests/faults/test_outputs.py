@@ -290,7 +290,7 @@ def damaged(agentmem: Cli) -> Path:
 def test_the_last_good_backup_survives_an_export_of_a_damaged_store(agentmem: Cli, damaged: Path) -> None:
     result = agentmem("export", "--store", "store", "-o", "backup.jsonl")
     assert result.exit_code == 1
-    assert result.error().startswith("memory 17 in store/memories.db is not what was stored")
+    assert result.error().startswith(f"memory 17 in {damaged}/memories.db is not what was stored")
     assert result.error().endswith("--skip-damaged exports the others")
     assert (agentmem.folder / "backup.jsonl").read_bytes() == OLD
     assert not list(agentmem.folder.glob(".*.tmp"))
