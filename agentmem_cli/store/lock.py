@@ -101,6 +101,7 @@ class WriterLock:
             descriptor, self._descriptor = self._descriptor, None
             try:
                 os.ftruncate(descriptor, 0)
+                fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child that is being forked may have it open too
             finally:
                 os.close(descriptor)
 

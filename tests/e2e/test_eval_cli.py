@@ -151,7 +151,7 @@ def test_a_missing_store_is_one_line(agentmem: Cli, ingested: Ingested) -> None:
     for options in (("--store", "nowhere"), ("--store", ingested.store, "--against", "nowhere")):
         result = agentmem("eval", QUERIES, *options)
         assert result.exit_code == 1
-        assert result.error().startswith("no store at nowhere")
+        assert result.error().startswith(f"no store at {agentmem.folder}/nowhere")
 
 
 def test_hostile_queries_and_ids_are_shown_and_not_obeyed(agentmem: Cli, ingested: Ingested) -> None:

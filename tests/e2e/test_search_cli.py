@@ -109,7 +109,7 @@ def test_an_empty_store_is_no_error(format_option: str, stdout: str, agentmem: C
 def test_a_missing_store_is_one_line_that_says_what_to_do(agentmem: Cli) -> None:
     result = agentmem("search", "tea", "--store", "nowhere")
     assert result.exit_code == 1
-    assert result.error() == "no store at nowhere: make one with 'agentmem ingest', or check --store"
+    assert result.error() == f"no store at {agentmem.folder}/nowhere: make one with 'agentmem ingest', or check --store"
     assert not (agentmem.folder / "nowhere").exists()
 
 

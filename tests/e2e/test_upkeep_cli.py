@@ -106,7 +106,7 @@ def test_compaction_says_how_much_smaller_the_store_is(agentmem: Cli) -> None:
 def test_a_store_that_is_not_there_is_an_error_and_is_not_made(agentmem: Cli, command: str) -> None:
     result = agentmem(command, "--store", "nowhere")
     assert result.exit_code == 1
-    assert result.error().startswith("no store at nowhere: ")
+    assert result.error().startswith(f"no store at {agentmem.folder}/nowhere: ")
     assert not (agentmem.folder / "nowhere").exists()
 
 
