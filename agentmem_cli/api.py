@@ -22,6 +22,7 @@ from agentmem_cli.pipeline import Pipeline, Ready
 from agentmem_cli.searching import StoreSearch
 from agentmem_cli.store.building import MIN_TAIL
 from agentmem_cli.store.embedded import EmbeddedStore
+from agentmem_cli.store.folder import check_unused, path_of
 from agentmem_cli.upkeep import StoreUpkeep
 
 DEFAULT_STORE: Final = ".agentmem"
@@ -64,9 +65,10 @@ class AgentMem(StoreSearch, StoreUpkeep):
         wait_s: float = 0.0,
         on_model_progress: OnProgress = no_progress,
     ) -> None:
-        """Opens a store. Raises StoreNotFoundError, StoreDamagedError, StoreMismatchError, ModelNotFoundError."""
+        """Opens a store. Raises StoreNotFoundError, StoreDamagedError, StoreMismatchError, ModelNotFoundError, and
+        UsageError for a folder that is not empty and no store."""
         catalog.check_use(threads, device)
-        self._store = EmbeddedStore(_as_path(path))
+        self._store = EmbeddedStore(path_of(path))
         self.path = self._store.folder
         self._turn = threading.RLock()
         self._threads = threads
@@ -78,8 +80,10 @@ class AgentMem(StoreSearch, StoreUpkeep):
         self._carries_model = embedder is None
         self._on_model_progress = on_model_progress
         tell_after_fork(self)
-        if not create and not self._store.exists:
-            raise StoreNotFoundError(f"no store at {self.path}: make one with 'agentmem ingest', or check --store")
+        if not self._store.exists:
+            if not create:
+                raise StoreNotFoundError(f"no store at {self.path}: make one with 'agentmem ingest', or check --store")
+            check_unused(self.path)
         try:
             self._spec = self._choose_spec(model, model_path, embedder_url)
         except BaseException:
@@ -278,13 +282,6 @@ class AgentMem(StoreSearch, StoreUpkeep):
 
     def _pinned(self) -> EmbedderSpec:
         return EmbedderSpec.from_stored(self._store.embedder() or {})
-
-
-def _as_path(path: str | Path) -> Path:
-    try:
-        return Path(path)
-    except TypeError as error:
-        raise UsageError(f"a store's path is a string or a Path, not {kind_of(path)}") from error
 
 
 def _as_memory(given: Memory | Mapping[str, object]) -> Memory:

@@ -11,7 +11,8 @@
     │   ├── ModelNotFoundError     1   neither installed, cached nor downloadable
     │   ├── ModelDamagedError      1   its files are not the ones that were published
     │   ├── DeviceError            1   the device asked for is not here, or not for this model
-    │   └── EmbeddingError         1   the model gave vectors that can't be stored
+    │   ├── EmbeddingError         1   the model gave vectors that can't be stored
+    │   └── ServerNotNamedError    1   a store names an embedding server that the user has not named
     └── StoreError                 1
         ├── StoreNotFoundError     1
         ├── StoreBusyError         5   another process is writing
@@ -77,6 +78,10 @@ class DeviceError(ModelError):
 
 class EmbeddingError(ModelError):
     """A model gave vectors of a wrong shape, not finite, or of length zero; or its server gave none."""
+
+
+class ServerNotNamedError(ModelError):
+    """A store names an embedding server that the user has not named on this machine: no text is sent there."""
 
 
 class StoreError(AgentMemError):

@@ -24,6 +24,19 @@ def make_durable_folder(path: Path) -> None:
         fsync_folder(parent)
 
 
+def write_durably(path: Path, content: bytes, *, new: bool = False) -> None:
+    """Writes a file for its owner alone, on the disk when this returns, and never through a link.
+
+    Raises OSError; FileExistsError where it is to be `new` and its name is taken.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags | (os.O_EXCL if new else os.O_TRUNC), 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(descriptor)
+
+
 def _fsync(path: Path, flags: int) -> None:
     descriptor = os.open(path, flags)
     try:

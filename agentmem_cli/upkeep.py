@@ -16,6 +16,7 @@ from agentmem_cli.errors import StoreMismatchError, StoreNotFoundError
 from agentmem_cli.memory import Memory, SearchFilter
 from agentmem_cli.store.connection import MOST_ROWS
 from agentmem_cli.store.embedded import EmbeddedStore
+from agentmem_cli.store.folder import MODELS
 from agentmem_cli.store.keeper import Keeper, StoreStats
 from agentmem_cli.store.upkeep import Upkeep
 from agentmem_cli.store.verify import Finding
@@ -37,7 +38,7 @@ class StoreUpkeep:
     @property
     def _models_folder(self) -> Path:
         """Where the store keeps its copy of a static model."""
-        return self._store.folder / "model"
+        return self._store.folder / MODELS
 
     def open(self) -> None:
         """Takes the writer's lock."""

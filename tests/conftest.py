@@ -1,4 +1,4 @@
-"""What all tests share: a model cache of their own, so that none reads or writes the user's."""
+"""What all tests share: a model cache and a configuration of their own: none reads or writes the user's."""
 
 import os
 import signal
@@ -14,3 +14,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of
 def model_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """A model cache that is empty at first; what is made once is made once a session."""
     os.environ["FASTEMBED_CACHE_PATH"] = str(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def configuration(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A configuration folder in which no server is named at first."""
+    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("configuration"))

@@ -179,7 +179,7 @@ def distill(
 
     source = resolve(model, model_path)
     wanted = name or _static_name(source, dim, fitted=bool(texts))
-    home = static_cache.home(wanted)
+    static_cache.check_name(wanted)
     there = _find_static(wanted)
     if there is not None and name is None and not texts:
         return there
@@ -192,7 +192,7 @@ def distill(
     source_model = teacher.OnnxTeacher(embedder)
     vectors = recipe.distill(source_model, dim, texts, on_progress)
     about: dict[str, str | int] = {"source": source.name, "source_revision": source.revision, "own_texts": len(texts)}
-    return static_folder.publish(home, wanted, vectors, source_model.tokenizer_json, about)
+    return static_folder.publish(static_cache.home(wanted), wanted, vectors, source_model.tokenizer_json, about)
 
 
 def _find_static(name: str) -> EmbedderSpec | None:

@@ -9,6 +9,7 @@ import asyncio
 import ipaddress
 import os
 import random
+import re
 import threading
 import time
 import weakref
@@ -28,6 +29,7 @@ from agentmem_cli.forks import abandon, tell_after_fork
 from agentmem_cli.printable import printable
 
 KEY_VARIABLE: Final = "AGENTMEM_EMBEDDER_KEY"
+_SECRETS: Final = re.compile(r"(?<=//)[^/]*(?=@)|(?<=[?#]).+", re.DOTALL)  # a user and password, a query
 _TOO_MANY_REQUESTS: Final = 429
 _LOOK_EVERY_S: Final = 1.0
 _Result = TypeVar("_Result")
@@ -73,10 +75,16 @@ def checked_url(url: str) -> str:
     except httpx.InvalidURL:
         sound = False
     if not sound or " " in url or printable(url) != url:
-        raise UsageError(f"embedder URL {printable(url)} is none: give one such as http://127.0.0.1:8080/v1")
+        shown = printable(_SECRETS.sub("...", url))
+        raise UsageError(f"embedder URL {shown} is none: give one such as http://127.0.0.1:8080/v1")
     if parsed.userinfo:
         raise UsageError(f"an embedder URL may hold no user or password: put the key in {KEY_VARIABLE}")
     return url.rstrip("/")
+
+
+def canonical_url(url: str) -> str:
+    """The one way to write a URL that `checked_url` takes, of several that lead to the same. Raises UsageError."""
+    return str(httpx.URL(checked_url(url)))
 
 
 def key_for(url: str) -> str:

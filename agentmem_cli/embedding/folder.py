@@ -35,7 +35,7 @@ def spec_of(folder: Path) -> EmbedderSpec:
     if not isinstance(dim, int):
         raise ModelNotFoundError(f"model folder {folder} has no config.json that says hidden_size: add one")
     pooling, token_limit = _pooling(folder), _token_limit(folder)
-    revision = revision_of(sha256_of(folder / weights, tokenizer), pooling, token_limit)
+    revision = revision_of(files_sha256(folder, weights), pooling, token_limit)
     return EmbedderSpec(
         name=_NAME_PREFIX + revision[:12],
         revision=revision,
@@ -58,6 +58,13 @@ def model_file(folder: Path) -> str:
         if (folder / name).is_file():
             return name
     raise ModelNotFoundError(f"model folder {folder} has no {' or '.join(_MODEL_FILES)}: export the model to ONNX")
+
+
+def files_sha256(folder: Path, weights: str) -> str:
+    """The sha256 of a model's weights, those in a file beside the ONNX file too, and of its tokenizer."""
+    graph = folder / weights
+    beside = (path for ending in ("_data", ".data") for path in graph.parent.glob(f"{graph.name}{ending}*"))
+    return sha256_of(graph, *sorted(beside), folder / "tokenizer.json")
 
 
 @contextmanager

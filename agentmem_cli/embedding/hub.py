@@ -15,9 +15,9 @@ from fastembed.common.model_description import DenseModelDescription, ModelSourc
 from loguru import logger
 
 from agentmem_cli.embedding.base import EmbedderSpec, revision_of
-from agentmem_cli.embedding.cache import cache_folder
+from agentmem_cli.embedding.cache import cache_folders, folder_for_new
+from agentmem_cli.embedding.folder import files_sha256
 from agentmem_cli.errors import ModelNotFoundError
-from agentmem_cli.files import sha256_of
 
 _PROBE_TIMEOUT_S: Final = 5.0
 _TOKEN_LIMIT: Final = re.compile(r"(\d+) input tokens")
@@ -53,7 +53,7 @@ def locate(name: str, own_names: Sequence[str] = ()) -> EmbedderSpec:
         )
     folder = cached(description) or _download(description)
     limit = _limit_in(folder) or token_limit(description) or _UNSTATED_TOKEN_LIMIT
-    files = sha256_of(folder / description.model_file, folder / "tokenizer.json")
+    files = files_sha256(folder, description.model_file)
     return EmbedderSpec(
         name=description.model,
         revision=revision_of(files, _POOLING, limit),
@@ -73,12 +73,14 @@ def token_limit(description: DenseModelDescription) -> int | None:
 
 def cached(description: DenseModelDescription) -> Path | None:
     """The folder of a model that is in the cache already, or None. Reaches for no network."""
-    try:
-        folder = TextEmbedding.download_model(description, str(cache_folder()), local_files_only=True)
-    except (ValueError, OSError):
-        return None
-    whole = all((folder / file).is_file() for file in (description.model_file, "tokenizer.json"))
-    return folder if whole else None
+    for cache in cache_folders():
+        try:
+            folder = TextEmbedding.download_model(description, str(cache), local_files_only=True)
+        except (ValueError, OSError):
+            continue
+        if all((folder / file).is_file() for file in (description.model_file, "tokenizer.json")):
+            return folder
+    return None
 
 
 def _limit_in(folder: Path) -> int | None:
@@ -92,7 +94,7 @@ def _limit_in(folder: Path) -> int | None:
 def _download(description: DenseModelDescription) -> Path:
     _check_reachable(description)
     try:
-        return TextEmbedding.download_model(description, str(cache_folder()), retries=1)
+        return TextEmbedding.download_model(description, str(folder_for_new()), retries=1)
     except (ValueError, OSError) as error:
         raise ModelNotFoundError(f"model {description.model} can't be downloaded ({error}): try again later") from error
 

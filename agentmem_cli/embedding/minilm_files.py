@@ -31,8 +31,11 @@ def _made_of_weights(recipe: str) -> str:
     return hashlib.sha256(f"{_WEIGHTS_SHA256} {recipe}".encode()).hexdigest()
 
 
-# What `rewrite` makes of the weights; a number is counted up when it makes something else.
-_FASTER_FP32: Final = _made_of_weights("quicker nodes, 1")
+# What `rewrite` makes of the weights: the same bytes with every onnx from 1.17 to 1.23. A cached file is run only if it
+# has this sha256: a name that agrees with its content would prove nothing.
+_FASTER_FP32_SHA256: Final = "12bb9b563f9440deec45c4c7bfa4a5705cfae17125b474a7b12074389bd9035f"
+_INT8_SHA256: Final = "627b4ed5b6322f13d635cafb1b30de14119c012a511cf5788189139d70839c1c"
+# The number is counted up when `rewrite` makes something else.
 MINILM_INT8: Final = replace(
     MINILM, name="all-MiniLM-L6-v2-int8", revision=_made_of_weights("int8, a scale a token, 1"), precision="int8"
 )
@@ -44,13 +47,12 @@ def weights_to_run(spec: EmbedderSpec, device: Device) -> Path:
     published = published_weights()
     try:
         if spec.precision == "int8":
-            return cache.made(f"{spec.name}-{spec.revision[:12]}", lambda target: _make_int8(published, target))
+            return cache.made(spec.name, _INT8_SHA256, lambda target: _make_int8(published, target))
         if device == "cpu":
-            return cache.made(f"{spec.name}-{_FASTER_FP32[:12]}", lambda target: _make_faster(published, target))
+            return cache.made(spec.name, _FASTER_FP32_SHA256, lambda target: _make_faster(published, target))
     except OSError as error:
-        advice = (
-            f"{cache.cache_folder()} can't be written ({error.strerror}): set FASTEMBED_CACHE_PATH to a folder that can"
-        )
+        folder = cache.cache_folders()[-1]
+        advice = f"{folder} can't be written ({error.strerror}): set FASTEMBED_CACHE_PATH to a folder that can"
         if spec.precision == "int8":
             raise ModelNotFoundError(f"model {spec.name} can't be made, {advice}, or use --model minilm") from error
         _log.warning("agentmem: warning: model %s runs slower than it could: %s", spec.name, printable(advice))

@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 import orjson
 
+from agentmem_cli.embedding import consent
 from agentmem_cli.embedding.answers import (
     MAX_DIM,
     Rows,
@@ -26,7 +27,13 @@ from agentmem_cli.embedding.answers import (
 )
 from agentmem_cli.embedding.base import REMOTE_PREFIX, Embedded, EmbedderSpec, Vectors, none_cut, unit_rows
 from agentmem_cli.embedding.endpoint import Answer, Endpoint, Limits, checked_url, key_for
-from agentmem_cli.errors import EmbeddingError, ModelDamagedError, StoreMismatchError, UsageError
+from agentmem_cli.errors import (
+    EmbeddingError,
+    ModelDamagedError,
+    ServerNotNamedError,
+    StoreMismatchError,
+    UsageError,
+)
 from agentmem_cli.printable import printable
 
 URL_VARIABLE: Final = "AGENTMEM_EMBEDDER_URL"
@@ -51,6 +58,7 @@ def find(url: str, model: str | None, limits: Limits | None = None) -> EmbedderS
 
     `revision` stands for the name, the dim and the probe's vector to two decimals: rounding may tell equal models
     apart, so `probe` keeps the vector itself, which later answers are compared with. `token_limit` is 0, unknown.
+    Who asks for this has named the URL: stores that remember it may use it from now on.
     Raises UsageError, EmbeddingError.
     """
     endpoint = Endpoint(url, key_for(url), limits)
@@ -61,6 +69,7 @@ def find(url: str, model: str | None, limits: Limits | None = None) -> EmbedderS
     if rows is None:
         raise EmbeddingError(f"embedder {endpoint.url} takes no text at all (413): check the server's limits")
     vector = unit_rows(rows.vectors, 1, rows.vectors.shape[1], name)[0]
+    consent.allow(url)
     settled = f"{name}\n{len(vector)}\n{np.rint(100 * vector).astype(int).tolist()}"
     return EmbedderSpec(
         name=f"{REMOTE_PREFIX}{name}",
@@ -90,12 +99,21 @@ def load(spec: EmbedderSpec, named_url: str | None = None, requests_at_once: int
     """The embedder of a spec that `find` made, perhaps long ago. Asks the server nothing yet.
 
     `named_url`, or else the variable AGENTMEM_EMBEDDER_URL, is where the user says that the model is. The key goes
-    there alone: the spec's own URL may come from a store that somebody else has made. Raises UsageError.
+    there alone: the spec's own URL may come from a store that somebody else has made, and is used only if the user has
+    named it before. Raises UsageError, ServerNotNamedError.
     """
     url = named_url or os.environ.get(URL_VARIABLE)
     limits = Limits(requests_at_once=requests_at_once or Limits().requests_at_once)
     if url:
-        return RemoteEmbedder(moved(spec, url), key_for(url), limits)
+        embedder = RemoteEmbedder(moved(spec, url), key_for(url), limits)
+        if named_url:
+            consent.allow(named_url)
+        return embedder
+    if not consent.is_allowed(spec.folder):
+        raise ServerNotNamedError(
+            f"the store's model is served at {spec.folder}, which nobody has named on this machine: texts and queries "
+            f"would be sent there; if they may be, give --embedder-url {spec.folder} once"
+        )
     return RemoteEmbedder(spec, "", limits)
 
 

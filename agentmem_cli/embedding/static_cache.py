@@ -6,18 +6,22 @@ from typing import Final
 
 from agentmem_cli.embedding import static_folder
 from agentmem_cli.embedding.base import EmbedderSpec
-from agentmem_cli.embedding.cache import cache_folder
+from agentmem_cli.embedding.cache import cache_folders, folder_for_new
 from agentmem_cli.errors import ModelDamagedError, ModelNotFoundError, UsageError
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_REVISION: Final = re.compile(r"[0-9a-f]{16}")
+_ALL: Final = "static"
+
+
+def check_name(name: str) -> None:
+    """Raises UsageError for a name that no static model can have."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"a static model can't be named {name!r}: letters, digits, '.', '-' and '_' make a name")
 
 
 def home(name: str) -> Path:
-    """The folder of the models of a name. Raises UsageError for a name that no static model can have."""
-    if not _NAME.fullmatch(name):
-        raise UsageError(f"a static model can't be named {name!r}: letters, digits, '.', '-' and '_' make a name")
-    return _all() / name
+    """The folder that a new model of a name goes to."""
+    return folder_for_new() / _ALL / name
 
 
 def find(name: str) -> EmbedderSpec | None:
@@ -28,7 +32,7 @@ def find(name: str) -> EmbedderSpec | None:
     if not _NAME.fullmatch(name):
         return None
     damage: ModelDamagedError | None = None
-    for folder in _made(home(name)):
+    for folder in _made(name):
         try:
             return static_folder.spec_of(name, folder)
         except ModelDamagedError as error:
@@ -40,8 +44,8 @@ def find(name: str) -> EmbedderSpec | None:
 
 def listed(*always: str) -> dict[str, EmbedderSpec | None]:
     """All static models that were made here, and those of the names given; None for one that isn't here whole."""
-    folders = sorted(_all().iterdir()) if _all().is_dir() else []
-    made = [folder.name for folder in folders if _NAME.fullmatch(folder.name) and _made(folder)]
+    names = sorted({path.name for folder in _folders() if folder.is_dir() for path in folder.iterdir()})
+    made = [name for name in names if _NAME.fullmatch(name) and _made(name)]
     specs: dict[str, EmbedderSpec | None] = {}
     for name in (*always, *made):
         try:
@@ -57,7 +61,7 @@ def files_of(spec: EmbedderSpec, carried: Path | None) -> Path:
     if spec.folder:
         parents.append(Path(spec.folder).parent)
     if _NAME.fullmatch(spec.name):
-        parents.append(home(spec.name))
+        parents += [folder / spec.name for folder in _folders()]
     parents = list(dict.fromkeys(parents))
     folder = static_folder.find(spec, parents)
     if folder is None:
@@ -78,16 +82,15 @@ def carry(spec: EmbedderSpec, folder: Path) -> None:
 
 
 def drop_others(spec: EmbedderSpec, folder: Path) -> None:
-    """Removes the models that a store carries, but for this one."""
+    """Removes the models that a store carries, but for this one; what else lies there stays."""
     static_folder.keep_only(folder, spec.revision if static_folder.is_static(spec) else None)
 
 
-def _made(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    made = [entry for entry in folder.iterdir() if _REVISION.fullmatch(entry.name)]
+def _made(name: str) -> list[Path]:
+    homes = [folder / name for folder in _folders() if (folder / name).is_dir()]
+    made = [entry for home in homes for entry in home.iterdir() if static_folder.is_place(entry)]
     return sorted(made, key=lambda entry: (entry.stat().st_mtime_ns, entry.name))
 
 
-def _all() -> Path:
-    return cache_folder() / "static"
+def _folders() -> list[Path]:
+    return [folder / _ALL for folder in cache_folders()]

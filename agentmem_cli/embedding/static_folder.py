@@ -6,6 +6,8 @@
 The names are those that other programs for static models look for.
 """
 
+import errno
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -28,8 +30,11 @@ TOKEN_LIMIT: Final = 1_000_000  # none that matters: nothing is lost on the way
 _PRECISION: Final = "fp16"
 _WEIGHTS: Final = "model.safetensors"
 _TOKENIZER: Final = "tokenizer.json"
+_FILES: Final = (_WEIGHTS, _TOKENIZER)
 _TENSOR: Final = "embeddings"
 _ABOUT: Final = "agentmem"
+_REVISION: Final = re.compile(r"[0-9a-f]{16}")
+_MAKING: Final = re.compile(r"\.making-[a-z0-9_]{8}")
 
 HalfVectors: TypeAlias = NDArray[np.float16]
 
@@ -82,7 +87,7 @@ def about(folder: Path) -> dict[str, str | int]:
 
 def size_mb(folder: Path) -> float:
     """How large a model's files are."""
-    return round(sum((folder / name).stat().st_size for name in (_WEIGHTS, _TOKENIZER)) / 1e6, 1)
+    return round(sum((folder / name).stat().st_size for name in _FILES) / 1e6, 1)
 
 
 def place_in(parent: Path, spec: EmbedderSpec) -> Path:
@@ -103,18 +108,28 @@ def copy_into(parent: Path, source: Path) -> None:
     """Copies a model's folder. Raises ModelError where it can't be written."""
 
     def write(folder: Path) -> None:
-        for name in (_WEIGHTS, _TOKENIZER):
+        for name in _FILES:
             shutil.copyfile(source / name, folder / name)
 
     _put(parent, write)
 
 
+def is_place(folder: Path) -> bool:
+    """Whether a model's folder could have this name."""
+    return _REVISION.fullmatch(folder.name) is not None
+
+
 def keep_only(parent: Path, revision: str | None) -> None:
-    """Removes every model from a folder but the one of this revision, and what was half written there."""
-    if parent.is_dir():
+    """Removes every model from a folder but the one of this revision, and what was half written there.
+
+    What has another name than these, or holds anything besides a model's files, is not ours and stays.
+    """
+    if parent.is_dir() and not parent.is_symlink():
         for folder in parent.iterdir():
-            if revision is None or folder.name != revision[:16]:
-                shutil.rmtree(folder, ignore_errors=True)
+            is_other = is_place(folder) and (revision is None or folder.name != revision[:16])
+            with suppress(OSError):
+                if _MAKING.fullmatch(folder.name) or (is_other and len(_files_alone(folder)) == len(_FILES)):
+                    _remove(folder)
 
 
 def _put(parent: Path, write: Callable[[Path], None]) -> Path:
@@ -124,7 +139,7 @@ def _put(parent: Path, write: Callable[[Path], None]) -> Path:
         making = Path(tempfile.mkdtemp(prefix=".making-", dir=parent))
         try:
             write(making)
-            for name in (_WEIGHTS, _TOKENIZER):
+            for name in _FILES:
                 (making / name).chmod(0o600)
                 fsync_file(making / name)
             fsync_folder(making)
@@ -143,8 +158,25 @@ def _move(making: Path, place: Path) -> None:
         making.rename(place)
     except OSError:
         if not _holds_same(place, making):  # as it is where another process was quicker
-            shutil.rmtree(place)
+            _remove(place)
             making.rename(place)
+
+
+def _remove(folder: Path) -> None:
+    """Removes a folder that holds files of a model alone. Raises OSError for any other."""
+    for file in _files_alone(folder):
+        file.unlink()
+    folder.rmdir()
+
+
+def _files_alone(folder: Path) -> list[Path]:
+    """What a folder holds, files of a model alone. Raises OSError where it holds anything else, or is no folder."""
+    if folder.is_symlink():
+        raise OSError(errno.ENOTDIR, "it is a link")
+    files = list(folder.iterdir())
+    if not all(file.name in _FILES and file.is_file() and not file.is_symlink() for file in files):
+        raise OSError(errno.ENOTEMPTY, "it holds files that are not a model's")
+    return files
 
 
 def _holds_same(place: Path, making: Path) -> bool:

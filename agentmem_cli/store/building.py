@@ -20,8 +20,9 @@ import orjson
 from agentmem_cli.children import module_command
 from agentmem_cli.errors import AgentMemError, StoreBusyError
 from agentmem_cli.failpoints import reached
-from agentmem_cli.files import fsync_file
+from agentmem_cli.files import write_durably
 from agentmem_cli.store.database import Database
+from agentmem_cli.store.folder import DATABASE, INDEX, LOCK, check
 from agentmem_cli.store.index import Graph, remove_all_but
 from agentmem_cli.store.lock import PUBLISHING, WriterLock, folder_locked
 from agentmem_cli.store.rows import GraphRow
@@ -80,6 +81,7 @@ def take_offer(writer: Database, folder: Path) -> bool:
             offer["store_id"] == writer.store_id()
             and offer["commits"] <= writer.commits()
             and row.generation == writer.next_generation()
+            and row.is_plausible
             and (folder / row.file).stat().st_size == row.size_bytes
         )
     except (OSError, ValueError, TypeError, KeyError):  # there is none, or it is damaged
@@ -92,14 +94,13 @@ def take_offer(writer: Database, folder: Path) -> bool:
 
 def has_offer(folder: Path) -> bool:
     """Whether a builder has left something in `index/`."""
-    return (folder / _OFFER).exists()
+    return (folder / _OFFER).is_file()
 
 
 def _leave_offer(database: Database, folder: Path, row: GraphRow) -> None:
     offer = {"store_id": database.store_id(), "commits": database.commits(), "graph": asdict(row)}
     temporary = folder / f"{_OFFER}.tmp"
-    temporary.write_bytes(orjson.dumps(offer))
-    fsync_file(temporary)
+    write_durably(temporary, orjson.dumps(offer))
     temporary.replace(folder / _OFFER)
 
 
@@ -123,9 +124,10 @@ def build(store: Path) -> None:
 
     Where somebody writes all the while, what was built is left for them to publish.
     """
-    folder = store / "index"
+    check(store)
+    folder = store / INDEX
     while True:
-        with folder_locked(folder), closing(Database(store / "memories.db", writable=False)) as database:
+        with folder_locked(folder), closing(Database(store / DATABASE, writable=False)) as database:
             built = has_offer(folder) or _build_offer(database, folder)
         if not built or not _offer_taken(store, folder):
             return
@@ -147,7 +149,7 @@ def _offer_taken(store: Path, folder: Path) -> bool:
     """Waits until the writer in charge has taken the offer, or takes it where there is none."""
     deadline = time.monotonic() + _PATIENCE_S
     while has_offer(folder):
-        lock = WriterLock(store / "LOCK", PUBLISHING)
+        lock = WriterLock(store / LOCK, PUBLISHING)
         try:
             lock.acquire()
         except StoreBusyError:
@@ -156,7 +158,7 @@ def _offer_taken(store: Path, folder: Path) -> bool:
             time.sleep(_TRY_EVERY_S)
             continue
         try:
-            with closing(Database(store / "memories.db", writable=True)) as writer:
+            with closing(Database(store / DATABASE, writable=True)) as writer:
                 take_offer(writer, folder)
         finally:
             lock.release()

@@ -20,7 +20,8 @@ from agentmem_cli.errors import StoreDamagedError, StoreNotFoundError, StoreWrit
 from agentmem_cli.failpoints import reached
 from agentmem_cli.files import fsync_folder
 from agentmem_cli.forks import abandon, tell_after_fork
-from agentmem_cli.store.lock import LOCK, is_held
+from agentmem_cli.store.folder import LOCK, NEW_DATABASE, check_database
+from agentmem_cli.store.lock import is_held
 from agentmem_cli.store.schema import APPLICATION_ID, PAGE_BYTES, SCHEMA, SCHEMA_VERSION
 from agentmem_cli.store.sqlite_errors import check_header, translated
 
@@ -46,6 +47,7 @@ class Connection:
     def __init__(self, path: Path, *, writable: bool) -> None:
         """Opens a database that is there. Raises StoreNotFoundError, StoreDamagedError."""
         self._path = path
+        check_database(path)
         if not path.exists():
             raise StoreNotFoundError(f"no store at {path.parent}: make one with 'agentmem ingest', or check --store")
         with _opening:
@@ -77,7 +79,8 @@ class Connection:
     @staticmethod
     def create(path: Path, embedder: Mapping[str, str | int]) -> None:
         """Makes an empty database, pinned to an embedder; it appears under its name whole, or not at all."""
-        temporary = path.with_suffix(".new")
+        temporary = path.with_name(NEW_DATABASE)
+        check_database(temporary)
         with translated(path):
             temporary.unlink(missing_ok=True)
             connection = _connect(temporary, "rwc")

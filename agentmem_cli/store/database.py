@@ -301,7 +301,8 @@ class Database(VectorTable):
     def graph(self) -> GraphRow | None:
         """The published graph, if there is one."""
         rows = self.read(
-            "SELECT generation, file, size_bytes, sha256, vectors, last_vector_id FROM graph"
+            "SELECT generation, CAST(size_bytes AS INTEGER), sha256, CAST(vectors AS INTEGER),"
+            " CAST(last_vector_id AS INTEGER) FROM graph"
             " ORDER BY generation DESC LIMIT 1"
         )
         return GraphRow(*rows[0]) if rows else None
@@ -315,8 +316,8 @@ class Database(VectorTable):
         with self.transaction():
             self.change("DELETE FROM graph")
             self.change(
-                "INSERT INTO graph VALUES (?, ?, ?, ?, ?, ?)",
-                (row.generation, row.file, row.size_bytes, row.sha256, row.vectors, row.last_vector_id),
+                "INSERT INTO graph VALUES (?, ?, ?, ?, ?)",
+                (row.generation, row.size_bytes, row.sha256, row.vectors, row.last_vector_id),
             )
 
 

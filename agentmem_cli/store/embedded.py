@@ -29,7 +29,8 @@ from agentmem_cli.printable import printable
 from agentmem_cli.store import windows
 from agentmem_cli.store.building import MIN_TAIL, build, start_builder
 from agentmem_cli.store.database import Database
-from agentmem_cli.store.lock import LOCK, WriterLock
+from agentmem_cli.store.folder import DATABASE, LOCK, check, check_unused, write_gitignore
+from agentmem_cli.store.lock import WriterLock
 from agentmem_cli.store.plan import BatchPlan, Planner
 from agentmem_cli.store.published import PublishedGraph
 from agentmem_cli.store.rows import StoredMemory, text_hash
@@ -55,7 +56,7 @@ class EmbeddedStore:
             raise StoreError(f"store {folder}: the current folder is gone ({error}): give a whole path") from error
         self.folder = folder
         self._beneath = beneath
-        self.path = folder / "memories.db"
+        self.path = folder / DATABASE
         self._lock = WriterLock(folder / LOCK)
         self.turn = threading.RLock()  # whoever plans and commits holds it over both
         self._writer: Database | None = None
@@ -66,6 +67,7 @@ class EmbeddedStore:
         self.graph = PublishedGraph(folder)
         tell_after_fork(self)
         try:
+            check(folder)
             self.reader()
         except (OSError, ValueError) as error:  # a name too long for the file system, or with a NUL in it
             raise StoreError(f"store {folder} can't be there: {error}: give another folder") from error
@@ -120,18 +122,20 @@ class EmbeddedStore:
     def open_for_writing(self, embedder: Mapping[str, str | int], wait_s: float = 0.0) -> None:
         """Takes the writer's lock, waiting for it for `wait_s`, and makes the store where there is none.
 
-        Raises StoreBusyError, StoreMismatchError where the store is pinned to another embedder, StoreWriteError.
+        Raises UsageError where the folder has files that are not a store's, StoreBusyError, StoreMismatchError where
+        the store is pinned to another embedder, StoreWriteError.
         """
         if self._writer is not None:
             return
         try:
+            check_unused(self.folder)
             make_durable_folder(self.folder)
         except (OSError, ValueError) as error:
             raise StoreWriteError(f"store {self.folder} can't be made: {error}: give another folder") from error
         self._lock.acquire(wait_s)
         try:
             if not self.path.exists():
-                Database.create(self.path, embedder)
+                self._make(embedder)
             writer = Database(self.path, writable=True)
         except BaseException:
             self._lock.release()
@@ -155,6 +159,13 @@ class EmbeddedStore:
                 printable(str(self.folder)),
                 kind,
             )
+
+    def _make(self, embedder: Mapping[str, str | int]) -> None:
+        try:
+            write_gitignore(self.folder)
+        except OSError as error:
+            raise StoreWriteError(f"store {self.folder} can't be written: {error.strerror}") from error
+        Database.create(self.path, embedder)
 
     # Writing
 

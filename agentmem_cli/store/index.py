@@ -1,6 +1,7 @@
 """The nearest vectors: by an hnswlib graph that is published atomically, and by exact scan. Only here is hnswlib."""
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,13 +13,14 @@ from numpy.typing import NDArray
 
 from agentmem_cli.failpoints import reached
 from agentmem_cli.files import fsync_file, fsync_folder, sha256_of
+from agentmem_cli.store.folder import check_path
+from agentmem_cli.store.graph_file import EF_CONSTRUCTION, M, is_sound
 from agentmem_cli.store.mapped import MappedVectors, file_state
 from agentmem_cli.store.rows import GraphRow
 
-M: Final = 16
-EF_CONSTRUCTION: Final = 100  # 200 takes twice as long, and finds no more: see the README
 EF_SEARCH: Final = 128
 _GROWTH: Final = 1.5
+_OURS: Final = re.compile(r"\d+\.(hnsw|tmp)|offer\.json\.tmp")
 
 Labels = NDArray[np.int64]
 Scores = NDArray[np.float32]
@@ -39,11 +41,14 @@ class Graph:
 
     @classmethod
     def load(cls, folder: Path, row: GraphRow, dim: int) -> "Graph | None":
-        """The published graph, or None where its file is missing or is not, byte for byte, what was published."""
+        """The published graph, or None where its file is missing, is not, byte for byte, what was published, or can't
+        be what hnswlib has written."""
         path = folder / row.file
         try:
             state = file_state(path)
-            if path.stat().st_size != row.size_bytes or sha256_of(path) != row.sha256:
+            if not row.is_plausible or path.stat().st_size != row.size_bytes or sha256_of(path) != row.sha256:
+                return None
+            if not is_sound(path, row.vectors, dim, row.last_vector_id):
                 return None
         except (OSError, ValueError):
             return None
@@ -51,11 +56,12 @@ class Graph:
         graph._dim = dim
         graph._index = hnswlib.Index("ip", dim)
         try:
-            graph._index.load_index(os.fsencode(path))
+            # Not room for as many as the file asks for.
+            graph._index.load_index(os.fsencode(path), max_elements=row.vectors)
         except RuntimeError:
             return None
         graph.last_label = row.last_vector_id
-        graph._mapped = MappedVectors(path, state, row.vectors, dim, links=2 * M)
+        graph._mapped = MappedVectors(path, state, row.vectors, dim)
         return graph
 
     def __len__(self) -> int:
@@ -104,10 +110,9 @@ class Graph:
         Raises OSError: hnswlib itself reports success on a full disk, so the size is checked against what it means
         to write.
         """
-        if not folder.is_dir():
-            folder.unlink(missing_ok=True)  # what isn't a folder there is none of ours
-            folder.mkdir(mode=0o700)
+        folder.mkdir(mode=0o700, exist_ok=True)
         temporary = folder / f"{generation}.tmp"
+        check_path(temporary)
         try:
             self._index.save_index(os.fsencode(temporary))
         except RuntimeError as error:
@@ -122,7 +127,6 @@ class Graph:
         state = file_state(temporary)
         row = GraphRow(
             generation=generation,
-            file=f"{generation}.hnsw",
             size_bytes=size_bytes,
             sha256=sha256_of(temporary),
             vectors=len(self),
@@ -131,14 +135,14 @@ class Graph:
         temporary.replace(folder / row.file)
         fsync_folder(folder)
         reached("publish.named")
-        self._mapped = MappedVectors(folder / row.file, state, row.vectors, self._dim, links=2 * M)
+        self._mapped = MappedVectors(folder / row.file, state, row.vectors, self._dim)
         return row
 
 
 def remove_all_but(folder: Path, file: str) -> None:
-    """Removes what earlier publications left in the folder."""
+    """Removes what earlier publications left in the folder, and nothing that has another name than theirs."""
     for path in folder.iterdir():
-        if path.name != file and path.suffix in (".hnsw", ".tmp") and path.is_file():
+        if path.name != file and _OURS.fullmatch(path.name) and path.is_file() and not path.is_symlink():
             with suppress(OSError):  # it is in nobody's way, and the next publication tries again
                 path.unlink()
 

@@ -15,6 +15,7 @@ from agentmem_cli.failpoints import reached
 from agentmem_cli.memory import Memory, SearchFilter
 from agentmem_cli.store.database import Database
 from agentmem_cli.store.embedded import EmbeddedStore
+from agentmem_cli.store.folder import paths
 from agentmem_cli.store.rows import VectorRow
 from agentmem_cli.store.upkeep import Upkeep
 from agentmem_cli.store.verify import Finding, verify
@@ -154,7 +155,7 @@ class Keeper:
     def _bytes_by_file(self) -> dict[str, int]:
         folder = self._store.folder
         sizes = {}
-        for path in sorted(folder.rglob("*")):
+        for path in sorted(paths(folder)):
             with suppress(FileNotFoundError):  # a graph may be replaced meanwhile
                 if path.is_file():
                     sizes[str(path.relative_to(folder))] = path.stat().st_size

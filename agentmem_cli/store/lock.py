@@ -8,15 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from agentmem_cli.errors import StoreBusyError, StoreWriteError
+from agentmem_cli.errors import StoreBusyError, StoreDamagedError, StoreError, StoreWriteError
 from agentmem_cli.forks import tell_after_fork
+from agentmem_cli.store.folder import check_path, is_lock_content
 
 _HOLDER_TRIES: Final = 20
 _HOLDER_WAIT_S: Final = 0.005
 _FOLDER_WAIT_S: Final = 0.02
 _PUBLISHING_S: Final = 10.0
+_AS_IT_IS: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # neither through a link nor waiting for a pipe
+_READ_BYTES: Final = 128
 PUBLISHING: Final = "publishing a graph"
-LOCK: Final = "LOCK"  # the file's name in a store's folder
 
 
 class WriterLock:
@@ -39,7 +41,10 @@ class WriterLock:
         return self._descriptor is not None
 
     def acquire(self, wait_s: float = 0.0) -> None:
-        """Takes the lock, or raises StoreBusyError that names the holder when it has waited for `wait_s`."""
+        """Takes the lock, or raises StoreBusyError that names the holder when it has waited for `wait_s`.
+
+        Raises StoreDamagedError for a file that is not a lock of ours, which is left as it is, and StoreWriteError.
+        """
         if self.held:
             return
         deadline_s = time.monotonic() + wait_s
@@ -48,8 +53,9 @@ class WriterLock:
 
     def _acquire(self, deadline_s: float) -> bool:
         """Takes the lock; False where somebody has put another file in its place meanwhile."""
+        check_path(self._path)
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | _AS_IT_IS, 0o600)
         except OSError as error:
             raise StoreWriteError(f"store {self._path.parent} can't be written: {error.strerror}") from error
         try:
@@ -57,7 +63,8 @@ class WriterLock:
             if not _is_at(descriptor, self._path):
                 os.close(descriptor)
                 return False
-        except StoreBusyError:
+            self._check_ours(descriptor)
+        except StoreError:
             os.close(descriptor)
             raise
         except OSError as error:
@@ -79,6 +86,12 @@ class WriterLock:
         if self._descriptor is not None:
             descriptor, self._descriptor = self._descriptor, None
             os.close(descriptor)
+
+    def _check_ours(self, descriptor: int) -> None:
+        if not is_lock_content(os.pread(descriptor, _READ_BYTES, 0)):
+            raise StoreDamagedError(
+                f"{self._path} is not a lock of agentmem: it was left as it is; move it away, or use another store"
+            )
 
     def _flock(self, descriptor: int, deadline_s: float) -> None:
         published_s = time.monotonic() + _PUBLISHING_S
@@ -118,7 +131,7 @@ def _is_at(descriptor: int, path: Path) -> bool:
 def is_held(path: Path) -> bool:
     """Whether anybody holds the lock in this file; a file that isn't there is held by nobody."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | _AS_IT_IS)
     except OSError:
         return False
     try:
@@ -133,10 +146,8 @@ def is_held(path: Path) -> bool:
 @contextmanager
 def folder_locked(folder: Path, while_waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
     """Holds a folder, which is made where there is none, against others who do this; waits for them. Raises OSError."""
-    if not folder.is_dir():
-        folder.unlink(missing_ok=True)  # what isn't a folder there is none of ours
-        folder.mkdir(mode=0o700, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | _AS_IT_IS)
     try:
         while True:
             try:

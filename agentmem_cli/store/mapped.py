@@ -1,18 +1,19 @@
 """The vectors in a published graph's file, read where they lie: a thousand rows in a tenth of a millisecond.
 
-hnswlib has them in memory too, but gives them out one by one, at 20 us each; SQLite takes 7. The file's layout is that
-of hnswlib's `saveIndex`: a header, then for each element its links, its vector and its label.
+hnswlib has them in memory too, but gives them out one by one, at 20 us each; SQLite takes 7.
 """
 
+import stat
 from pathlib import Path
 from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-_HEADER_BYTES: Final = 96
-_HEADER_FIELDS: Final = 6  # are looked at: 0, capacity, elements, bytes an element, places of its label and its vector
+from agentmem_cli.store.graph_file import HEADER_BYTES, element_kind, is_header_of
+
 _BLOCK_ROWS: Final = 256  # copied together, so that they are still in the cache when they are multiplied
+_SPARSE: Final = 64  # labels a vector: beyond, a table of all labels takes more memory than it is worth
 
 FileState: TypeAlias = tuple[int, int, int]
 
@@ -21,12 +22,10 @@ class MappedVectors:
     """The float32 vectors (n, dim) of a graph file by label; they take no memory that the system can't have back.
 
     The file is opened when it is asked, and believed as long as it is in the `state` in which its digest was checked.
-    `links` is how many neighbours an element has room for on the lowest layer: twice hnswlib's M.
     """
 
-    def __init__(self, path: Path, state: FileState, elements: int, dim: int, links: int) -> None:
-        self._path, self._state, self._elements = path, state, elements
-        self._kind = np.dtype([("links", "V", 4 + 4 * links), ("vector", "<f4", (dim,)), ("label", "<u8")])
+    def __init__(self, path: Path, state: FileState, elements: int, dim: int) -> None:
+        self._path, self._state, self._elements, self._dim = path, state, elements, dim
         self._vectors: NDArray[np.float32] | None = None
         self._row_of: NDArray[np.int32] = np.empty(0, dtype=np.int32)
 
@@ -51,30 +50,28 @@ class MappedVectors:
         try:
             if file_state(self._path) != self._state:
                 self._vectors = None  # not to be touched again: it may be shorter than what is mapped
-            elif self._vectors is None and self._is_laid_out_so():
+            elif self._vectors is None:
                 self._map()
         except (OSError, ValueError):
             self._vectors = None
         return self._vectors
 
-    def _is_laid_out_so(self) -> bool:
-        header = np.fromfile(self._path, dtype="<u8", count=_HEADER_FIELDS).tolist()
-        places = [
-            self._kind.itemsize,
-            self._kind["links"].itemsize + self._kind["vector"].itemsize,
-            self._kind["links"].itemsize,
-        ]
-        return bool(header[:1] + header[2:] == [0, self._elements, *places])
-
     def _map(self) -> None:
-        elements = np.memmap(self._path, self._kind, mode="r", offset=_HEADER_BYTES, shape=(self._elements,))
+        if not is_header_of(np.fromfile(self._path, np.uint8, HEADER_BYTES), self._elements, self._dim):
+            return
+        kind = element_kind(self._dim)
+        elements = np.memmap(self._path, kind, mode="r", offset=HEADER_BYTES, shape=(self._elements,))
         labels = elements["label"].astype(np.int64)
+        if labels.max(initial=0) > _SPARSE * (self._elements + _BLOCK_ROWS):
+            return
         self._row_of = np.full(labels.max(initial=0) + 1, -1, dtype=np.int32)
         self._row_of[labels] = np.arange(len(labels), dtype=np.int32)
         self._vectors = np.asarray(elements["vector"])
 
 
 def file_state(path: Path) -> FileState:
-    """What is another when somebody has replaced a file or written to it. Raises OSError."""
-    found = path.stat()
+    """What is another when somebody has replaced a file or written to it. Raises OSError, also for no plain file."""
+    found = path.lstat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(f"{path} is not a file")
     return found.st_ino, found.st_size, found.st_mtime_ns

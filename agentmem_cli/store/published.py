@@ -9,6 +9,7 @@ from agentmem_cli.errors import StoreError, StoreWriteError
 from agentmem_cli.printable import printable
 from agentmem_cli.store.building import GROWTH, grown, has_offer, publish, take_offer
 from agentmem_cli.store.database import Database
+from agentmem_cli.store.folder import INDEX
 from agentmem_cli.store.index import Graph, remove_all_but
 from agentmem_cli.store.lock import folder_locked, is_held
 from agentmem_cli.store.rows import GraphRow
@@ -20,7 +21,7 @@ class PublishedGraph:
     """The graph in a store's `index/` folder, loaded when it is asked for."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder / "index"
+        self._folder = folder / INDEX
         self.forget()
 
     def forget(self) -> None:
@@ -49,7 +50,7 @@ class PublishedGraph:
         if row.generation == self._generation and self._graph is None:
             return False
         try:
-            return (self._folder / row.file).stat().st_size == row.size_bytes
+            return row.is_plausible and (self._folder / row.file).stat().st_size == row.size_bytes
         except (OSError, ValueError):
             return False
 

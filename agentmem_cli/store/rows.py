@@ -9,6 +9,8 @@ from typing import Final, TypeAlias
 from agentmem_cli.memory import Memory
 
 Text: TypeAlias = tuple[int, str]  # a vector's id, and the text that it is of
+MOST_VECTORS: Final = 2**31
+_MOST_BYTES: Final = 2**62
 _JSON: Final = json.JSONEncoder(default=repr)  # a damaged row may hold bytes where a text was
 
 
@@ -64,14 +66,28 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class GraphRow:
-    """A published graph: its file in `index/`, and what proves that the file is it."""
+    """A published graph, and what proves that a file in `index/` is it."""
 
     generation: int
-    file: str
     size_bytes: int
     sha256: str
     vectors: int
     last_vector_id: int
+
+    @property
+    def file(self) -> str:
+        """The name of its file."""
+        return f"{self.generation}.hnsw"
+
+    @property
+    def is_plausible(self) -> bool:
+        """Whether each value is of its type and not beyond what any graph has: they may come from somebody else."""
+        numbers = (self.generation, self.size_bytes, self.vectors, self.last_vector_id)
+        return (
+            all(type(number) is int and 0 < number <= _MOST_BYTES for number in numbers)
+            and max(self.vectors, self.last_vector_id) <= MOST_VECTORS
+            and isinstance(self.sha256, str)
+        )
 
 
 def text_hash(text: str) -> bytes:

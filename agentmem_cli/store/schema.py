@@ -93,10 +93,9 @@ BEGIN DELETE FROM staged_vectors WHERE vector_id = OLD.vector_id; END;
 
 CREATE TABLE sources(file TEXT PRIMARY KEY, line INTEGER NOT NULL, complete INTEGER NOT NULL) WITHOUT ROWID;
 
--- The published graph: a file that has another size or digest is not it.
+-- The published graph, whose file is named after its generation: one of another size or digest is not it.
 CREATE TABLE graph(
     generation INTEGER PRIMARY KEY AUTOINCREMENT,
-    file TEXT NOT NULL,
     size_bytes INTEGER NOT NULL,
     sha256 TEXT NOT NULL,
     vectors INTEGER NOT NULL,

@@ -8,8 +8,8 @@ from typing import Final
 
 from agentmem_cli.errors import StoreBusyError, StoreDamagedError, StoreError, StoreWriteError
 from agentmem_cli.printable import printable
+from agentmem_cli.store.folder import MAGIC
 
-_MAGIC: Final = b"SQLite format 3\x00"
 _DAMAGE: Final = ("malformed", "not a database", "corrupt", "no such table", "no such column", "could not decode")
 _UNWRITABLE: Final = ("full", "readonly", "disk i/o", "unable to open")
 
@@ -18,10 +18,10 @@ def check_header(path: Path) -> None:
     """Raises StoreDamagedError where the file can't be a database, before anything could be written to it."""
     try:
         with path.open("rb") as stream:
-            header = stream.read(len(_MAGIC))
+            header = stream.read(len(MAGIC))
     except OSError as error:
         raise StoreError(f"{path} can't be read: {error.strerror}") from error
-    if header != _MAGIC:
+    if header != MAGIC:
         what = "is empty" if not header else "is not a database"
         raise StoreDamagedError(f"{path} {what}: it was left as it is; restore it from a copy, or use another --store")
 

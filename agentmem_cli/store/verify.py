@@ -11,6 +11,7 @@ import numpy as np
 from agentmem_cli.errors import StoreError
 from agentmem_cli.store import windows
 from agentmem_cli.store.database import Database
+from agentmem_cli.store.folder import INDEX
 from agentmem_cli.store.index import Graph
 from agentmem_cli.store.memory_rows import UNREADABLE, is_as_stored, memory_of
 from agentmem_cli.store.rows import text_hash
@@ -108,7 +109,7 @@ def _wrong_graph(database: Database, folder: Path) -> Iterator[Finding]:
     if published is None:
         return
     where = f"index/{published.file}"
-    graph = Graph.load(folder / "index", published, int(database.embedder()["dim"]))
+    graph = Graph.load(folder / INDEX, published, int(database.embedder()["dim"]))
     if graph is None:
         yield Finding(where, "it is missing, or not what was published", repairable=True)
         return

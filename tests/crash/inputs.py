@@ -81,7 +81,7 @@ def column(store: Path, sql: str) -> list[object]:
 
 def published(store: Path) -> list[object]:
     """The file of the published graph, if there is one."""
-    return column(store, "SELECT file FROM graph")
+    return [f"{generation}.hnsw" for generation in column(store, "SELECT generation FROM graph")]
 
 
 def index_files(store: Path) -> list[str]:

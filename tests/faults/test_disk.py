@@ -53,7 +53,7 @@ def test_a_disk_that_fills_up_within_a_batch_leaves_the_batches_before_it(shim: 
 
 def test_a_batch_whose_fsync_fails_is_not_acknowledged_and_a_rerun_completes(shim: Path, tmp_path: Path) -> None:
     file = write_lines(tmp_path / "memories.jsonl", _LINES)
-    cases = run_child(shim, "fsync", tmp_path, file, _BATCH, *range(1, 17))
+    cases = run_child(shim, "fsync", tmp_path, file, _BATCH, *range(1, 19))
     acknowledged = [case["acknowledged"][-1] if case["acknowledged"] else 0 for case in cases]
     assert acknowledged[0] == 0
     assert {0, _BATCH, 2 * _BATCH, 3 * _BATCH} <= set(acknowledged), acknowledged

@@ -50,9 +50,9 @@ def test_every_acknowledgement_follows_the_fsync_of_what_it_is_of(shim: Path, fo
 
 def test_a_new_store_is_on_the_disk_before_its_first_batch_is_acknowledged(shim: Path, folder: Path) -> None:
     log = _log_of(shim, folder, 100, 100)
-    named = log.index("rename store/memories.new store/memories.db")
+    named = log.index("rename store/memories.db.new store/memories.db")
     first = log.index("acknowledged 100")
-    _assert_synced(log, "store/memories.new", named)
+    _assert_synced(log, "store/memories.db.new", named)
     assert named < log.index("sync store", named) < log.index("write store/memories.db-wal")
     assert log.index("write store/memories.db-wal") < _last(log, "sync store", first), "the log's name is not durable"
 

@@ -67,6 +67,7 @@ def test_a_lock_that_can_not_say_who_holds_it_is_not_held(tmp_path: Path, monkey
 
 
 def test_a_stray_folder_beside_the_graph_is_left_alone(mem: AgentMem) -> None:
+    mem.open()
     (mem.path / "index" / "stray").mkdir(parents=True)
     mem.add_batch({"text": f"text number {i}"} for i in range(1200))
     mem.build_index()

@@ -1,5 +1,6 @@
 """Files that are made once: found again when whole, made again when damaged, whole whoever makes them at once."""
 
+import hashlib
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from agentmem_cli.embedding.cache import made
 
 KEY = "model-1"
+SHA256 = hashlib.sha256(b"weights").hexdigest()
 
 
 @pytest.fixture(autouse=True)
@@ -32,14 +34,14 @@ class Maker:
 
 def test_a_file_is_made_once(folder: Path) -> None:
     maker = Maker()
-    first, second = made(KEY, maker), made(KEY, maker)
+    first, second = made(KEY, SHA256, maker), made(KEY, SHA256, maker)
     assert first == second
     assert (first.read_bytes(), maker.made) == (b"weights", 1)
     assert list(folder.iterdir()) == [first]
 
 
 def test_files_of_two_keys_are_two_files() -> None:
-    one, other = made(KEY, Maker(b"one")), made("model-2", Maker(b"other"))
+    one, other = made(KEY, "0", Maker(b"one")), made("model-2", "0", Maker(b"other"))
     assert (one.read_bytes(), other.read_bytes()) == (b"one", b"other")
 
 
@@ -49,18 +51,24 @@ def test_files_of_two_keys_are_two_files() -> None:
         lambda file: file.write_bytes(b"weightz"),
         lambda file: file.write_bytes(b"weight"),
         lambda file: file.write_bytes(b""),
-        lambda file: file.rename(file.with_name(f"{KEY}-{'0' * 64}.onnx")),
-        lambda file: file.rename(file.with_name(f"{KEY}-.onnx")),
+        lambda file: file.unlink(),
     ],
-    ids=["a byte", "cut", "empty", "under another digest", "under none"],
+    ids=["a byte", "cut", "empty", "gone"],
 )
-def test_a_damaged_file_is_made_again_and_removed(damage: Callable[[Path], object], folder: Path) -> None:
+def test_a_damaged_file_is_made_again_in_its_place(damage: Callable[[Path], object], folder: Path) -> None:
     maker = Maker()
-    whole = made(KEY, maker)
+    whole = made(KEY, SHA256, maker)
     damage(whole)
-    assert made(KEY, maker).read_bytes() == b"weights"
+    assert made(KEY, SHA256, maker).read_bytes() == b"weights"
     assert maker.made == 2
     assert list(folder.iterdir()) == [whole]
+
+
+def test_what_another_onnx_makes_otherwise_is_used_and_made_again_the_next_time() -> None:
+    maker = Maker(b"the same weights, written otherwise")
+    first, second = made(KEY, SHA256, maker), made(KEY, SHA256, maker)
+    assert first == second
+    assert (first.read_bytes(), maker.made) == (b"the same weights, written otherwise", 2)
 
 
 def test_a_maker_that_fails_leaves_nothing_and_can_be_tried_again(folder: Path) -> None:
@@ -69,9 +77,9 @@ def test_a_maker_that_fails_leaves_nothing_and_can_be_tried_again(folder: Path) 
         raise RuntimeError("out of memory")
 
     with pytest.raises(RuntimeError, match="out of memory"):
-        made(KEY, fail)
+        made(KEY, SHA256, fail)
     assert list(folder.iterdir()) == []
-    assert made(KEY, Maker()).read_bytes() == b"weights"
+    assert made(KEY, SHA256, Maker()).read_bytes() == b"weights"
 
 
 def test_makers_at_once_all_get_a_whole_file(folder: Path) -> None:
@@ -83,20 +91,23 @@ def test_makers_at_once_all_get_a_whole_file(folder: Path) -> None:
         target.write_bytes(content)
 
     def run(content: bytes) -> None:
-        found.append(made(KEY, lambda target: make(target, content)))
+        found.append(made(KEY, SHA256, lambda target: make(target, content)))
 
-    threads = [threading.Thread(target=run, args=(b"weights %d" % (i % 2),)) for i in range(makers)]
+    threads = [
+        threading.Thread(target=run, args=(b"weights" if i % 2 else b"written otherwise",)) for i in range(makers)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(file.read_bytes() for file in found) == [b"weights 0"] * 2 + [b"weights 1"] * 2
-    assert made(KEY, lambda target: pytest.fail("made again")).read_bytes() in {b"weights 0", b"weights 1"}
+    assert sorted(file.read_bytes() for file in found) == [b"weights"] * 2 + [b"written otherwise"] * 2
+    assert made(KEY, SHA256, lambda target: pytest.fail("made again")).read_bytes() == b"weights"
     assert set(folder.iterdir()) == set(found)
 
 
-def test_a_cache_that_can_not_be_written_is_an_oserror(folder: Path) -> None:
+def test_a_cache_that_can_not_be_written_is_an_oserror(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.parent.mkdir()
     folder.write_text("no folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     with pytest.raises(OSError, match=folder.name):
-        made(KEY, Maker())
+        made(KEY, SHA256, Maker())

@@ -142,7 +142,7 @@ def test_a_new_database_is_its_owners_alone_and_leaves_nothing_beside_it(path: P
 
 
 def test_what_a_killed_creation_left_is_no_obstacle(tmp_path: Path) -> None:
-    for name in ("memories.new", "memories.new-wal", "memories.new-journal"):
+    for name in ("memories.db.new", "memories.db.new-wal", "memories.db.new-journal"):
         (tmp_path / name).write_bytes(os.urandom(9000))
     Database.create(tmp_path / "memories.db", _PIN)
     with closing(Database(tmp_path / "memories.db", writable=False)) as database:
@@ -236,7 +236,7 @@ def test_a_vector_that_a_memory_has_is_not_dropped(database: Database) -> None:
 def test_only_the_latest_published_graph_is_known_and_generations_grow(database: Database) -> None:
     assert (database.graph(), database.next_generation()) == (None, 1)
     for generation in (1, 2):
-        row = GraphRow(generation, f"{generation}.hnsw", 10, "digest", 5, 9)
+        row = GraphRow(generation, 10, "digest", 5, 9)
         database.publish_graph(row)
         assert (database.graph(), database.next_generation()) == (row, generation + 1)
 

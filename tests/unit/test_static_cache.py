@@ -120,7 +120,7 @@ def test_a_name_that_is_taken_is_refused_before_any_work(name: str, put: Put, tm
 @pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden", "x" * 101, "new\nline"])
 def test_a_name_that_is_no_name_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="can't be named"):
-        static_cache.home(name)
+        static_cache.check_name(name)
     assert static_cache.find(name) is None
 
 

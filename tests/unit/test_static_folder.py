@@ -99,8 +99,9 @@ def test_a_folder_that_can_not_be_written_is_named(tmp_path: Path) -> None:
 
 def test_others_are_removed(tmp_path: Path) -> None:
     spec = publish(tmp_path)
-    (tmp_path / "0123456789abcdef").mkdir()
-    (tmp_path / ".making-x").mkdir()
+    shutil.copytree(spec.folder, tmp_path / "0123456789abcdef")
+    (tmp_path / ".making-a1b2c3_d").mkdir()
+    (tmp_path / ".making-a1b2c3_d" / "tokenizer.json").write_text("half")
     static_folder.keep_only(tmp_path, spec.revision)
     assert [entry.name for entry in tmp_path.iterdir()] == [spec.revision[:16]]
     static_folder.keep_only(tmp_path, None)
