@@ -71,6 +71,7 @@ class AgentMem(StoreSearch, StoreUpkeep):
         self._store = EmbeddedStore(path_of(path))
         self.path = self._store.folder
         self._turn = threading.RLock()
+        self._is_open = False  # and all is done that goes with it
         self._threads = threads
         self._device = device
         self._index = index
@@ -109,13 +110,15 @@ class AgentMem(StoreSearch, StoreUpkeep):
     def open(self) -> None:
         """Takes the writer's lock and makes the store now, rather than at the first write. Raises StoreBusyError."""
         with self._turn:
-            if self._store.writing:
+            if self._store.writing and self._is_open:
                 return
             self._store.open_for_writing(self._spec.stored(), self._wait_s)
             if self._carries_model:
                 with suppress(ModelNotFoundError):  # said when it is needed: to delete, it is not
                     static_cache.carry(self._spec, self._models_folder)
-                static_cache.drop_others(self._spec, self._models_folder)
+                if self._pinned().revision == self._spec.revision:
+                    static_cache.drop_others(self._spec, self._models_folder)
+            self._is_open = True
 
     def forget_parent(self) -> None:
         """In a forked child: opens afresh for reading, and loads a model of its own."""
@@ -192,7 +195,8 @@ class AgentMem(StoreSearch, StoreUpkeep):
         """
         batch = [_as_memory(memory) for memory in memories]
         with self._turn:
-            pipeline = self._writing_pipeline(chunk, replace=replace)
+            self.open()
+            pipeline = self._pipeline(chunk, replace=replace)
             pipeline.commit(batch, Ready())
             self._refresh_graph(_WRITING_MIN_TAIL)
         report = pipeline.report
@@ -203,6 +207,7 @@ class AgentMem(StoreSearch, StoreUpkeep):
     ) -> IngestReport:
         """Takes JSONL files in (plain or gzip; `-` is standard input), batch by durable batch.
 
+        The store is made when the first memory is to be stored: inputs without any leave no trace.
         The observer is told of every commit after it is durable, and of every rejected line. Raises InputError,
         RejectedLineError, StoreError, ModelError; batches that were committed before stay.
         """
@@ -216,8 +221,10 @@ class AgentMem(StoreSearch, StoreUpkeep):
                     )
                     ingest_files(pipeline, scratch, paths, options, observer)
             else:
-                pipeline = self._writing_pipeline(options.chunk, options.chunk_tokens, replace=options.replace)
-                ingest_files(pipeline, self._store, paths, options, observer, self._index_meanwhile)
+                if self._store.exists:
+                    self.open()  # now, so that nothing is read and embedded for a store that another process writes
+                pipeline = self._pipeline(options.chunk, options.chunk_tokens, replace=options.replace)
+                ingest_files(pipeline, self._store, paths, options, observer, self.open, self._index_meanwhile)
                 with pipeline.stage("index"):
                     self._refresh_graph(wait=options.wait_index)
                 pipeline.report.unindexed = self._store.unindexed()
@@ -248,9 +255,8 @@ class AgentMem(StoreSearch, StoreUpkeep):
             )
         return self._embedder
 
-    def _writing_pipeline(self, chunk: bool, window_tokens: int | None = None, *, replace: bool) -> Pipeline:
+    def _pipeline(self, chunk: bool, window_tokens: int | None = None, *, replace: bool) -> Pipeline:
         chunking = Chunking.of(self._spec, window_tokens) if chunk else None
-        self.open()
         return Pipeline(self._store, self._spec, self._loaded, chunking=chunking, whole_records=replace)
 
     def _index_meanwhile(self) -> None:

@@ -1,6 +1,7 @@
 """Taking files in: lines -> memories -> batches, read ahead, embedded, committed behind, and told of in their order."""
 
 import tempfile
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -15,7 +16,7 @@ import numpy as np
 from agentmem_cli.embedding.base import Embedded, Embedder, EmbedderSpec, Vectors, none_cut
 from agentmem_cli.errors import InvalidMemoryError, RejectedLineError, UsageError
 from agentmem_cli.jsonl import parse_memory
-from agentmem_cli.lines import MAX_EXPANSION, MAX_LINE_BYTES, STDIN, Line, LineSource, open_source
+from agentmem_cli.lines import MAX_EXPANSION, MAX_LINE_BYTES, Line, LineSource, open_source
 from agentmem_cli.memory import IngestReport, Memory, Position, Rejection, Scope
 from agentmem_cli.pipeline import Pipeline, Ready
 from agentmem_cli.store.embedded import EmbeddedStore
@@ -24,12 +25,16 @@ MIN_BATCH_SIZE: Final = 10
 MAX_BATCH_SIZE: Final = 1000
 _BATCH_BYTES: Final = 16_000_000  # a batch of very long memories is committed before it is full
 _AHEAD: Final = 2  # batches that are read before they are needed, and that wait to be committed
+_LOOK_EVERY_S: Final = 0.1
 _SHOWN_RAW_BYTES: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class IngestOptions:
-    """How to take inputs in. Raises UsageError for a batch size outside 10 to 1000.
+    """How to take inputs in. Raises UsageError for a batch size outside 10 to 1000, or a negative interval.
+
+    A batch is committed when it is full; where the input is a pipe, a terminal or a device, also when its oldest memory
+    has waited for `flush_interval_s`: with 0, as soon as it has come.
 
     A memory whose id is stored updates that one: what its line leaves out keeps its value, null empties a field, and
     with `replace` the line is the whole record. With `chunk`, memories that are longer than the model reads (than 512
@@ -38,6 +43,7 @@ class IngestOptions:
     """
 
     batch_size: int = MAX_BATCH_SIZE
+    flush_interval_s: float = 1.0
     text_field: str = "text"
     defaults: Scope = field(default_factory=Scope)
     stop_at_rejection: bool = False
@@ -52,6 +58,8 @@ class IngestOptions:
     def __post_init__(self) -> None:
         if not MIN_BATCH_SIZE <= self.batch_size <= MAX_BATCH_SIZE:
             raise UsageError(f"batch size {self.batch_size} is not between {MIN_BATCH_SIZE} and {MAX_BATCH_SIZE}")
+        if not self.flush_interval_s >= 0:  # or it is NaN
+            raise UsageError(f"flush interval {self.flush_interval_s} is not a number of seconds, 0 or more")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,24 +92,28 @@ def ingest_files(
     paths: Sequence[str],
     options: IngestOptions,
     observer: Observer,
+    open_store: Callable[[], None] = lambda: None,
     index_meanwhile: Callable[[], None] = lambda: None,
 ) -> None:
     """Takes files in, one after the other. Raises AgentMemError; what was committed before stays.
 
+    `open_store` is called before memories are committed; an input without any leaves no trace in the store.
     The caller's thread embeds, and is the one that the observer is called in: Ctrl-C reaches it at once. Where it waits
     for the model, threads read and commit meanwhile, and `index_meanwhile` is called after each commit.
     """
     with _Beside(pipeline, "read") as reading, _Beside(pipeline, "commit") as committing:
         for path in paths:
             with open_source(path, options.max_expansion) as source:
-                earlier = None if path == STDIN else store.position(source.name)
+                earlier = None if source.may_wait else store.position(source.name)
                 observer.started(source.name, earlier, source.size_bytes)
                 reader = _BatchReader(source, options, pipeline)
-                committer = _Committer(committing, pipeline, options, observer, source.size_bytes, index_meanwhile)
-                reading.must = reading.must or path == STDIN  # who waits at a pipe doesn't tell of commits
+                committer = _Committer(
+                    committing, pipeline, options, observer, source.size_bytes, open_store, index_meanwhile
+                )
+                reading.must = reading.must or source.may_wait  # who waits at a pipe neither commits nor tells of it
                 with closing(_drawn_ahead(reader.batches(), reading)) as items:
                     try:
-                        while (item := committer.tell_until(next(items))) is not None:
+                        while (item := committer.tell_until(next(items), reader)) is not None:
                             committer.take(item)
                     finally:
                         source.stop()
@@ -143,8 +155,11 @@ class _BatchReader:
         self._source = source
         self._options = options
         self._pipeline = pipeline
+        self._gathering = threading.Lock()  # what is gathered, another thread may take
         self._memories: list[Memory] = []
         self._bytes = 0
+        self._last_line = 0
+        self._since_s = 0.0  # when the oldest of the memories came
 
     def batches(self) -> Iterator[_Item]:
         """The input's batches, and between them the lines that are no memories. Raises InputError."""
@@ -155,30 +170,55 @@ class _BatchReader:
             start = time.perf_counter()
 
     def _items(self) -> Iterator[_Item]:
-        options, last_line = self._options, 0
-        for line in self._source.lines(options.max_line_bytes):
+        for line in self._source.lines(self._options.max_line_bytes):
             self._pipeline.report.read += 1
-            last_line = line.number
             try:
-                self._memories.append(self._parse(line))
+                memory = self._parse(line)
             except InvalidMemoryError as error:
-                if options.stop_at_rejection:
-                    yield self._batch(line.number - 1)
+                if self._options.stop_at_rejection:
+                    yield self._batch()
+                self._last_line = line.number
                 yield Rejection(self._source.name, line.number, str(error), line.content[:_SHOWN_RAW_BYTES])
                 continue
-            self._bytes += len(line.content)
-            if len(self._memories) == options.batch_size or self._bytes > _BATCH_BYTES:
-                yield self._batch(line.number)
-        yield self._batch(last_line, complete=True)
+            full = self._gathered(memory, line)
+            if full is not None:
+                yield full
+        yield self._batch(complete=True)
+
+    def waited_too_long(self, coming: "Future[_Item | None]") -> _Batch | None:
+        """For the thread that waits for the next item: what comes before it, if the input is slow to give the rest."""
+        if not self._source.may_wait:
+            return None
+        with self._gathering:
+            # Once the next item is there, what is gathered comes after it.
+            waited_s = time.monotonic() - self._since_s
+            if coming.done() or not self._memories or waited_s < self._options.flush_interval_s:
+                return None
+            return self._taken(complete=False)
 
     def _parse(self, line: Line) -> Memory:
         if line.too_long:
             raise InvalidMemoryError(f"line is longer than {self._options.max_line_bytes} bytes")
         return parse_memory(line.content, self._options.text_field, self._options.defaults)
 
-    def _batch(self, last_line: int, *, complete: bool = False) -> _Batch:
+    def _gathered(self, memory: Memory, line: Line) -> _Batch | None:
+        """Adds a memory to the others, and takes them where they make a batch."""
+        with self._gathering:
+            if not self._memories:
+                self._since_s = time.monotonic()
+            self._memories.append(memory)
+            self._bytes += len(line.content)
+            self._last_line = line.number
+            is_full = len(self._memories) == self._options.batch_size or self._bytes > _BATCH_BYTES
+            return self._taken(complete=False) if is_full else None
+
+    def _batch(self, *, complete: bool = False) -> _Batch:
+        with self._gathering:
+            return self._taken(complete=complete)
+
+    def _taken(self, *, complete: bool) -> _Batch:
         memories, self._memories, self._bytes = self._memories, [], 0
-        return _Batch(memories, Position(self._source.name, last_line, complete), self._source.position_bytes)
+        return _Batch(memories, Position(self._source.name, self._last_line, complete), self._source.position_bytes)
 
 
 class _Beside:
@@ -244,6 +284,7 @@ class _Committer:
         options: IngestOptions,
         observer: Observer,
         source_size_bytes: int | None,
+        open_store: Callable[[], None],
         index_meanwhile: Callable[[], None],
     ) -> None:
         self._thread = thread
@@ -251,7 +292,9 @@ class _Committer:
         self._options = options
         self._observer = observer
         self._source_size_bytes = source_size_bytes
+        self._open_store = open_store
         self._index_meanwhile = index_meanwhile
+        self._has_memories = False
         self._waiting: deque[_Commit | Rejection] = deque()
         self._failed = False
 
@@ -261,16 +304,24 @@ class _Committer:
             self._waiting.append(item)
             self._tell(0 if self._options.stop_at_rejection else _AHEAD)
             return
+        self._has_memories = self._has_memories or bool(item.memories)
+        if not self._has_memories:
+            return  # not even how far it was read
+        self._open_store()
         ready = self._embed_ahead(item) if self._thread.in_thread else Ready()  # else the commit embeds
         self._waiting.append(_Commit(item, self._thread.submit(lambda: self._commit(item, ready))))
         self._tell(_AHEAD)
 
-    def tell_until(self, coming: "Future[_Item | None]") -> _Item | None:
-        """Waits for what is coming, and tells meanwhile of what becomes durable: an input may be slow."""
+    def tell_until(self, coming: "Future[_Item | None]", reader: _BatchReader) -> _Item | None:
+        """Waits for what is coming, and commits and tells meanwhile of what can be: an input may be slow."""
         while not coming.done():
             commits = [waiting.done for waiting in self._waiting if isinstance(waiting, _Commit)]
-            wait(cast("list[Future[object]]", [coming, *commits[:1]]), return_when=FIRST_COMPLETED)
+            awaited = cast("list[Future[object]]", [coming, *commits[:1]])
+            wait(awaited, timeout=_LOOK_EVERY_S, return_when=FIRST_COMPLETED)
             self._tell(_AHEAD)
+            batch = reader.waited_too_long(coming)
+            if batch is not None:
+                self.take(batch)
         return coming.result()
 
     def finish(self) -> None:

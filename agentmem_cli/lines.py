@@ -3,12 +3,13 @@
 import gzip
 import os
 import select
+import stat
 import sys
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from io import BufferedReader, RawIOBase
-from pathlib import Path
+from io import BufferedReader, FileIO, RawIOBase
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, cast
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ _CHUNK_BYTES: Final = 1 << 18
 _LOOK_EVERY_S: Final = 0.1
 _BOM: Final = b"\xef\xbb\xbf"
 _GZIP_MAGIC: Final = b"\x1f\x8b"
+_GZIP_HEADER_BYTES: Final = 16  # of so few GzipFile wants all: it reads headers and checksums
 
 
 class Line(NamedTuple):
@@ -45,10 +47,14 @@ class ByteStream(Protocol):
 
 
 class _Pipe:
-    """A ByteStream on a descriptor that a thread may be waiting at, and another may stop."""
+    """A ByteStream on a descriptor that a thread may be waiting at, and another may stop.
 
-    def __init__(self, descriptor: int) -> None:
+    With `no_writer_is_an_end`, the system says that it has ended until somebody opens it for writing.
+    """
+
+    def __init__(self, descriptor: int, *, no_writer_is_an_end: bool = False) -> None:
         self._descriptor = descriptor
+        self._ends_are_believed = not no_writer_is_an_end
         self.stopped = False
 
     def read(self, size: int) -> bytes:
@@ -59,9 +65,26 @@ class _Pipe:
 
     def read1(self, size: int) -> bytes:
         while not self.stopped:
-            if select.select([self._descriptor], [], [], _LOOK_EVERY_S)[0]:
-                return os.read(self._descriptor, size)
+            if not select.select([self._descriptor], [], [], _LOOK_EVERY_S)[0]:
+                continue
+            try:
+                piece = os.read(self._descriptor, size)
+            except BlockingIOError:  # another process was quicker
+                continue
+            if piece or self._ends_are_believed:
+                self._ends_are_believed = True
+                return piece
+            time.sleep(_LOOK_EVERY_S)
         return b""
+
+
+class _Eager(BufferedReader):
+    """Gives GzipFile what is there, rather than wait for as much as it asks for: a slow pipe would stall."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or size <= _GZIP_HEADER_BYTES:
+            return super().read(size)
+        return self.read1(size)
 
 
 class _CountedReader(RawIOBase):
@@ -97,10 +120,15 @@ class LineSource:
         self._origin = stream
         self._raw = _CountedReader(stream)
         self._is_gzip = self._raw.magic == _GZIP_MAGIC
-        counted = BufferedReader(self._raw, _CHUNK_BYTES)
+        counted = _Eager(self._raw, _CHUNK_BYTES)
         self._stream = gzip.GzipFile(fileobj=counted, mode="rb") if self._is_gzip else counted
         self._expanded_bytes = 0
         self._yielded_bytes = 0
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether it may have to wait for its writer: a pipe, a terminal, a device."""
+        return self.size_bytes is None
 
     @property
     def position_bytes(self) -> int:
@@ -164,13 +192,28 @@ def open_source(path: str, max_expansion: int = MAX_EXPANSION) -> Iterator[LineS
         return
     with ExitStack() as stack:
         try:
-            stream = stack.enter_context(Path(path).open("rb"))
-            size_bytes = Path(path).stat().st_size if stream.seekable() else None
-            source = LineSource(path, stream, size_bytes, max_expansion)
+            file = stack.enter_context(FileIO(path, opener=_open_at_once))
+            found = os.fstat(file.fileno())
+            if stat.S_ISREG(found.st_mode):
+                source = LineSource(path, BufferedReader(file), found.st_size, max_expansion)
+            else:
+                source = LineSource(path, _pipe(path, file.fileno(), found.st_mode), None, max_expansion)
         except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
             why = getattr(error, "strerror", None) or error
             raise InputError(f"{path or '(empty path)'}: can't be read: {why}: check the path") from error
         yield source
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Opens a FIFO that nobody writes to yet too, where `open` would wait deaf to every signal's exception."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def _pipe(path: str, descriptor: int, mode: int) -> _Pipe:
+    # Linux tells a FIFO that nobody has written to yet from one that has ended; macOS doesn't, but there
+    # /dev/fd/N is one that has, or has had, its writer.
+    of_macos = sys.platform == "darwin" and stat.S_ISFIFO(mode) and not path.startswith("/dev/")
+    return _Pipe(descriptor, no_writer_is_an_end=of_macos)
 
 
 def _stdin_stream() -> ByteStream:

@@ -105,7 +105,7 @@ class Pipeline:
             with self.stage("commit"):
                 cut = [row for row, text in enumerate(texts) if known[text].cut]
                 self._store.commit(plan, self._rows(texts, known), position, cut)
-        self._count(plan, sum(text not in given for text in plan.new_texts), cut)
+            self._count(plan, sum(text not in given for text in plan.new_texts), cut)
 
     def _count(self, plan: BatchPlan, embedded: int, cut: Sequence[int]) -> None:
         new = [plan.first_vector_id + row for row in cut]

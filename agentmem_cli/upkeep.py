@@ -89,7 +89,7 @@ class StoreUpkeep:
         The history keeps that they were there and are deleted, not their texts. After `compact` they are gone from
         the files too.
         """
-        with self._turn:
+        with self._turn, self._store.turn:
             self._open_existing()
             return Keeper(self._store).delete([identity for identity in ids if is_possible_id(identity)])
 
@@ -100,13 +100,16 @@ class StoreUpkeep:
 
     def repair(self) -> None:
         """Builds anew what is derived from memories and their vectors. Damage to these themselves stays as it is."""
-        with self._turn:
+        with self._turn, self._store.turn:
             self._open_existing()
             Keeper(self._store).repair()
 
     def compact(self) -> None:
-        """Writes the store's files anew, without what was removed or replaced. Needs as much free disk again."""
-        with self._turn:
+        """Writes the store's files anew, without what was removed or replaced. Needs as much free disk again.
+
+        Raises StoreError where somebody reads the store: what was removed is then still in its files.
+        """
+        with self._turn, self._store.turn:
             self._open_existing()
             Keeper(self._store).compact()
 
@@ -135,7 +138,7 @@ class StoreUpkeep:
         1,000 when called again. Long memories keep their windows. `on_progress` is told how many texts became durable.
         Raises ModelError, StoreError.
         """
-        with self._turn:
+        with self._turn, self._store.turn:
             self._open_existing()
             spec = embedder.spec if embedder is not None else self._resolve(model, model_path, embedder_url)
             if spec.fingerprint() == self._spec.fingerprint():
@@ -150,12 +153,12 @@ class StoreUpkeep:
                 embedded = embed_checked(new, texts)
                 return embedded.vectors, embedded.cut
 
-            Keeper(self._store).reembed(
-                spec.stored(),
-                embed,
-                on_progress,
-            )
-            self._spec, self._embedder, self._carries_model = spec, new, embedder is None
+            try:
+                Keeper(self._store).reembed(spec.stored(), embed, on_progress)
+            finally:
+                if self._store.embedder() == spec.stored():  # also where the last step was interrupted
+                    self._store.vectors_of = spec.stored()
+                    self._spec, self._embedder, self._carries_model = spec, new, embedder is None
             static_cache.drop_others(spec, self._models_folder)
 
     def _resolve(self, model: str | None, model_path: str | None, embedder_url: str | None) -> EmbedderSpec:

@@ -34,6 +34,15 @@ def ingest(
     batch_size: Annotated[
         int, typer.Option("--batch-size", min=10, max=1000, help="Memories in one durable commit.")
     ] = 1000,
+    flush_interval: Annotated[
+        float,
+        typer.Option(
+            "--flush-interval",
+            metavar="SECONDS",
+            min=0,
+            help="Of a pipe, commit what has waited so long for its batch to be full; 0: as soon as it has come.",
+        ),
+    ] = 1.0,
     text_field: Annotated[str, typer.Option("--text-field", help="The key that holds a memory's text.")] = "text",
     agent_id: options.AgentOption = None,
     user_id: options.UserOption = None,
@@ -93,6 +102,7 @@ def ingest(
         rejects_file.check()
     ingest_options = IngestOptions(
         batch_size=batch_size,
+        flush_interval_s=flush_interval,
         text_field=text_field,
         defaults=options.scope(agent_id, user_id, run_id, memory_type),
         stop_at_rejection=on_error == "fail",

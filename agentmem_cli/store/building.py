@@ -1,10 +1,12 @@
 """Building a store's graph beside whoever writes to it, in this process or in one of its own.
 
-One builder at a time works in `index/`, which it locks. It reads committed vectors and needs no writer's lock. What it
-has built it leaves as an offer, which whoever has the writer's lock takes into the database: the writer in charge with
-its next commit, or the builder itself where nobody writes. An offer that the database has moved on from is dropped.
+One builder at a time works in `index/`, which it locks; another that finds it there ends. It reads committed vectors
+and needs no writer's lock. What it has built it leaves as an offer, which whoever has the writer's lock takes into the
+database: the writer in charge with its next commit, or the builder itself where nobody writes. An offer that the
+database has moved on from is dropped.
 """
 
+import math
 import os
 import subprocess
 import sys
@@ -24,7 +26,7 @@ from agentmem_cli.files import write_durably
 from agentmem_cli.store.database import Database
 from agentmem_cli.store.folder import DATABASE, INDEX, LOCK, check
 from agentmem_cli.store.index import Graph, remove_all_but
-from agentmem_cli.store.lock import PUBLISHING, WriterLock, folder_locked
+from agentmem_cli.store.lock import PUBLISHING, FolderLock, WriterLock
 from agentmem_cli.store.rows import GraphRow
 
 MIN_TAIL: Final = 1000  # so many vectors are scanned in the time that loading a graph takes
@@ -35,6 +37,7 @@ _READ_VECTORS: Final = 4096
 _OFFER: Final = "offer.json"
 _TRY_EVERY_S: Final = 0.05
 _PATIENCE_S: Final = 5.0
+_MOMENT_S: Final = 0.2  # a process that only looks whether a builder is at work holds `index/` for less
 _NICENESS: Final = 15
 _started: Final[list["subprocess.Popen[bytes]"]] = []
 
@@ -119,18 +122,41 @@ def start_builder(store: Path) -> "subprocess.Popen[bytes]":
     return process
 
 
-def build(store: Path) -> None:
+def lacks(database: Database) -> int:
+    """How many vectors at most a search scans, beside the published graph."""
+    row = database.graph()
+    return database.next_vector_id() - 1 - (row.last_vector_id if row else 0)
+
+
+def lacks_enough(database: Database, min_tail: int = MIN_TAIL) -> bool:
+    """Whether they are enough for a new graph to be built."""
+    row = database.graph()
+    return lacks(database) >= max(min_tail, GROWTH * (row.vectors if row else 0))
+
+
+def build(store: Path, lock: FolderLock | None = None, *, wait: bool = True) -> None:
     """Brings a store's published graph up to date without keeping a writer from it. Raises StoreError, OSError.
 
-    Where somebody writes all the while, what was built is left for them to publish.
+    Where somebody writes all the while, what was built is left for them to publish. Where another builder is at work,
+    waits for it and then does what is left; without `wait`, raises BlockingIOError and leaves all of it to the other.
+    `lock` is that on `index/`, where the caller has one.
     """
     check(store)
     folder = store / INDEX
-    while True:
-        with folder_locked(folder), closing(Database(store / DATABASE, writable=False)) as database:
-            built = has_offer(folder) or _build_offer(database, folder)
-        if not built or not _offer_taken(store, folder):
-            return
+    lock = lock or FolderLock(folder)
+    with closing(Database(store / DATABASE, writable=False)) as database:
+        while True:
+            try:
+                lock.acquire(wait_s=math.inf if wait else _MOMENT_S)
+                seen = database.next_vector_id()
+                built = has_offer(folder) or _build_offer(database, folder)
+                if built and not _offer_taken(store, folder):
+                    return
+            finally:
+                lock.release()
+            # A writer that committed meanwhile, and found `index/` locked, has left the work to this builder.
+            if not built and (database.next_vector_id() == seen or not lacks_enough(database)):
+                return
 
 
 def _build_offer(database: Database, folder: Path) -> bool:
@@ -152,14 +178,12 @@ def _offer_taken(store: Path, folder: Path) -> bool:
         lock = WriterLock(store / LOCK, PUBLISHING)
         try:
             lock.acquire()
+            with closing(Database(store / DATABASE, writable=True)) as writer:
+                take_offer(writer, folder)
         except StoreBusyError:
             if time.monotonic() > deadline:
                 return False
             time.sleep(_TRY_EVERY_S)
-            continue
-        try:
-            with closing(Database(store / DATABASE, writable=True)) as writer:
-                take_offer(writer, folder)
         finally:
             lock.release()
     return True
@@ -168,7 +192,7 @@ def _offer_taken(store: Path, folder: Path) -> bool:
 def _main() -> None:
     os.nice(_NICENESS)
     with suppress(AgentMemError, OSError):  # the store may be gone by now; what could be done is left for the next one
-        build(Path(sys.argv[1]))
+        build(Path(sys.argv[1]), wait=False)
 
 
 if __name__ == "__main__":

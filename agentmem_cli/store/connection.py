@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import orjson
 
-from agentmem_cli.errors import StoreDamagedError, StoreNotFoundError, StoreWriteError
+from agentmem_cli.errors import StoreDamagedError, StoreError, StoreNotFoundError, StoreWriteError
 from agentmem_cli.failpoints import reached
 from agentmem_cli.files import fsync_folder
 from agentmem_cli.forks import abandon, tell_after_fork
@@ -57,6 +57,8 @@ class Connection:
             with translated(path):
                 if not _OPEN[inode]:
                     _check_log(path)
+                self._begun = 0  # transactions and snapshots; each ends only itself
+                self._cursors: weakref.WeakSet[sqlite3.Cursor] = weakref.WeakSet()
                 self._connection = _connect(path, "rw") if writable else _connect_for_reading(path)
             _OPEN[inode] += 1
             self._closed = weakref.finalize(self, _count_closed, inode)
@@ -103,11 +105,16 @@ class Connection:
 
     def close(self) -> None:
         """Closes the connection."""
-        self._connection.close()
-        self._closed()
+        try:
+            if self._closed.alive:
+                self.settle()
+        finally:
+            self._connection.close()
+            self._closed()
 
     def forget_parent(self) -> None:
         """In a forked child: SQLite's connections must not cross a fork, not even to be closed."""
+        self._begun += 1  # what has begun there is not ended here
         self._closed.detach()
         abandon(self._connection)
 
@@ -122,28 +129,46 @@ class Connection:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Everything inside becomes durable together when it ends, or nothing of it if it raises."""
-        with translated(self._path):
+        with translated(self._path), self._undone_unless_committed():
             self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                # It stands beside the store's id, which so is in every log: see `_check_log`.
-                self._connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'commits'")
-                yield
-                self._check_place()
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+            # It stands beside the store's id, which so is in every log: see `_check_log`.
+            self._connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'commits'")
+            yield
+            self._check_place()
+            self._connection.execute("COMMIT")
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Every read inside sees the same commits, whatever is committed meanwhile."""
-        with translated(self._path):
-            self._connection.execute("BEGIN")
+        with self._undone_unless_committed():
+            with translated(self._path):
+                self._connection.execute("BEGIN")
+            yield
+
+    @contextmanager
+    def _undone_unless_committed(self) -> Iterator[None]:
+        self._begun += 1
+        begun = self._begun
         try:
             yield
         finally:
-            self._connection.execute("ROLLBACK")
+            # Python may end an interrupted call late, when another has long begun its own.
+            if begun == self._begun:
+                self.settle()
+
+    def settle(self) -> None:
+        """Ends what an interrupted call has left open, so that the next one sees all commits, and can make its own.
+
+        An exception that a signal handler raises may come between any two steps, also between a transaction's
+        beginning and the `with` that would end it. Nobody may be within a transaction or snapshot.
+        """
+        self._begun += 1
+        with translated(self._path):
+            for cursor in list(self._cursors):  # one that is read in part would hold its snapshot
+                cursor.close()
+            self._cursors.clear()
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
 
     @property
     def path(self) -> Path:
@@ -179,12 +204,17 @@ class Connection:
             return self._connection.execute(sql, parameters).rowcount
 
     def change_many(self, sql: str, rows: Iterable[Sequence[Parameter]]) -> None:
-        """The same change for each row of parameters."""
+        """The same change for each row of parameters, within a transaction."""
+        self._check_in_transaction()
         with translated(self._path):
             self._connection.executemany(sql, rows)
 
     def insert_many(self, insert: str, rows: Sequence[Sequence[Parameter]], conflict: str = "") -> None:
-        """Inserts rows, many a statement: while it runs, Python's other threads do too, and they are woken rarely."""
+        """Inserts rows, many a statement, within a transaction.
+
+        While a statement runs, Python's other threads do too, and they are woken rarely.
+        """
+        self._check_in_transaction()
         with translated(self._path):
             for start in range(0, len(rows), _INSERTED_ROWS):
                 part = rows[start : start + _INSERTED_ROWS]
@@ -192,10 +222,19 @@ class Connection:
                 sql = f"{insert} VALUES {','.join([row] * len(part))} {conflict}"
                 self._connection.execute(sql, list(chain.from_iterable(part)))
 
+    def _check_in_transaction(self) -> None:
+        if not self._connection.in_transaction:  # or what is left of it would be stored without the rest
+            raise StoreError(
+                f"{self._path}: another call, as by a signal handler, has ended this transaction: nothing of it was "
+                "stored; try again"
+            )
+
     def chunks(self, sql: str, parameters: Sequence[Parameter] = (), rows: int = CHUNK_ROWS) -> Iterator[list[tuple]]:  # type: ignore[type-arg]
         """The rows of an answer that may be long, so many at a time."""
         with translated(self._path):
-            cursor = self._connection.execute(sql, parameters)
+            cursor = self._connection.cursor()
+            self._cursors.add(cursor)
+            cursor.execute(sql, parameters)
             while part := cursor.fetchmany(rows):
                 yield part
 

@@ -27,7 +27,7 @@ from agentmem_cli.machine import network_file_system
 from agentmem_cli.memory import HistoryEvent, Memory, Position, SearchFilter
 from agentmem_cli.printable import printable
 from agentmem_cli.store import windows
-from agentmem_cli.store.building import MIN_TAIL, build, start_builder
+from agentmem_cli.store.building import MIN_TAIL, build, lacks, start_builder
 from agentmem_cli.store.database import Database
 from agentmem_cli.store.folder import DATABASE, LOCK, check, check_unused, write_gitignore
 from agentmem_cli.store.lock import WriterLock
@@ -36,6 +36,7 @@ from agentmem_cli.store.published import PublishedGraph
 from agentmem_cli.store.rows import StoredMemory, text_hash
 from agentmem_cli.store.text_index import TextIndex
 from agentmem_cli.store.tokenizing import Tokenizer
+from agentmem_cli.store.upkeep import Upkeep
 from agentmem_cli.store.view import StoreView
 
 _log: Final = logging.getLogger("agentmem")
@@ -62,6 +63,7 @@ class EmbeddedStore:
         self._writer: Database | None = None
         self._reader: Database | None = None
         self._builder: subprocess.Popen[bytes] | None = None
+        self.vectors_of: Mapping[str, str | int] = {}  # the embedder of the vectors that are committed
         self._asked_for = 0  # the next vector's id when a builder was last asked for
         self._tokenizer = Tokenizer()
         self.graph = PublishedGraph(folder)
@@ -84,14 +86,19 @@ class EmbeddedStore:
 
     def close(self) -> None:
         """Closes the database and gives the writer's lock back."""
-        if self._writer is not None:
-            self.graph.take_offer(self._writer)
-        for database in (self._reader, self._writer):
-            if database is not None:
-                database.close()
-        self._reader = self._writer = None
-        self.graph.forget()
-        self._lock.release()
+        with self.turn:
+            try:
+                if self._writer is not None:
+                    self.graph.take_offer(self.writer())
+            finally:
+                self.close_reader()
+                # Forgotten before it is closed: interrupted in between, nobody uses a closed one.
+                writer, self._writer = self._writer, None
+                if writer is not None:
+                    writer.close()
+                self.graph.forget()
+                self.graph.lock.release()
+                self._lock.release()
 
     def forget_parent(self) -> None:
         """In a forked child: reads open the store again, and a write has to get the lock."""
@@ -104,12 +111,12 @@ class EmbeddedStore:
 
     def close_reader(self) -> None:
         """Closes the connection for reading; the next read opens it again."""
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
 
     def check_embedder(self, embedder: Mapping[str, str | int]) -> None:
-        """Raises StoreMismatchError where there is a store, of another embedder."""
+        """Raises StoreMismatchError where there is a store with vectors of another embedder."""
         reader = self.reader()
         if reader is not None:
             self._check_embedder(reader, embedder)
@@ -122,33 +129,39 @@ class EmbeddedStore:
     def open_for_writing(self, embedder: Mapping[str, str | int], wait_s: float = 0.0) -> None:
         """Takes the writer's lock, waiting for it for `wait_s`, and makes the store where there is none.
 
+        A store without vectors that is pinned to another embedder is pinned to this one when it gets its first.
         Raises UsageError where the folder has files that are not a store's, StoreBusyError, StoreMismatchError where
-        the store is pinned to another embedder, StoreWriteError.
+        the store has vectors of another embedder, StoreWriteError.
         """
-        if self._writer is not None:
-            return
-        try:
-            check_unused(self.folder)
-            make_durable_folder(self.folder)
-        except (OSError, ValueError) as error:
-            raise StoreWriteError(f"store {self.folder} can't be made: {error}: give another folder") from error
-        self._lock.acquire(wait_s)
-        try:
-            if not self.path.exists():
-                self._make(embedder)
-            writer = Database(self.path, writable=True)
-        except BaseException:
-            self._lock.release()
-            raise
-        self._writer = writer
-        self._warn_of_network()
+        with self.turn:
+            if self._writer is not None:
+                return
+            try:
+                check_unused(self.folder)
+                make_durable_folder(self.folder)
+            except (OSError, ValueError) as error:
+                raise StoreWriteError(f"store {self.folder} can't be made: {error}: give another folder") from error
+            self._lock.acquire(wait_s)
+            try:
+                self._open_writer(embedder)
+            except BaseException:
+                self._lock.release()
+                raise
+            self._warn_of_network()
+            self.graph.take_offer(self.writer())
+            self.graph.remove_unpublished(self.writer())
+
+    def _open_writer(self, embedder: Mapping[str, str | int]) -> None:
+        if not self.path.exists():
+            self._make(embedder)
+        writer = Database(self.path, writable=True)
         try:
             self._check_embedder(writer, embedder)
-        except StoreError:
-            self.close()
+        except BaseException:
+            writer.close()
             raise
-        self.graph.take_offer(writer)
-        self.graph.remove_unpublished(writer)
+        self.vectors_of = embedder
+        self._writer = writer  # last: interrupted before, it is opened and checked again
 
     def _warn_of_network(self) -> None:
         kind = network_file_system(self.folder)
@@ -183,6 +196,8 @@ class EmbeddedStore:
         mention keeps those that it has. Raises StoreDamagedError where a memory that would be updated is damaged.
         """
         memories = list(memories)
+        if self._writer is not None:
+            self._writer.settle()
         planner = Planner(
             self._find([memory.id for memory in memories]), self._memories_as_given, whole_records=whole_records
         )
@@ -198,7 +213,7 @@ class EmbeddedStore:
         """Those of these texts, each once and in order, that the store has no vector for."""
         by_hash = {text_hash(text): text for text in texts}
         for store in (self, self._beneath):
-            reader = None if store is None else store.reader()
+            reader = None if store is None else store._opened_reader()
             if reader is not None:
                 unknown = reader.unknown_hashes(list(by_hash))
                 by_hash = {digest: by_hash[digest] for digest in unknown}
@@ -226,6 +241,8 @@ class EmbeddedStore:
         self.graph.take_offer(writer)
         with writer.transaction():
             reached("commit.begun")
+            if len(vectors):
+                self._pin(writer)
             writer.insert_vectors(rows)
             writer.mark_cut(plan.first_vector_id + row for row in cut)
             reached("commit.vectors")
@@ -262,9 +279,9 @@ class EmbeddedStore:
             if self.indexing or next_id - self._asked_for < min_tail:
                 return
             if self.graph.needs_building(self.writer(), min_tail):
-                self._asked_for = next_id
                 with suppress(OSError):  # then searches scan more
                     self._builder = start_builder(self.folder)
+                self._asked_for = next_id
 
     def build_graph(self) -> int:
         """Builds and publishes a graph now, with or without the writer's lock, and says how many vectors it lacks.
@@ -275,7 +292,7 @@ class EmbeddedStore:
             if self._writer is not None:
                 self.refresh_graph()
             elif self.exists:
-                build(self.folder)
+                build(self.folder, self.graph.lock)
         except OSError as error:
             raise StoreWriteError(f"the graph of store {self.folder} can't be written: {error}") from error
         return self.unindexed()
@@ -288,7 +305,7 @@ class EmbeddedStore:
     def unindexed(self) -> int:
         """How many vectors at most a search scans, beside the graph."""
         reader = self.reader()
-        return 0 if reader is None else self.graph.lacks(reader)
+        return 0 if reader is None else lacks(reader)
 
     # Reading
 
@@ -333,9 +350,15 @@ class EmbeddedStore:
         latest = self._latest()
         return set() if latest is None else latest.truncated_among(vector_ids)
 
+    def _pin(self, writer: Database) -> None:
+        """Within a transaction: pins a store without vectors to the embedder of those that it gets."""
+        self._check_embedder(writer, self.vectors_of)
+        if not _are_the_same(writer.embedder(), self.vectors_of):
+            Upkeep(writer).pin(self.vectors_of)
+
     def _check_embedder(self, database: Database, embedder: Mapping[str, str | int]) -> None:
         pinned = database.embedder()
-        if any(pinned.get(key) != value for key, value in embedder.items() if key not in _NOT_COMPARED):
+        if not _are_the_same(pinned, embedder) and database.last_vector_id():
             raise StoreMismatchError(
                 f"store {self.folder} holds vectors of {pinned['name']}, not of {embedder['name']}: open it with its "
                 "own model (leave out --model), or use another store"
@@ -358,16 +381,30 @@ class EmbeddedStore:
 
     def _latest(self) -> Database | None:
         """What plans are made against: the writer's own view, so that readers in other threads are left alone."""
-        return self._writer or self.reader()
+        return self._writer or self._opened_reader()
 
     def reader(self) -> Database | None:
-        """The database for reading, or None where there is no store yet."""
+        """The database for reading, or None where there is no store yet; not to be asked for within a snapshot."""
+        reader = self._opened_reader()
+        if reader is not None:
+            reader.settle()
+        return reader
+
+    def _opened_reader(self) -> Database | None:
         if self._reader is None and self.path.exists():
             self._reader = Database(self.path, writable=False)
         return self._reader
 
     def writer(self) -> Database:
-        """The database for writing. Raises StoreNotFoundError unless `open_for_writing` came before."""
+        """The database for writing, for whoever has the `turn`; not to be asked for within a transaction.
+
+        Raises StoreNotFoundError unless `open_for_writing` came before.
+        """
         if self._writer is None:
             raise StoreNotFoundError(f"store {self.folder} is not open for writing")
+        self._writer.settle()
         return self._writer
+
+
+def _are_the_same(pinned: Mapping[str, str | int], embedder: Mapping[str, str | int]) -> bool:
+    return all(pinned.get(key) == value for key, value in embedder.items() if key not in _NOT_COMPARED)

@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from agentmem_cli.errors import StoreNotFoundError
+from agentmem_cli.errors import StoreError, StoreNotFoundError
 from agentmem_cli.failpoints import reached
 from agentmem_cli.memory import Memory, SearchFilter
 from agentmem_cli.store.database import Database
@@ -104,15 +104,20 @@ class Keeper:
         self._store.refresh_graph()
 
     def compact(self) -> None:
-        """Writes the files anew, without what was removed from them."""
+        """Writes the files anew, without what was removed from them. Raises StoreError where somebody reads them."""
         upkeep = Upkeep(self._store.writer())
         self._store.close_reader()  # an open reader would hold the log
         upkeep.forget_graph()
         reached("compact.unpublished")
-        upkeep.vacuum()
+        emptied = upkeep.vacuum()
         reached("compact.vacuumed")
         self._store.refresh_graph()
         self._store.graph.remove_unpublished(self._store.writer(), wait=True)
+        if not emptied:
+            raise StoreError(
+                f"store {self._store.folder} was not compacted: it is being read, and deleted texts are still in its "
+                "files; end what reads it, and compact it again"
+            )
 
     def reembed(
         self,
@@ -144,6 +149,7 @@ class Keeper:
             after = texts[-1].vector_id
             on_staged(len(texts))
         upkeep.switch_to_staged(embedder)
+        self._store.vectors_of = embedder
         self._store.refresh_graph()
 
     def _reader(self) -> Database:

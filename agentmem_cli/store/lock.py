@@ -1,14 +1,15 @@
 """The one writer of a store: a lock that dies with its holder, and says who that is."""
 
 import fcntl
+import math
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
 from typing import Final
 
-from agentmem_cli.errors import StoreBusyError, StoreDamagedError, StoreError, StoreWriteError
+from agentmem_cli.errors import StoreBusyError, StoreDamagedError, StoreWriteError
 from agentmem_cli.forks import tell_after_fork
 from agentmem_cli.store.folder import check_path, is_lock_content
 
@@ -32,13 +33,14 @@ class WriterLock:
         """A holder with a `note` of PUBLISHING is soon done: others wait for it rather than be refused."""
         self._path = path
         self._note = note
-        self._descriptor: int | None = None
+        self._file: FileIO | None = None
+        self._held = False
         tell_after_fork(self)
 
     @property
     def held(self) -> bool:
         """Whether this object holds the lock."""
-        return self._descriptor is not None
+        return self._held
 
     def acquire(self, wait_s: float = 0.0) -> None:
         """Takes the lock, or raises StoreBusyError that names the holder when it has waited for `wait_s`.
@@ -54,21 +56,26 @@ class WriterLock:
     def _acquire(self, deadline_s: float) -> bool:
         """Takes the lock; False where somebody has put another file in its place meanwhile."""
         check_path(self._path)
+        self.release()  # what is left of a try, or of an interrupted call
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | _AS_IT_IS, 0o600)
+            # Noted before it is locked: whatever comes in between, `release` finds it.
+            self._file = FileIO(self._path, "r+", opener=_open_or_make)
         except OSError as error:
             raise StoreWriteError(f"store {self._path.parent} can't be written: {error.strerror}") from error
         try:
+            self._held = self._take(self._file.fileno(), deadline_s)
+        except BaseException:
+            self.release()
+            raise
+        return self._held
+
+    def _take(self, descriptor: int, deadline_s: float) -> bool:
+        try:
             self._flock(descriptor, deadline_s)
             if not _is_at(descriptor, self._path):
-                os.close(descriptor)
                 return False
             self._check_ours(descriptor)
-        except StoreError:
-            os.close(descriptor)
-            raise
         except OSError as error:
-            os.close(descriptor)
             raise StoreWriteError(
                 f"store {self._path.parent} can't be locked: {error.strerror}: put it on a local disk"
             ) from error
@@ -76,16 +83,15 @@ class WriterLock:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()} {self._note}".rstrip().encode() + b"\n", 0)
         except OSError as error:
-            os.close(descriptor)
             raise StoreWriteError(f"store {self._path.parent} can't be written: {error.strerror}") from error
-        self._descriptor = descriptor
         return True
 
     def forget_parent(self) -> None:
         """In a forked child: the lock stays the parent's."""
-        if self._descriptor is not None:
-            descriptor, self._descriptor = self._descriptor, None
-            os.close(descriptor)
+        if self._file is not None:
+            self._held = False
+            self._file.close()
+            self._file = None
 
     def _check_ours(self, descriptor: int) -> None:
         if not is_lock_content(os.pread(descriptor, _READ_BYTES, 0)):
@@ -110,13 +116,22 @@ class WriterLock:
 
     def release(self) -> None:
         """Gives the lock up, if it is held."""
-        if self._descriptor is not None:
-            descriptor, self._descriptor = self._descriptor, None
-            try:
-                os.ftruncate(descriptor, 0)
-                fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child that is being forked may have it open too
-            finally:
-                os.close(descriptor)
+        file = self._file
+        if file is None:
+            return
+        try:
+            if self._held:
+                file.truncate(0)
+                fcntl.flock(file, fcntl.LOCK_UN)  # a child that is being forked may have it open too
+        finally:
+            # Closed before it is forgotten: interrupted in between, it is closed again, which does nothing.
+            self._held = False
+            file.close()
+            self._file = None
+
+
+def _open_or_make(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CREAT | _AS_IT_IS, 0o600)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
@@ -143,22 +158,42 @@ def is_held(path: Path) -> bool:
     return False
 
 
-@contextmanager
-def folder_locked(folder: Path, while_waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """Holds a folder, which is made where there is none, against others who do this; waits for them. Raises OSError."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | _AS_IT_IS)
-    try:
+class FolderLock:
+    """Holds a folder, which is made where there is none, against others who do this."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._descriptor = -1
+        tell_after_fork(self)
+
+    def acquire(self, while_waiting: Callable[[], object] = lambda: None, wait_s: float = math.inf) -> None:
+        """Waits for others, for `wait_s` at most, and then raises BlockingIOError. Raises OSError."""
+        self.release()  # what an interrupted call has left
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        self._descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | _AS_IT_IS)
+        deadline = time.monotonic() + wait_s
         while True:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
+                return fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                while_waiting()
-                time.sleep(_FOLDER_WAIT_S)
-        yield
-    finally:
-        os.close(descriptor)
+                if time.monotonic() > deadline:
+                    raise
+            while_waiting()
+            time.sleep(_FOLDER_WAIT_S)
+
+    def forget_parent(self) -> None:
+        """In a forked child: the lock stays the parent's."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def release(self) -> None:
+        """Gives the folder up, if it is held."""
+        descriptor = self._descriptor
+        if descriptor >= 0:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # while it is noted: an interrupt leaves no unknown lock
+            self._descriptor = -1
+            os.close(descriptor)
 
 
 def _holder(descriptor: int) -> str:

@@ -27,12 +27,12 @@ class KnownMatches:
         where, parameters = conditions(wanted)
         version, key = database.version(), (where, *parameters)
         if version != self._version:
+            self._ids.clear()  # first: interrupted in between, answers of another version would be taken for this one's
             self._version = version
-            self._ids.clear()
         if key not in self._ids:
             self._ids[key] = _read(database, where, parameters)
         self._ids.move_to_end(key)
-        if len(self._ids) > _KEPT:
+        while len(self._ids) > _KEPT:
             self._ids.popitem(last=False)
         return self._ids[key]
 

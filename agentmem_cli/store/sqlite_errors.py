@@ -11,6 +11,13 @@ from agentmem_cli.printable import printable
 from agentmem_cli.store.folder import MAGIC
 
 _DAMAGE: Final = ("malformed", "not a database", "corrupt", "no such table", "no such column", "could not decode")
+_MISUSE: Final = (
+    sqlite3.IntegrityError,
+    sqlite3.ProgrammingError,
+    sqlite3.InterfaceError,
+    sqlite3.DataError,
+    sqlite3.NotSupportedError,
+)
 _UNWRITABLE: Final = ("full", "readonly", "disk i/o", "unable to open")
 
 
@@ -36,6 +43,8 @@ def translated(path: Path) -> Iterator[None]:
     except UnicodeDecodeError as error:  # SQLite quotes what it met in its message
         raise StoreDamagedError(f"{path} is damaged: it was left as it is; restore it from a copy") from error
     except OSError as error:
+        if error.errno is None:  # not the system's, but a signal handler's, such as a TimeoutError
+            raise
         raise StoreWriteError(f"{path} can't be written: {error.strerror or error}") from error
 
 
@@ -51,4 +60,6 @@ def _translate(path: Path, error: sqlite3.Error) -> StoreError:
         return StoreBusyError(f"{path} is locked by another program: close it, and try again")
     if any(word in message for word in _UNWRITABLE):
         return StoreWriteError(f"{path} can't be written or opened ({quoted}): check the disk's space and permissions")
+    if isinstance(error, _MISUSE) or "transaction" in message:  # SQLite refused a statement: the database is whole
+        return StoreError(f"{path}: {quoted}: nothing was changed; close the store and open it again")
     return StoreError(f"{path}: {quoted}: 'agentmem verify' lists what is damaged")

@@ -30,11 +30,9 @@ class Tokenizer:
         return list(zip(self._of("plain", text), self._of("stemmed", text), strict=True))
 
     def _of(self, table: str, text: str) -> list[str]:
-        self._connection.execute(f"INSERT INTO {table}(rowid, text) VALUES (1, ?)", (text,))
-        try:
-            words = self._connection.execute(f"SELECT term FROM {table}_words ORDER BY offset").fetchall()
-        finally:
-            self._connection.execute(f"DELETE FROM {table}")
+        # It replaces the last text, so that an interrupt between the two steps leaves nothing in the way.
+        self._connection.execute(f"INSERT OR REPLACE INTO {table}(rowid, text) VALUES (1, ?)", (text,))
+        words = self._connection.execute(f"SELECT term FROM {table}_words ORDER BY offset").fetchall()
         return [word for (word,) in words]
 
 

@@ -6,7 +6,6 @@ from typing import Final
 
 import orjson
 
-from agentmem_cli.errors import StoreBusyError
 from agentmem_cli.failpoints import reached
 from agentmem_cli.store import windows
 from agentmem_cli.store.database import Database
@@ -134,19 +133,16 @@ class Upkeep:
         with self._connection.transaction():
             TextIndex(self._connection).make()
 
-    def vacuum(self) -> None:
+    def vacuum(self) -> bool:
         """Writes the database anew without what was removed, and empties its log.
 
-        Raises StoreBusyError where somebody reads what was there before, which then stays in the file.
+        Says whether it could: where somebody reads what was there before, that stays in the files.
         """
         with self._connection.transaction():
             TextIndex(self._connection).shrink()
         self._connection.change("VACUUM")
         busy, *_ = self._connection.read("PRAGMA wal_checkpoint(TRUNCATE)")[0]
-        if busy:
-            raise StoreBusyError(
-                "the store is being read, and what was removed stays in its files: compact it again later"
-            )
+        return not busy
 
     def staging_for(self) -> str | None:
         """The embedder that a re-embedding under way is for, as `start_staging` was told."""
@@ -193,8 +189,12 @@ class Upkeep:
             connection.change("DELETE FROM cut_vectors")
             connection.change("INSERT INTO cut_vectors SELECT vector_id FROM staged_vectors WHERE cut")
             reached("switch.vectors")
-            connection.change("DELETE FROM staged_vectors")
-            connection.change("DELETE FROM meta WHERE key = 'staging_for'")
-            self._forget_graph()
-            connection.change("UPDATE meta SET value = ? WHERE key = 'embedder'", (orjson.dumps(embedder).decode(),))
+            self.pin(embedder)
             reached("switch.pinned")
+
+    def pin(self, embedder: Mapping[str, str | int]) -> None:
+        """Within a transaction: says which embedder all vectors are of, and drops what was made for another."""
+        self._connection.change("DELETE FROM staged_vectors")
+        self._connection.change("DELETE FROM meta WHERE key = 'staging_for'")
+        self._forget_graph()
+        self._connection.change("UPDATE meta SET value = ? WHERE key = 'embedder'", (orjson.dumps(embedder).decode(),))

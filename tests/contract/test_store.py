@@ -247,6 +247,7 @@ def test_a_second_writer_is_refused_while_readers_read(store: EmbeddedStore, tmp
 
 
 def test_a_store_of_another_embedder_is_refused_and_the_lock_given_back(store: EmbeddedStore, tmp_path: Path) -> None:
+    _put(store, Memory("text", id="a"))
     store.close()
     with closing(EmbeddedStore(tmp_path / "store")) as other, closing(EmbeddedStore(tmp_path / "store")) as same:
         with pytest.raises(StoreMismatchError, match="holds vectors of fake, not of other"):

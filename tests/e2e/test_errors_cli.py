@@ -93,7 +93,7 @@ def test_a_damaged_database_is_left_as_it_is(agentmem: Cli) -> None:
 
 def test_a_store_in_the_place_of_a_file_can_not_be_made(agentmem: Cli) -> None:
     agentmem.write("taken", {})
-    result = agentmem("ingest", "-", "--store", "taken")
+    result = agentmem("ingest", "-", "--store", "taken", stdin=jsonl({"text": "x"}))
     assert result.exit_code == 1
     assert f"store {agentmem.folder}/taken can't be made" in result.error()
 

@@ -217,12 +217,12 @@ def test_the_store_is_the_one_that_was_named(
     options: tuple[str, ...], variable: str | None, store: str, agentmem: Cli
 ) -> None:
     variables = {} if variable is None else {"AGENTMEM_STORE": variable}
-    assert agentmem("ingest", "-", *options, variables=variables).exit_code == 0
+    assert agentmem("ingest", "-", *options, stdin=jsonl({"text": "x"}), variables=variables).exit_code == 0
     assert {path.name for path in agentmem.folder.iterdir()} == {"tmp", store}
 
 
 def test_only_the_owner_can_read_a_store(agentmem: Cli) -> None:
-    agentmem("ingest", "-", "--store", "store")
+    agentmem("ingest", "-", "--store", "store", stdin=jsonl({"text": "x"}))
     store = agentmem.folder / "store"
     modes = {path.name: path.stat().st_mode & 0o777 for path in (store, store / "memories.db", store / "LOCK")}
     assert modes == {"store": 0o700, "memories.db": 0o600, "LOCK": 0o600}

@@ -158,6 +158,51 @@ def test_a_store_of_another_model_is_refused_and_named(tmp_path: Path) -> None:
         AgentMem(tmp_path / "store", model="minilm")
 
 
+def _emptied(folder: Path) -> None:
+    """A store that has, or had, a graph, and no vector any more."""
+    with AgentMem(folder, embedder=FakeEmbedder(dim=16), index="wait") as mem:
+        mem.add_batch({"id": str(i), "text": f"text {i}"} for i in range(1100))
+        mem.build_index()
+        mem.delete(*(str(i) for i in range(1100)))
+
+
+def test_a_store_without_vectors_may_change_its_model_with_its_first_write(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    _emptied(store)
+    with AgentMem(store, embedder=FakeEmbedder("other"), index="wait") as mem:
+        mem.open()
+        assert mem.search("blue whale") == []
+        assert mem.stats().embedder["name"] == "fake"  # nothing was written
+        mem.add_batch({"id": str(i), "text": f"blue whale {i}"} for i in range(1100))
+        assert mem.stats().embedder["name"] == "other"
+        assert mem.search("blue whale 77", 1)[0].id == "77"
+        assert mem.verify() == []
+    with pytest.raises(StoreMismatchError, match="holds vectors of other, not of fake"):
+        AgentMem(store, embedder=FakeEmbedder())
+
+
+def test_a_store_that_got_vectors_of_its_model_in_the_meantime_keeps_it(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    with AgentMem(store, embedder=FakeEmbedder()) as mem:
+        mem.open()
+    late = AgentMem(store, embedder=FakeEmbedder("other"))
+    with AgentMem(store, embedder=FakeEmbedder()) as mem:
+        mem.add("red apple")
+    with pytest.raises(StoreMismatchError, match="holds vectors of fake, not of other"):
+        late.add("blue whale")
+    assert len(mem) == 1
+
+
+def test_a_file_without_a_memory_does_not_change_an_empty_stores_model(tmp_path: Path) -> None:
+    store, file = tmp_path / "store", tmp_path / "file.jsonl"
+    with AgentMem(store, embedder=FakeEmbedder()) as mem:
+        mem.open()
+    file.write_text("{broken")
+    with AgentMem(store, embedder=FakeEmbedder("other")) as mem:
+        assert mem.ingest([str(file)]).rejected == 1
+        assert mem.stats().embedder["name"] == "fake"
+
+
 def test_a_store_that_another_model_made_in_the_meantime_takes_no_memory(tmp_path: Path) -> None:
     late = AgentMem(tmp_path / "store", embedder=FakeEmbedder("other"))
     with AgentMem(tmp_path / "store", embedder=FakeEmbedder()) as mem:

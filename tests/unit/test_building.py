@@ -15,7 +15,7 @@ from agentmem_cli.store import building
 from agentmem_cli.store.building import build, has_offer
 from agentmem_cli.store.database import Database
 from agentmem_cli.store.embedded import EmbeddedStore
-from agentmem_cli.store.lock import PUBLISHING, WriterLock, folder_locked, is_held
+from agentmem_cli.store.lock import PUBLISHING, FolderLock, WriterLock, is_held
 from agentmem_cli.store.rows import GraphRow
 from agentmem_cli.store.upkeep import Upkeep
 from tests.fakes import FakeEmbedder
@@ -167,15 +167,70 @@ def test_a_builder_gives_up_when_all_vectors_change_under_it(
     assert _published(store) is None
 
 
-def test_a_builder_waits_for_another_and_does_nothing_twice(store: Path) -> None:
-    with folder_locked(store / "index"):
-        process = building.start_builder(store)
-        time.sleep(0.5)
-        assert _published(store) is None
-    process.wait(_WAIT_S)
+def _locked(store: Path) -> FolderLock:
+    """What a builder at work has, also one that is stopped and does nothing."""
+    lock = FolderLock(store / "index")
+    lock.acquire()
+    return lock
+
+
+def test_a_builder_that_finds_another_at_work_ends(store: Path) -> None:
+    lock = _locked(store)
+    builders = [building.start_builder(store) for _ in range(3)]
+    assert [builder.wait(_WAIT_S) for builder in builders] == [0, 0, 0]
+    lock.release()
+    assert _published(store) is None
+    building.start_builder(store).wait(_WAIT_S)
+    assert _published_vectors(store) == 1200
+
+
+def test_a_stopped_builder_lets_no_processes_pile_up(store: Path, tmp_path: Path) -> None:
+    lock = _locked(store)
+    before = len(building._started)
+    for number in range(4):
+        file = tmp_path / f"{number}.jsonl"
+        file.write_bytes(b"\n".join(orjson.dumps(memory) for memory in _memories(20, 1200 + 20 * number)))
+        with AgentMem(store, embedder=FakeEmbedder()) as mem:
+            mem.ingest([str(file)])
+    started = building._started[-4:]
+    assert len(building._started) <= before + 4
+    assert [builder.wait(_WAIT_S) for builder in started] == [0] * len(started)
+    lock.release()
+    build(store)
+    assert _published_vectors(store) == 1280
+
+
+def test_what_is_committed_while_a_builder_ends_is_built_by_it(
+    store: Path, writer: AgentMem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = FolderLock.release
+    vectors: list[int] = []
+
+    def committed_meanwhile(lock: FolderLock) -> None:
+        if lock._descriptor >= 0 and not vectors and _published_vectors(store) == 1200:  # it has found nothing to do
+            vectors.append(1200)
+            writer.add_batch(_memories(1500, 1200))
+            with pytest.raises(BlockingIOError):
+                build(store, wait=False)
+        release(lock)
+
+    build(store)
+    writer.add("takes what was built")
+    monkeypatch.setattr(FolderLock, "release", committed_meanwhile)
+    build(store)
+    writer.add("takes that too")
+    assert (vectors, _published_vectors(store)) == ([1200], 2701)
+
+
+def test_building_in_the_foreground_waits_for_a_builder_and_does_what_is_left(store: Path) -> None:
+    lock = _locked(store)
+    timer = threading.Timer(0.3, lock.release)
+    timer.start()
+    with AgentMem(store, embedder=FakeEmbedder(), index="off") as mem:
+        assert mem.build_index() == 0
+    timer.join()
     first = _published(store)
     build(store)
-    assert first is not None
     assert _published(store) == first
 
 

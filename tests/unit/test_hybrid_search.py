@@ -69,6 +69,16 @@ def test_the_parts_of_a_score_add_up_to_it(mem: AgentMem, mode: Mode, options: d
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
 
 
+def test_what_both_sides_find_far_down_is_found_first_where_it_is_best_together(tmp_path: Path) -> None:
+    near = {f"near {i}": 0.9 for i in range(60)}  # nearer than the best, without a word of the query
+    worded = {f"zebra crossing {i}": 0.0 for i in range(60)}  # all words of the query, and far
+    with AgentMem(tmp_path / "store", embedder=CosineEmbedder({**near, **worded, "best zebra": 0.8})) as mem:
+        mem.add_batch({"id": text, "text": text} for text in (*near, *worded, "best zebra"))
+        best, second = mem.search("zebra crossing", 2)
+    assert (best.id, best.score) == ("best zebra", pytest.approx((0.8 + best.parts.text) / 2, abs=1e-6))  # type: ignore[operator]
+    assert second.score == pytest.approx(0.5, abs=1e-6)
+
+
 def test_hybrid_finds_what_either_side_finds(tmp_path: Path) -> None:
     cosines = {"car": 0.9, "automobile": 0.8, "zebra": -0.5}
     with AgentMem(tmp_path / "store", embedder=CosineEmbedder(cosines)) as mem:

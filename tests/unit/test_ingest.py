@@ -130,7 +130,7 @@ def test_stopping_at_a_bad_line_keeps_all_that_came_before_it(
     with pytest.raises(RejectedLineError, match=rf"memories.jsonl:{bad_line}: not JSON.* the {stored} memories before"):
         mem.ingest([path], options, notes)
     assert _ids(mem) == {f"m{number}" for number in range(1, bad_line)}
-    assert notes.positions[-1] == Position(path, bad_line - 1)
+    assert notes.positions[-1:] == ([Position(path, bad_line - 1)] if stored else [])
     assert [rejection.line for rejection in notes.rejections] == [bad_line]
     _write_numbered(file, 25)
     report = mem.ingest([path], options)
@@ -190,11 +190,31 @@ def test_a_cut_off_gzip_file_keeps_the_batches_that_were_committed(mem: AgentMem
     assert mem._store.position(str(path)) == Position(str(path), 20)
 
 
-def test_an_empty_file_is_complete_at_once(mem: AgentMem, file: Path) -> None:
+@pytest.mark.parametrize(("lines", "bad"), [([], 0), (["", " "], 0), (["{broken", "[]"], 2)])
+def test_an_input_without_a_memory_makes_no_store(mem: AgentMem, file: Path, lines: list[str], bad: int) -> None:
     notes = _Notes()
-    report = mem.ingest([_write(file)], observer=notes)
-    assert _counts(report) == (0, 0, 0, 0, 0)
-    assert notes.positions == [Position(str(file), 0, complete=True)]
+    assert _counts(mem.ingest([_write(file, *lines)], observer=notes)) == (bad, 0, 0, 0, bad)
+    assert len(notes.rejections) == bad
+    assert (notes.positions, len(mem)) == ([], 0)
+    assert not mem.path.exists()
+
+
+def test_an_input_without_a_memory_leaves_no_trace_in_a_store(mem: AgentMem, file: Path) -> None:
+    mem.add("text", id="before")
+    commits = mem._store.writer().commits()
+    path = _write(file, "{broken", "")
+    assert _counts(mem.ingest([path])) == (1, 0, 0, 0, 1)
+    assert mem._store.writer().commits() == commits
+    assert mem._store.position(path) is None
+    assert mem.verify() == []
+
+
+def test_bad_lines_before_the_first_memory_and_after_the_last_count_into_the_position(
+    mem: AgentMem, file: Path
+) -> None:
+    path = _write(file, "{broken", _line(2), "{broken")
+    mem.ingest([path])
+    assert mem._store.position(path) == Position(path, 3, complete=True)
 
 
 def test_fields_of_other_names_and_default_scopes_are_used(mem: AgentMem, file: Path) -> None:
@@ -248,3 +268,31 @@ def test_an_ingest_leaves_a_graph_of_a_large_file_behind(mem: AgentMem, file: Pa
     assert not (tmp_path / "store" / "index").exists()
     assert mem.ingest([_write_numbered(file, 1000)], waiting).unindexed == 0
     assert [path.name for path in (tmp_path / "store" / "index").iterdir()] == ["1.hnsw"]
+
+
+def _stop_after(mem: AgentMem, path: str, batch_size: int, line: int) -> None:
+    """Takes a file in until a commit of so many lines, and then is interrupted."""
+
+    class Stopping(Observer):
+        def committed(self, progress: Progress) -> None:
+            if progress.position.line >= line:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        mem.ingest([path], IngestOptions(batch_size=batch_size), Stopping())
+
+
+@pytest.mark.parametrize("complete", [False, True])
+def test_taking_a_file_in_again_in_smaller_batches_does_not_undo_how_far_it_came(
+    mem: AgentMem, file: Path, complete: bool
+) -> None:
+    path, notes = _write_numbered(file, 200), _Notes()
+    if complete:
+        mem.ingest([path])
+    else:
+        _stop_after(mem, path, 100, 100)
+    before = mem._store.position(path)
+    _stop_after(mem, path, 10, 10)
+    assert mem._store.position(path) == before
+    mem.ingest([path], observer=notes)
+    assert notes.started_with[0][1] == before

@@ -60,6 +60,15 @@ def test_each_lends_a_fifth_to_the_one_before_and_the_one_after(mem: AgentMem) -
     assert {hit.id: hit.parts.neighbours for hit in hits}["three"] == pytest.approx(0.1, abs=1e-6)
 
 
+def test_those_that_are_far_from_the_best_lend_too(tmp_path: Path) -> None:
+    above = {f"above {i}": 0.5 for i in range(24)}
+    with AgentMem(tmp_path / "store", embedder=CosineEmbedder({**above, "far": 0.49, "beside": 0.48})) as mem:
+        mem.add_batch({"id": text, "text": text} for text in above)
+        mem.add_batch({"id": text, "text": text, "run_id": "r"} for text in ("far", "beside"))
+        (hit,) = mem.search("query", 1)
+    assert scores([hit]) == pytest.approx({"far": 0.49 / 2 + 0.2 * 0.48 / 2}, abs=1e-6)
+
+
 def test_the_share_is_as_it_was_asked_for(mem: AgentMem) -> None:
     mem.add_batch({"id": text, "text": text, "run_id": "r"} for text in ("one", "two"))
     assert scores(mem.search("query", neighbour_share=0.5)) == pytest.approx({"two": 0.5, "one": 0.325}, abs=1e-6)

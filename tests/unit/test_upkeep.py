@@ -1,14 +1,18 @@
 """What is deleted is gone, what is compacted is the same but smaller, and what is listed and counted is there."""
 
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from agentmem_cli import AgentMem, Memory, Scope
 from agentmem_cli.checks import JsonScalar
-from agentmem_cli.errors import StoreNotFoundError, UsageError
+from agentmem_cli.cli.main import run
+from agentmem_cli.errors import StoreError, StoreNotFoundError, UsageError
 from agentmem_cli.memory import SearchFilter
+from agentmem_cli.store import connection
+from agentmem_cli.store.database import Database
 from tests.fakes import FakeEmbedder
 
 RARE = "xylophone quagmire"
@@ -183,6 +187,48 @@ def test_the_files_of_a_store_are_smaller_after_deletion_and_compaction(mem: Age
     mem.compact()
     assert mem.stats().total_bytes < full / 2
     assert found(mem) == kept
+
+
+@contextmanager
+def _read(folder: Path) -> Iterator[None]:
+    """Somebody is reading the store, and sees it as it is now."""
+    with closing(Database(folder / "memories.db", writable=False)) as database, database.snapshot():
+        database.count()
+        yield
+
+
+@pytest.mark.parametrize("count", [50, 1200])
+def test_a_compaction_that_could_not_erase_deleted_texts_does_not_promise_it(
+    mem: AgentMem, folder: Path, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_BUSY_TIMEOUT_S", 0.0)
+    mem.add_batch([*many(count), Memory(RARE, id="a")])
+    mem._store.refresh_graph()
+    mem.delete("a")
+    before = found(mem)
+    with _read(folder), pytest.raises(StoreError, match="is being read, and deleted texts are still in its") as caught:
+        mem.compact()
+    assert caught.value.exit_code == 1
+    assert found(mem) == before
+    assert mem.stats().graph["vectors"] == (count if count > 1000 else 0)  # searches are as quick as they were
+    assert mem.verify() == []
+    mem.compact()
+    assert files_with(folder, RARE.encode()) == set()
+
+
+def test_the_command_says_that_a_store_could_not_be_compacted(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(connection, "_BUSY_TIMEOUT_S", 0.0)
+    with AgentMem(folder, embedder=FakeEmbedder()) as mem:
+        mem.add(RARE, id="a")
+        mem.delete("a")
+    with _read(folder):
+        assert run(["compact", "--store", str(folder)]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"agentmem: error: store {folder} was not compacted: it is being read, and deleted texts are")
+    assert run(["compact", "--store", str(folder)]) == 0
 
 
 def test_whoever_reads_while_another_compacts_finds_the_same(mem: AgentMem, folder: Path) -> None:
