@@ -156,6 +156,7 @@ class OnnxEmbedder:
             warnings.simplefilter("ignore", RuntimeWarning)  # of no CUDA: an error here
             session = TextEmbedding(
                 registered_name(self._spec, model_folder),
+                cache_dir=str(model_folder),  # it makes one that it has no use for here, and may not be able to
                 threads=threads,
                 providers=[_PROVIDERS[self._device]],
                 specific_model_path=str(model_folder),

@@ -450,6 +450,16 @@ def test_a_model_cache_that_can_not_be_written_is_the_user_s_own_instead(
     assert len(said) == 1 and f"new models go to {weights.parent}" in said[0]
 
 
+def test_a_command_works_where_the_model_cache_can_not_be_written(agentmem: Cli) -> None:
+    (agentmem.folder / "file").write_text("")
+    (agentmem.folder / "new.jsonl").write_bytes(jsonl({"text": "red apple"}))
+    result = agentmem(
+        "ingest", "new.jsonl", "--quiet", variables={"FASTEMBED_CACHE_PATH": str(agentmem.folder / "file" / "models")}
+    )
+    assert (result.exit_code, len(result.stderr.splitlines())) == (0, 1)
+    assert f"new models go to {agentmem.folder}" in result.stderr
+
+
 def test_a_model_cache_that_can_only_be_read_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
