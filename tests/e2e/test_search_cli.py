@@ -5,8 +5,10 @@ from typing import Any, Final
 
 import pytest
 
+from agentmem_cli import AgentMem
 from agentmem_cli.store.lock import WriterLock
 from tests.e2e.conftest import EXAMPLES, Cli, Ingested, Result, assert_inert
+from tests.fakes import FakeEmbedder
 
 HIT_KEYS: Final = [
     "id",
@@ -101,7 +103,8 @@ def test_where_no_memory_matches_the_result_is_empty(
 
 @pytest.mark.parametrize(("format_option", "stdout"), [("--json", "[]\n"), ("--jsonl", "")])
 def test_an_empty_store_is_no_error(format_option: str, stdout: str, agentmem: Cli) -> None:
-    agentmem("ingest", "-", "--store", "store")
+    with AgentMem(agentmem.folder / "store", embedder=FakeEmbedder()) as mem:
+        mem.open()
     result = agentmem("search", "tea", "--store", "store", format_option)
     assert result == Result(0, stdout, "agentmem: store store is empty\n")
 
