@@ -14,7 +14,6 @@ from agentmem_cli.embedding import catalog, static_cache
 from agentmem_cli.embedding.base import Device, Embedder, EmbedderSpec, OnProgress, no_progress
 from agentmem_cli.embedding.splitting import Chunking
 from agentmem_cli.errors import InvalidMemoryError, ModelNotFoundError, StoreNotFoundError, UsageError
-from agentmem_cli.forks import abandon, tell_after_fork
 from agentmem_cli.ingest import IngestOptions, Observer, dry_run_store, ingest_files
 from agentmem_cli.jsonl import memory_from_fields
 from agentmem_cli.memory import BatchResult, HistoryEvent, IngestReport, Memory
@@ -23,6 +22,7 @@ from agentmem_cli.searching import StoreSearch
 from agentmem_cli.store.building import MIN_TAIL
 from agentmem_cli.store.embedded import EmbeddedStore
 from agentmem_cli.store.folder import check_unused, path_of
+from agentmem_cli.support.processes import abandon, tell_after_fork
 from agentmem_cli.upkeep import StoreUpkeep
 
 DEFAULT_STORE: Final = ".agentmem"

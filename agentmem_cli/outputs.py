@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import IO, Final
 
 from agentmem_cli.errors import AgentMemError, UsageError
-from agentmem_cli.files import fsync_folder
 from agentmem_cli.lines import STDIN
 from agentmem_cli.store.schema import is_database
+from agentmem_cli.support.files import fsync_folder
 
 _NAME_BYTES: Final = 200  # of a file's name in that of its temporary file: file systems allow 255 in all
 _MOST_LINKS: Final = 40

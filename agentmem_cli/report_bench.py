@@ -12,7 +12,7 @@ from agentmem_cli.formats.bench_document import bench_document
 from agentmem_cli.formats.gate_document import gate_document
 from agentmem_cli.formats.measured import Measured
 from agentmem_cli.formats.wording import Words
-from agentmem_cli.printable import printable
+from agentmem_cli.support.safe_text import printable
 from agentmem_cli.tables import inert, plain_table
 
 _ENGLISH: Final = Words()

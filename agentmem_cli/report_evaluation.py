@@ -7,8 +7,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from agentmem_cli.printable import printable
 from agentmem_cli.search.evaluation import DEPTH, METRICS, Comparison, Estimate, JudgedQuery, Run
+from agentmem_cli.support.safe_text import printable
 from agentmem_cli.tables import inert, plain_table
 
 _NAMES: Final = {"mrr": "MRR", "ndcg@10": "nDCG@10"}

@@ -10,7 +10,7 @@ from rich.text import Text
 from agentmem_cli.checks import JsonValue
 from agentmem_cli.jsonl import dump_memory
 from agentmem_cli.memory import HistoryEvent, Hit, Memory, Scope, ScoreParts
-from agentmem_cli.printable import printable
+from agentmem_cli.support.safe_text import printable
 from agentmem_cli.tables import inert, plain_table
 
 

@@ -4,7 +4,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from agentmem_cli.printable import printable
+from agentmem_cli.support.safe_text import printable
 
 
 def plain_table(title: str | None, *, show_header: bool = True) -> Table:

@@ -13,9 +13,9 @@ import msgspec
 
 from agentmem_cli.bench.growth import Doing, Growth, GrowthItem, grow_here
 from agentmem_cli.bench.result import ColdStart, Retrieval, StorePoint
-from agentmem_cli.children import module_command
 from agentmem_cli.embedding.base import Device, Embedder, EmbedderSpec
 from agentmem_cli.errors import AgentMemError, StoreError
+from agentmem_cli.support.processes import module_command
 
 
 @dataclass(frozen=True, slots=True)

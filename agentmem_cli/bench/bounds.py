@@ -12,8 +12,8 @@ from agentmem_cli.bench.gate import Outcome, Verdict
 from agentmem_cli.bench.options import BenchOptions
 from agentmem_cli.bench.result import BenchResult, ModelResult
 from agentmem_cli.errors import UsageError
-from agentmem_cli.stats import Interval, bootstrap_interval
 from agentmem_cli.store.building import MIN_TAIL
+from agentmem_cli.support.statistics import Interval, bootstrap_interval
 
 TABLE: Final = "tool.agentmem.gate"
 _Bound: TypeAlias = Annotated[float, msgspec.Meta(gt=0)] | None

@@ -7,9 +7,8 @@ from typing import Final, TypeAlias
 from agentmem_cli.bench.gate import Outcome, Verdict
 from agentmem_cli.bench.measures import COUNTED, HIGHER_IS_BETTER, MeasureKey, measures_of
 from agentmem_cli.bench.result import BenchResult
-from agentmem_cli.bench.stats import median
-from agentmem_cli.printable import printable
-from agentmem_cli.stats import Estimate, Interval, bootstrap_ratio, paired_ratio
+from agentmem_cli.support.safe_text import printable
+from agentmem_cli.support.statistics import Estimate, Interval, bootstrap_ratio, median, paired_ratio
 
 LEAST_SAMPLES: Final = 5  # of fewer, a bootstrap of medians holds the truth 90 times in 100, not 95
 _GIB: Final = 2**30

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from agentmem_cli.bench.result import Environment
-from agentmem_cli.machine import memory_bytes, usable_cores
+from agentmem_cli.support.machine import memory_bytes, usable_cores
 
 _PACKAGES: Final = ("fastembed", "onnxruntime", "tokenizers", "numpy", "hnswlib", "orjson")
 _THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")

@@ -9,8 +9,14 @@ import numpy as np
 from agentmem_cli.bench import gate
 from agentmem_cli.bench.gate import TargetVerdict
 from agentmem_cli.bench.result import BatchRun, BenchResult, Comparison, Likeness, ModelResult, Retrieval, StorePoint
-from agentmem_cli.bench.stats import median, quantile
-from agentmem_cli.stats import Interval, bootstrap_interval, bootstrap_intervals, bootstrap_ratio
+from agentmem_cli.support.statistics import (
+    Interval,
+    bootstrap_interval,
+    bootstrap_intervals,
+    bootstrap_ratio,
+    median,
+    quantile,
+)
 
 K: Final = 10
 _LEAST_FOR_INTERVAL: Final = 3

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
-from agentmem_cli.stats import Interval
+from agentmem_cli.support.statistics import Interval
 
 TARGET_OPS_PER_S: Final = 5000.0
 TARGET_MS_PER_MEMORY: Final = 1.0

@@ -13,8 +13,8 @@ from typing import IO, Final
 from agentmem_cli.bench.reading import read_result
 from agentmem_cli.bench.result import BenchResult
 from agentmem_cli.bench.turns import IN_TURN, OVER
-from agentmem_cli.children import module_command
 from agentmem_cli.errors import MeasurementError, UsageError
+from agentmem_cli.support.processes import module_command
 
 _GRACE_S: Final = 5.0
 _OWN_LINE: Final = "agentmem: error: "

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from agentmem_cli.bench.result import BenchResult, Comparison, ModelResult
-from agentmem_cli.bench.stats import median
+from agentmem_cli.support.statistics import median
 
 Metric: TypeAlias = Literal["ops_per_s", "add_ms", "search_ms", "peak_resident_bytes", "bytes_per_memory"]
 COUNTED: Final[tuple[Metric, ...]] = ("peak_resident_bytes", "bytes_per_memory")

@@ -19,7 +19,7 @@ from agentmem_cli.bench.result import BenchResult, Config, Machine
 from agentmem_cli.bench.warning import warnings_of
 from agentmem_cli.bench.workload import Workload
 from agentmem_cli.errors import UsageError
-from agentmem_cli.printable import printable
+from agentmem_cli.support.safe_text import printable
 
 
 class Bench:

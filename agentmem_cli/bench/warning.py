@@ -4,10 +4,9 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from agentmem_cli.bench.result import BatchRun, BenchResult, BenchWarning, Machine, ModelResult
-from agentmem_cli.bench.stats import drift, median, relative_spread
-from agentmem_cli.failpoints import SLOWDOWN_VARIABLE, slowdown
 from agentmem_cli.memory import UNKNOWN_WARNING_RATIO
-from agentmem_cli.stats import bootstrap_interval
+from agentmem_cli.support.failpoints import SLOWDOWN_VARIABLE, slowdown
+from agentmem_cli.support.statistics import bootstrap_interval, drift, median, relative_spread
 
 _FEW_REPEATS: Final = 3
 _NOISY: Final = 0.25  # of the median: how wide its interval may be

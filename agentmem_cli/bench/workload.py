@@ -14,7 +14,7 @@ from agentmem_cli.errors import InvalidMemoryError, UsageError
 from agentmem_cli.jsonl import parse_memory
 from agentmem_cli.lines import Line, open_source
 from agentmem_cli.memory import Memory
-from agentmem_cli.printable import printable
+from agentmem_cli.support.safe_text import printable
 
 PHASE4: Final = "phase4"
 MIXED: Final = "mixed"

@@ -12,8 +12,8 @@ from agentmem_cli.cli.bench_output import Outputs
 from agentmem_cli.cli.output import print_json, print_rich
 from agentmem_cli.cli.steps import steps_view
 from agentmem_cli.errors import AgentMemError, UsageError
-from agentmem_cli.failpoints import slowdown
 from agentmem_cli.formats.wording import Words
+from agentmem_cli.support.failpoints import slowdown
 
 if TYPE_CHECKING:
     from agentmem_cli.bench.model_run import Subject
@@ -95,7 +95,7 @@ def bench(
     from agentmem_cli.bench.turns import in_turn
     from agentmem_cli.bench.workload import make_workload
     from agentmem_cli.formats.measured import with_figures
-    from agentmem_cli.machine import usable_cores
+    from agentmem_cli.support.machine import usable_cores
 
     if models is not None and (model is not None or model_path is not None):
         raise UsageError("--models says which models are measured: leave out --model and --model-path")

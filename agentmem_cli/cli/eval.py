@@ -11,7 +11,7 @@ from agentmem_cli.cli import options
 from agentmem_cli.cli.opening import existing_store
 from agentmem_cli.cli.output import print_json, print_rich, say, stderr_console
 from agentmem_cli.errors import UsageError
-from agentmem_cli.printable import printable
+from agentmem_cli.support.safe_text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,7 +11,7 @@ from agentmem_cli.cli import options
 from agentmem_cli.cli.conditions import filter_of
 from agentmem_cli.cli.output import INCOMPLETE, print_json, print_rich, say
 from agentmem_cli.errors import AgentMemError, StoreDamagedError, UsageError
-from agentmem_cli.printable import inert_json
+from agentmem_cli.support.safe_text import inert_json
 
 _NAMED: Final = 20  # damaged memories that an export names
 IdArgument = Annotated[str, typer.Argument(help="A memory's id.", metavar="ID")]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from agentmem_cli.printable import inert_json, printable
+from agentmem_cli.support.safe_text import inert_json, printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -14,7 +14,7 @@ from agentmem_cli.errors import RejectedLineError
 from agentmem_cli.ingest import Observer, Progress
 from agentmem_cli.memory import Position, Rejection
 from agentmem_cli.outputs import Output
-from agentmem_cli.printable import inert_json, printable
+from agentmem_cli.support.safe_text import inert_json, printable
 
 if TYPE_CHECKING:
     from rich.progress import TaskID

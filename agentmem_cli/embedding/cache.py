@@ -11,8 +11,8 @@ from typing import Final
 
 import platformdirs
 
-from agentmem_cli.files import fsync_file, fsync_folder, sha256_of
-from agentmem_cli.printable import printable
+from agentmem_cli.support.files import fsync_file, fsync_folder, sha256_of
+from agentmem_cli.support.safe_text import printable
 
 _VARIABLE: Final = "FASTEMBED_CACHE_PATH"
 _log: Final = logging.getLogger("agentmem")

@@ -13,8 +13,8 @@ import orjson
 import platformdirs
 
 from agentmem_cli.embedding.endpoint import canonical_url
-from agentmem_cli.files import make_durable_folder, write_durably
-from agentmem_cli.printable import printable
+from agentmem_cli.support.files import make_durable_folder, write_durably
+from agentmem_cli.support.safe_text import printable
 
 _FILE: Final = "embedders.json"
 _MOST_BYTES: Final = 1_000_000

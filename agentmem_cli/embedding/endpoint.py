@@ -25,8 +25,8 @@ import httpx
 from agentmem_cli import __version__
 from agentmem_cli.embedding.answers import read_complaint
 from agentmem_cli.errors import EmbeddingError, UsageError
-from agentmem_cli.forks import abandon, tell_after_fork
-from agentmem_cli.printable import printable
+from agentmem_cli.support.processes import abandon, tell_after_fork
+from agentmem_cli.support.safe_text import printable
 
 KEY_VARIABLE: Final = "AGENTMEM_EMBEDDER_KEY"
 _SECRETS: Final = re.compile(r"(?<=//)[^/]*(?=@)|(?<=[?#]).+", re.DOTALL)  # a user and password, a query

@@ -11,7 +11,7 @@ from tokenizers import BertWordPieceTokenizer
 
 from agentmem_cli.embedding.base import EmbedderSpec, revision_of
 from agentmem_cli.errors import ModelDamagedError, ModelNotFoundError
-from agentmem_cli.files import sha256_of
+from agentmem_cli.support.files import sha256_of
 
 _NAME_PREFIX: Final = "local-"
 _MODEL_FILES: Final = ("model.onnx", "onnx/model.onnx")

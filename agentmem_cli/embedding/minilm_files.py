@@ -9,8 +9,8 @@ from typing import Final
 from agentmem_cli.embedding import cache
 from agentmem_cli.embedding.base import Device, EmbedderSpec
 from agentmem_cli.errors import ModelDamagedError, ModelNotFoundError
-from agentmem_cli.files import sha256_of
-from agentmem_cli.printable import printable
+from agentmem_cli.support.files import sha256_of
+from agentmem_cli.support.safe_text import printable
 
 _WEIGHTS_SHA256: Final = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
 _VOCABULARY_SHA256: Final = "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"

@@ -24,7 +24,7 @@ from agentmem_cli.embedding import folder
 from agentmem_cli.embedding.base import Device, Embedded, EmbedderSpec, Vectors, unit_rows
 from agentmem_cli.embedding.tokens import TOKENIZE_CHARS, by_characters
 from agentmem_cli.errors import DeviceError, EmbeddingError, ModelDamagedError
-from agentmem_cli.machine import usable_cores
+from agentmem_cli.support.machine import usable_cores
 
 # Padded tokens in a sub-batch. On a CPU what a layer makes of more no longer fits the caches; a GPU is idle with less.
 _SUB_BATCH_TOKENS: Final[dict[Device, int]] = {"cpu": 512, "cuda": 32_768}

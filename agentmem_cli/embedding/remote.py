@@ -34,7 +34,7 @@ from agentmem_cli.errors import (
     StoreMismatchError,
     UsageError,
 )
-from agentmem_cli.printable import printable
+from agentmem_cli.support.safe_text import printable
 
 URL_VARIABLE: Final = "AGENTMEM_EMBEDDER_URL"
 MAX_REQUEST_TEXTS: Final = 32  # as many as the strictest of the common servers takes, the probe included

@@ -23,7 +23,7 @@ from safetensors.numpy import save_file
 
 from agentmem_cli.embedding.base import EmbedderSpec, revision_of
 from agentmem_cli.errors import ModelDamagedError, ModelError
-from agentmem_cli.files import fsync_file, fsync_folder, make_durable_folder, sha256_of
+from agentmem_cli.support.files import fsync_file, fsync_folder, make_durable_folder, sha256_of
 
 POOLING: Final = "token sum"
 TOKEN_LIMIT: Final = 1_000_000  # none that matters: nothing is lost on the way

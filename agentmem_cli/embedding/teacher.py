@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from agentmem_cli.embedding import onnx
 from agentmem_cli.embedding.base import OnProgress, Vectors
 from agentmem_cli.errors import EmbeddingError, UsageError
-from agentmem_cli.machine import usable_cores
+from agentmem_cli.support.machine import usable_cores
 
 _TOKENS_AT_ONCE: Final = 128
 _TEXTS_AT_ONCE: Final = 500

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping
 
 from agentmem_cli.bench.figures import Figures
 from agentmem_cli.bench.result import BenchResult, BenchWarning, ModelResult
-from agentmem_cli.bench.stats import median
 from agentmem_cli.bench.workload import PHASE4
 from agentmem_cli.formats import model_tables, seed_tables, several_models
 from agentmem_cli.formats.document import Document, Facts, Table
 from agentmem_cli.formats.gate_document import bounds_table
 from agentmem_cli.formats.measured import Measured
 from agentmem_cli.formats.wording import TEXTS, Words
+from agentmem_cli.support.statistics import median
 
 
 def bench_document(measured: Measured, words: Words) -> Document:

@@ -5,7 +5,7 @@ from typing import Final, TypeAlias
 
 from agentmem_cli.formats.document import Cell, Column, Facts, Table
 from agentmem_cli.formats.wording import Words
-from agentmem_cli.stats import Interval
+from agentmem_cli.support.statistics import Interval
 
 NONE: Final = "-"
 Row: TypeAlias = Sequence[str | Cell]

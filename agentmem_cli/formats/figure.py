@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from xml.etree import ElementTree
 
 from agentmem_cli.errors import UsageError
-from agentmem_cli.printable import printable
+from agentmem_cli.support.safe_text import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

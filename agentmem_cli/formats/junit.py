@@ -5,7 +5,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from agentmem_cli.bench.gate import TargetVerdict, Verdict
 from agentmem_cli.formats.measured import Measured
-from agentmem_cli.printable import printable
+from agentmem_cli.support.safe_text import printable
 
 
 def junit_xml(suite: str, verdicts: Sequence[Verdict], *, strict: bool = False) -> bytes:

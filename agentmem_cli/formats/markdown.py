@@ -6,7 +6,7 @@ from typing import Final
 
 from agentmem_cli.formats.document import Cell, Document, Facts, Table
 from agentmem_cli.formats.wording import Words
-from agentmem_cli.printable import printable
+from agentmem_cli.support.safe_text import printable
 
 _MEANT_AS_TEXT: Final = re.compile(r"[\\`*_\[\]|~$&]|<(?=[A-Za-z/!?])")
 _ENTITIES: Final = {"&": "&amp;", "<": "&lt;"}  # not every renderer takes a backslash before these

@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 from agentmem_cli.formats.document import Cell, Document, Facts, Table
 from agentmem_cli.formats.figure import Plot
 from agentmem_cli.formats.wording import Words
-from agentmem_cli.printable import printable
+from agentmem_cli.support.safe_text import printable
 
 _STYLE: Final = "page.css"
 

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from agentmem_cli.bench import gate
 from agentmem_cli.bench.figures import BatchFigures, Figures, MeanFigure
 from agentmem_cli.bench.result import ModelResult
-from agentmem_cli.bench.stats import median
 from agentmem_cli.formats.figure import GLYPHS, GRID, INK, MARKERS, SERIES, Legend, Plot, as_svg, drawing
 from agentmem_cli.formats.measured import Measured
 from agentmem_cli.formats.model_tables import STAGES, shares_ms
 from agentmem_cli.formats.wording import Words
-from agentmem_cli.printable import printable
-from agentmem_cli.stats import Interval
+from agentmem_cli.support.safe_text import printable
+from agentmem_cli.support.statistics import Interval, median
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

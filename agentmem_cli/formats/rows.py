@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, TypeAlias
 
 from agentmem_cli.bench.result import BatchRun, BenchResult, Comparison, IngestSample, ModelResult, StorePoint
-from agentmem_cli.printable import printable
+from agentmem_cli.support.safe_text import printable
 
 COLUMNS: Final = ("model", "what", "size", "repeat", "stage", "value", "unit")
 # What a spreadsheet computes rather than shows, full-width signs among it; a number may have a sign.

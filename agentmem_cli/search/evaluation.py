@@ -13,7 +13,7 @@ from agentmem_cli.memory import Hit
 from agentmem_cli.queries import LabelledQuery
 from agentmem_cli.ranking import Mode, Query
 from agentmem_cli.search.metrics import Ranked, first_rank, ndcg_at, recall_at, reciprocal_rank_at
-from agentmem_cli.stats import Interval, Samples, bootstrap_intervals
+from agentmem_cli.support.statistics import Interval, Samples, bootstrap_intervals
 
 DEPTH: Final = 20  # hits that are looked at
 METRICS: Final[Mapping[str, Callable[[Ranked, Collection[str]], float]]] = {

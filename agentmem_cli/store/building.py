@@ -19,15 +19,15 @@ from typing import Final
 import numpy as np
 import orjson
 
-from agentmem_cli.children import module_command
 from agentmem_cli.errors import AgentMemError, StoreBusyError
-from agentmem_cli.failpoints import reached
-from agentmem_cli.files import write_durably
 from agentmem_cli.store.database import Database
 from agentmem_cli.store.folder import DATABASE, INDEX, LOCK, check
 from agentmem_cli.store.index import Graph, remove_all_but
 from agentmem_cli.store.lock import PUBLISHING, FolderLock, WriterLock
 from agentmem_cli.store.rows import GraphRow
+from agentmem_cli.support.failpoints import reached
+from agentmem_cli.support.files import write_durably
+from agentmem_cli.support.processes import module_command
 
 MIN_TAIL: Final = 1000  # so many vectors are scanned in the time that loading a graph takes
 GROWTH: Final = 0.1  # a larger graph is published again when it lacks this share of the vectors

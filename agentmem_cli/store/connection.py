@@ -17,13 +17,13 @@ from urllib.parse import quote
 import orjson
 
 from agentmem_cli.errors import StoreDamagedError, StoreError, StoreNotFoundError, StoreWriteError
-from agentmem_cli.failpoints import reached
-from agentmem_cli.files import fsync_folder
-from agentmem_cli.forks import abandon, tell_after_fork
 from agentmem_cli.store.folder import LOCK, NEW_DATABASE, check_database
 from agentmem_cli.store.lock import is_held
 from agentmem_cli.store.schema import APPLICATION_ID, PAGE_BYTES, SCHEMA, SCHEMA_VERSION
 from agentmem_cli.store.sqlite_errors import check_header, translated
+from agentmem_cli.support.failpoints import reached
+from agentmem_cli.support.files import fsync_folder
+from agentmem_cli.support.processes import abandon, tell_after_fork
 
 Parameter: TypeAlias = "str | int | float | bytes | None"
 CHUNK_ROWS: Final = 2048

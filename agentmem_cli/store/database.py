@@ -12,7 +12,6 @@ from agentmem_cli.checks import JsonValue
 from agentmem_cli.errors import StoreDamagedError
 from agentmem_cli.jsonl import dump_memory, load_metadata
 from agentmem_cli.memory import FieldChange, HistoryEvent, Memory, Position, SearchFilter, from_microseconds
-from agentmem_cli.printable import printable
 from agentmem_cli.store import windows
 from agentmem_cli.store.connection import MOST_ROWS
 from agentmem_cli.store.filters import conditions
@@ -37,6 +36,7 @@ from agentmem_cli.store.rows import (
 )
 from agentmem_cli.store.text_index import TextIndex
 from agentmem_cli.store.vector_table import VERIFY_HINT, VectorTable
+from agentmem_cli.support.safe_text import printable
 
 # Those of the same moment first, told apart by their arrival: two steps, so that the index of runs serves each.
 _AROUND: Final = """

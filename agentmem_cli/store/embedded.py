@@ -20,12 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentmem_cli.errors import StoreError, StoreMismatchError, StoreNotFoundError, StoreWriteError
-from agentmem_cli.failpoints import reached
-from agentmem_cli.files import make_durable_folder
-from agentmem_cli.forks import abandon, tell_after_fork
-from agentmem_cli.machine import network_file_system
 from agentmem_cli.memory import HistoryEvent, Memory, Position, SearchFilter
-from agentmem_cli.printable import printable
 from agentmem_cli.store import windows
 from agentmem_cli.store.building import MIN_TAIL, build, lacks, start_builder
 from agentmem_cli.store.database import Database
@@ -38,6 +33,11 @@ from agentmem_cli.store.text_index import TextIndex
 from agentmem_cli.store.tokenizing import Tokenizer
 from agentmem_cli.store.upkeep import Upkeep
 from agentmem_cli.store.view import StoreView
+from agentmem_cli.support.failpoints import reached
+from agentmem_cli.support.files import make_durable_folder
+from agentmem_cli.support.machine import network_file_system
+from agentmem_cli.support.processes import abandon, tell_after_fork
+from agentmem_cli.support.safe_text import printable
 
 _log: Final = logging.getLogger("agentmem")
 _NOT_COMPARED: Final = ("folder", "probe")  # of what an embedder is pinned with: where it is, and how it is known

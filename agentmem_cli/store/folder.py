@@ -14,7 +14,7 @@ from typing import Final
 
 from agentmem_cli.checks import kind_of
 from agentmem_cli.errors import StoreDamagedError, UsageError
-from agentmem_cli.files import fsync_folder, write_durably
+from agentmem_cli.support.files import fsync_folder, write_durably
 
 DATABASE: Final = "memories.db"
 NEW_DATABASE: Final = "memories.db.new"  # one that is being made

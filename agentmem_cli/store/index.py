@@ -11,12 +11,12 @@ import hnswlib
 import numpy as np
 from numpy.typing import NDArray
 
-from agentmem_cli.failpoints import reached
-from agentmem_cli.files import fsync_file, fsync_folder, sha256_of
 from agentmem_cli.store.folder import check_path
 from agentmem_cli.store.graph_file import EF_CONSTRUCTION, M, is_sound
 from agentmem_cli.store.mapped import MappedVectors, file_state
 from agentmem_cli.store.rows import GraphRow
+from agentmem_cli.support.failpoints import reached
+from agentmem_cli.support.files import fsync_file, fsync_folder, sha256_of
 
 EF_SEARCH: Final = 128
 _GROWTH: Final = 1.5

@@ -11,7 +11,6 @@ import orjson
 from numpy.typing import NDArray
 
 from agentmem_cli.errors import StoreError, StoreNotFoundError
-from agentmem_cli.failpoints import reached
 from agentmem_cli.memory import Memory, SearchFilter
 from agentmem_cli.store.database import Database
 from agentmem_cli.store.embedded import EmbeddedStore
@@ -19,6 +18,7 @@ from agentmem_cli.store.folder import paths
 from agentmem_cli.store.rows import VectorRow
 from agentmem_cli.store.upkeep import Upkeep
 from agentmem_cli.store.verify import Finding, verify
+from agentmem_cli.support.failpoints import reached
 
 _REEMBED_TEXTS: Final = 1000
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from agentmem_cli.errors import StoreBusyError, StoreDamagedError, StoreWriteError
-from agentmem_cli.forks import tell_after_fork
 from agentmem_cli.store.folder import check_path, is_lock_content
+from agentmem_cli.support.processes import tell_after_fork
 
 _HOLDER_TRIES: Final = 20
 _HOLDER_WAIT_S: Final = 0.005

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Final
 
 from agentmem_cli.errors import StoreError, StoreWriteError
-from agentmem_cli.printable import printable
 from agentmem_cli.store.building import grown, has_offer, lacks_enough, publish, take_offer
 from agentmem_cli.store.database import Database
 from agentmem_cli.store.folder import INDEX
 from agentmem_cli.store.index import Graph, remove_all_but
 from agentmem_cli.store.lock import FolderLock, is_held
 from agentmem_cli.store.rows import GraphRow
+from agentmem_cli.support.safe_text import printable
 
 _log: Final = logging.getLogger("agentmem")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from agentmem_cli.errors import StoreBusyError, StoreDamagedError, StoreError, StoreWriteError
-from agentmem_cli.printable import printable
 from agentmem_cli.store.folder import MAGIC
+from agentmem_cli.support.safe_text import printable
 
 _DAMAGE: Final = ("malformed", "not a database", "corrupt", "no such table", "no such column", "could not decode")
 _MISUSE: Final = (

@@ -6,11 +6,11 @@ from typing import Final
 
 import orjson
 
-from agentmem_cli.failpoints import reached
 from agentmem_cli.store import windows
 from agentmem_cli.store.database import Database
 from agentmem_cli.store.rows import CheckedMemory, CheckedVector, StagedText, VectorRow, event_checksum
 from agentmem_cli.store.text_index import TextIndex
+from agentmem_cli.support.failpoints import reached
 
 _SCOPES: Final = ("user_id", "agent_id", "run_id", "memory_type")
 _SHOWN_PER_SCOPE: Final = 20

@@ -8,10 +8,11 @@ from typing import Final
 
 import pytest
 
-from agentmem_cli import AgentMem, failpoints
+from agentmem_cli import AgentMem
 from agentmem_cli.errors import StoreMismatchError, StoreNotFoundError
 from agentmem_cli.ingest import IngestOptions
 from agentmem_cli.store import index
+from agentmem_cli.support import failpoints
 from tests.crash.forks import Child, Forks
 from tests.crash.inputs import (
     OtherEmbedder,

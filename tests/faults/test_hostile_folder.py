@@ -14,7 +14,7 @@ import pytest
 from agentmem_cli import AgentMem, ModelDamagedError, ServerNotNamedError, StoreDamagedError, StoreError, UsageError
 from agentmem_cli.embedding import cache, catalog, endpoint, minilm_files, static_cache
 from agentmem_cli.embedding.minilm_files import MINILM, MINILM_INT8
-from agentmem_cli.files import sha256_of
+from agentmem_cli.support.files import sha256_of
 from tests.e2e.conftest import Cli, jsonl
 from tests.embedding_server import Server, serving
 from tests.fakes import FakeEmbedder

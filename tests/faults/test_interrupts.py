@@ -13,10 +13,11 @@ from typing import Final, TypeAlias
 import pytest
 
 import agentmem_cli
-from agentmem_cli import AgentMem, failpoints
+from agentmem_cli import AgentMem
 from agentmem_cli.errors import EmbeddingError, StoreDamagedError, StoreError
 from agentmem_cli.store import building
 from agentmem_cli.store.lock import WriterLock
+from agentmem_cli.support import failpoints
 from tests.fakes import FakeEmbedder
 
 _TRACED: Final = (str(Path(agentmem_cli.__file__).parent), str(Path(os.__file__).with_name("contextlib.py")))

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from agentmem_cli import AgentMem, StoreBusyError, StoreError, StoreWriteError
-from agentmem_cli.machine import network_file_system
 from agentmem_cli.store.lock import WriterLock
+from agentmem_cli.support.machine import network_file_system
 from tests.embedding_server import serving
 from tests.fakes import FakeEmbedder
 from tests.remotes import TEXTS, assert_right, connect

@@ -18,12 +18,12 @@ from agentmem_cli import outputs
 from agentmem_cli.bench.alone import How, grow_alone
 from agentmem_cli.bench.growth import Growth
 from agentmem_cli.bench.writing import as_bytes
-from agentmem_cli.children import module_command
 from agentmem_cli.cli.main import run
 from agentmem_cli.embedding.base import EmbedderSpec
 from agentmem_cli.errors import AgentMemError, StoreDamagedError, StoreError
 from agentmem_cli.outputs import Output
 from agentmem_cli.store.schema import PAGE_BYTES
+from agentmem_cli.support.processes import module_command
 from tests.bench_results import bench_result
 from tests.e2e.conftest import TIMEOUT_S, Cli
 from tests.faults.stores import fill, open_store, text_of

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from agentmem_cli.bench.stats import median
+from agentmem_cli.support.statistics import median
 
 _LIBRARIES = ("numpy", "tokenizers", "safetensors", "typer", "rich", "hnswlib", "scipy", "nanotoken", "fastembed")
 

@@ -23,11 +23,11 @@ import orjson
 
 from agentmem_cli import AgentMem
 from agentmem_cli.bench.quality import NEIGHBOURS, graph_found
-from agentmem_cli.bench.stats import median
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder
 from agentmem_cli.ingest import Observer, Progress
 from agentmem_cli.store.embedded import EmbeddedStore
+from agentmem_cli.support.statistics import median
 
 QUERIES = 500
 ADDS = 1000

@@ -14,10 +14,10 @@ import time
 import numpy as np
 from fastembed import TextEmbedding
 
-from agentmem_cli.bench.stats import median
 from agentmem_cli.bench.workload import make_workload
 from agentmem_cli.embedding import catalog, folder, minilm_files, onnx
 from agentmem_cli.errors import GateError
+from agentmem_cli.support.statistics import median
 
 
 def main() -> None:

@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 
 from agentmem_cli import AgentMem
-from agentmem_cli.bench.stats import median
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder
 from agentmem_cli.jsonl import parse_memory
+from agentmem_cli.support.statistics import median
 
 BATCH = 1000
 

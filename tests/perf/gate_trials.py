@@ -22,8 +22,8 @@ from typing import Any
 import orjson
 
 from agentmem_cli.bench.reading import read_result
-from agentmem_cli.bench.stats import median
-from agentmem_cli.failpoints import SLOWDOWN_VARIABLE
+from agentmem_cli.support.failpoints import SLOWDOWN_VARIABLE
+from agentmem_cli.support.statistics import median
 
 AGENTMEM = Path(sysconfig.get_path("scripts")) / "agentmem"
 MEASURED = ("--sizes", "1000", "--compare", "50", "--repeats", "9", "--workload", "mixed", "--model", "minilm-static")

@@ -11,8 +11,8 @@ import argparse
 import random
 import time
 
-from agentmem_cli.bench.stats import median
 from agentmem_cli.embedding import catalog
+from agentmem_cli.support.statistics import median
 from tests.embedding_server import serving
 from tests.fakes import FakeEmbedder
 

@@ -10,11 +10,10 @@ import tempfile
 import time
 
 from agentmem_cli import AgentMem
-from agentmem_cli.bench.stats import median
 from agentmem_cli.queries import LabelledQuery, read_queries
 from agentmem_cli.ranking import MODES, Query, Ranking
 from agentmem_cli.search.evaluation import Evaluation
-from agentmem_cli.stats import bootstrap_ratio
+from agentmem_cli.support.statistics import bootstrap_ratio, median
 
 
 def main() -> None:

@@ -12,10 +12,10 @@ import time
 import numpy as np
 from fastembed.text.static_embedding import StaticTextEmbedding
 
-from agentmem_cli.bench.stats import median
 from agentmem_cli.bench.workload import make_workload
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder
+from agentmem_cli.support.statistics import median
 
 _BATCH = 1000
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from agentmem_cli import AgentMem
-from agentmem_cli.bench.stats import median
+from agentmem_cli.support.statistics import median
 from tests.fakes import FakeEmbedder
 from tests.perf.texts import write_texts
 

@@ -14,10 +14,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from agentmem_cli import AgentMem, Memory, Scope, failpoints
+from agentmem_cli import AgentMem, Memory, Scope
 from agentmem_cli.checks import JsonScalar
 from agentmem_cli.memory import SearchFilter
 from agentmem_cli.store import nearest
+from agentmem_cli.support import failpoints
 from tests.fakes import FakeEmbedder
 
 _MODEL = FakeEmbedder()

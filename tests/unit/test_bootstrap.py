@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from agentmem_cli.stats import Interval, bootstrap_interval, bootstrap_intervals, bootstrap_ratio
+from agentmem_cli.support.statistics import Interval, bootstrap_interval, bootstrap_intervals, bootstrap_ratio
 
 
 @pytest.mark.parametrize(

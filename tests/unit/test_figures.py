@@ -6,7 +6,7 @@ import pytest
 
 from agentmem_cli.bench.figures import Figures, figures_of, latencies
 from agentmem_cli.bench.result import Likeness, Machine, ModelResult
-from agentmem_cli.stats import Interval
+from agentmem_cli.support.statistics import Interval
 from tests.bench_results import batch_run, bench_result, comparison, model_result, store_point
 
 

@@ -22,8 +22,8 @@ from agentmem_cli.formats.markdown import markdown
 from agentmem_cli.formats.measured import with_figures
 from agentmem_cli.formats.rows import COLUMNS, csv_text
 from agentmem_cli.formats.wording import LANGS, TEXTS, Lang, Words
-from agentmem_cli.printable import printable
-from agentmem_cli.stats import Interval
+from agentmem_cli.support.safe_text import printable
+from agentmem_cli.support.statistics import Interval
 from tests.bench_results import bench_result, full_result, model_result
 
 HOSTILE = "$x_{$ \ufffe\x1b[2J <script>alert(1)</script> | a **b** `c` [d](e) \u202e \n _\ud800 &amp;"

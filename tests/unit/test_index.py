@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from agentmem_cli.embedding.base import Vectors
-from agentmem_cli.files import sha256_of
 from agentmem_cli.store import index
 from agentmem_cli.store.index import Graph, best_of, exact_nearest, remove_all_but
+from agentmem_cli.support.files import sha256_of
 
 _DIM = 8
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentmem_cli.stats import Interval, paired_ratio
+from agentmem_cli.support.statistics import Interval, paired_ratio
 
 RATIOS = st.floats(1e-4, 1e4)
 

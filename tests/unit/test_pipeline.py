@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from agentmem_cli import AgentMem, failpoints
+from agentmem_cli import AgentMem
 from agentmem_cli.embedding.base import Embedded
 from agentmem_cli.errors import StoreError
 from agentmem_cli.ingest import IngestOptions, Observer, Progress
 from agentmem_cli.lines import open_source
 from agentmem_cli.memory import Memory
 from agentmem_cli.pipeline import Pipeline
+from agentmem_cli.support import failpoints
 from tests.fakes import FakeEmbedder
 
 _TEN = IngestOptions(batch_size=10)

@@ -6,7 +6,7 @@ import unicodedata
 import orjson
 import pytest
 
-from agentmem_cli.printable import inert_json, printable
+from agentmem_cli.support.safe_text import inert_json, printable
 
 TURNING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 OBEYED = [

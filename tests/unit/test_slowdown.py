@@ -2,8 +2,8 @@
 
 import pytest
 
-from agentmem_cli import failpoints
-from agentmem_cli.failpoints import SLOWDOWN_VARIABLE, slowdown, slowed
+from agentmem_cli.support import failpoints
+from agentmem_cli.support.failpoints import SLOWDOWN_VARIABLE, slowdown, slowed
 
 
 class Clock:

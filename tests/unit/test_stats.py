@@ -2,7 +2,7 @@
 
 import pytest
 
-from agentmem_cli.bench.stats import drift, median, quantile, relative_spread
+from agentmem_cli.support.statistics import drift, median, quantile, relative_spread
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@ Each registers here, and forgets what is its parent's before the child runs any 
 """
 
 import os
+import sys
 import weakref
+from pathlib import Path
 from typing import Final, Protocol
 
 
@@ -36,3 +38,17 @@ def _in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_in_child)
+
+
+# `python -m` would look for every module in the current folder first; -P, which prevents that, is new in Python 3.11.
+# With -c that folder stands in the path as "", which is taken out before anything is imported.
+_RUN: Final = (
+    "import sys; package, module, *sys.argv[1:] = sys.argv[1:]; sys.path[:] = [package, *filter(None, sys.path)]; "
+    "import runpy; runpy.run_module(module, run_name='__main__', alter_sys=True)"
+)
+
+
+def module_command(module: str, *arguments: str) -> list[str]:
+    """The command that runs a module of this agentmem, under this Python and with the user's PYTHONPATH."""
+    isolated = ["-I"] if sys.flags.isolated else []
+    return [sys.executable, *isolated, "-c", _RUN, str(Path(__file__).parents[1]), module, *arguments]
