@@ -21,7 +21,7 @@ from agentmem_cli.errors import (
     StoreWriteError,
     UsageError,
 )
-from agentmem_cli.memory import BatchResult, FieldChange, HistoryEvent, Hit, IngestReport, Memory, Scope
+from agentmem_cli.records.memory import BatchResult, FieldChange, HistoryEvent, Hit, IngestReport, Memory, Scope
 
 if TYPE_CHECKING:
     from agentmem_cli.api import AgentMem

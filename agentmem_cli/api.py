@@ -9,15 +9,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, TypeAlias
 
-from agentmem_cli.checks import JsonValue, is_possible_id, kind_of
 from agentmem_cli.embedding import catalog, static_cache
 from agentmem_cli.embedding.base import Device, Embedder, EmbedderSpec, OnProgress, no_progress
 from agentmem_cli.embedding.splitting import Chunking
 from agentmem_cli.errors import InvalidMemoryError, ModelNotFoundError, StoreNotFoundError, UsageError
 from agentmem_cli.ingest import IngestOptions, Observer, dry_run_store, ingest_files
-from agentmem_cli.jsonl import memory_from_fields
-from agentmem_cli.memory import BatchResult, HistoryEvent, IngestReport, Memory
 from agentmem_cli.pipeline import Pipeline, Ready
+from agentmem_cli.records.jsonl import memory_from_fields
+from agentmem_cli.records.memory import BatchResult, HistoryEvent, IngestReport, Memory
+from agentmem_cli.records.values import JsonValue, is_possible_id, kind_of
 from agentmem_cli.searching import StoreSearch
 from agentmem_cli.store.building import MIN_TAIL
 from agentmem_cli.store.embedded import EmbeddedStore

@@ -15,10 +15,10 @@ import numpy as np
 
 from agentmem_cli.embedding.base import Embedded, Embedder, EmbedderSpec, Vectors, none_cut
 from agentmem_cli.errors import InvalidMemoryError, RejectedLineError, UsageError
-from agentmem_cli.jsonl import parse_memory
-from agentmem_cli.lines import MAX_EXPANSION, MAX_LINE_BYTES, Line, LineSource, open_source
-from agentmem_cli.memory import IngestReport, Memory, Position, Rejection, Scope
 from agentmem_cli.pipeline import Pipeline, Ready
+from agentmem_cli.records.jsonl import parse_memory
+from agentmem_cli.records.lines import MAX_EXPANSION, MAX_LINE_BYTES, Line, LineSource, open_source
+from agentmem_cli.records.memory import IngestReport, Memory, Position, Rejection, Scope
 from agentmem_cli.store.embedded import EmbeddedStore
 
 MIN_BATCH_SIZE: Final = 10

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from agentmem_cli.errors import AgentMemError, UsageError
-from agentmem_cli.lines import STDIN
+from agentmem_cli.records.lines import STDIN
 from agentmem_cli.store.schema import is_database
 from agentmem_cli.support.files import fsync_folder
 

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from agentmem_cli.checks import check_name, check_string, kind_of
 from agentmem_cli.errors import InvalidMemoryError, RejectedLineError
-from agentmem_cli.jsonl import parse_object, pop_scope
-from agentmem_cli.lines import MAX_LINE_BYTES, Line, LineSource, open_source
-from agentmem_cli.memory import SearchFilter
 from agentmem_cli.ranking import Query
+from agentmem_cli.records.jsonl import parse_object, pop_scope
+from agentmem_cli.records.lines import MAX_LINE_BYTES, Line, LineSource, open_source
+from agentmem_cli.records.memory import SearchFilter
+from agentmem_cli.records.values import check_name, check_string, kind_of
 
 _EVERYTHING: Final = SearchFilter()
 

@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias, get_args
 
-from agentmem_cli.checks import check_share, check_whole
 from agentmem_cli.errors import UsageError
-from agentmem_cli.memory import SearchFilter
+from agentmem_cli.records.memory import SearchFilter
+from agentmem_cli.records.values import check_share, check_whole
 
 Mode: TypeAlias = Literal["hybrid", "vector", "text"]
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)

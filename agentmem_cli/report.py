@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rich.console import RenderableType
 from rich.table import Table
 
-from agentmem_cli.memory import IngestReport
+from agentmem_cli.records.memory import IngestReport
 from agentmem_cli.store.keeper import StoreStats
 from agentmem_cli.store.verify import Finding
 from agentmem_cli.support.safe_text import printable

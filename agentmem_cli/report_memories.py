@@ -7,9 +7,9 @@ import orjson
 from rich.table import Table
 from rich.text import Text
 
-from agentmem_cli.checks import JsonValue
-from agentmem_cli.jsonl import dump_memory
-from agentmem_cli.memory import HistoryEvent, Hit, Memory, Scope, ScoreParts
+from agentmem_cli.records.jsonl import dump_memory
+from agentmem_cli.records.memory import HistoryEvent, Hit, Memory, Scope, ScoreParts
+from agentmem_cli.records.values import JsonValue
 from agentmem_cli.support.safe_text import printable
 from agentmem_cli.tables import inert, plain_table
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from agentmem_cli.errors import InvalidMemoryError, UsageError
-from agentmem_cli.jsonl import parse_memory
-from agentmem_cli.lines import open_source
+from agentmem_cli.records.jsonl import parse_memory
+from agentmem_cli.records.lines import open_source
 from agentmem_cli.store.embedded import EmbeddedStore
 from agentmem_cli.store.keeper import Keeper
 

@@ -9,18 +9,18 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from agentmem_cli.checks import check_whole, is_possible_id
 from agentmem_cli.embedding import catalog, static_cache
 from agentmem_cli.embedding.base import Device, Embedder, EmbedderSpec, OnProgress, Vectors, embed_checked
 from agentmem_cli.errors import StoreMismatchError, StoreNotFoundError
-from agentmem_cli.memory import Memory, SearchFilter
+from agentmem_cli.records.filter import Where
+from agentmem_cli.records.memory import Memory, SearchFilter
+from agentmem_cli.records.values import check_whole, is_possible_id
 from agentmem_cli.store.connection import MOST_ROWS
 from agentmem_cli.store.embedded import EmbeddedStore
 from agentmem_cli.store.folder import MODELS
 from agentmem_cli.store.keeper import Keeper, StoreStats
 from agentmem_cli.store.upkeep import Upkeep
 from agentmem_cli.store.verify import Finding
-from agentmem_cli.where import Where
 
 
 class StoreUpkeep:

@@ -14,8 +14,8 @@ from agentmem_cli.bench.result import AddSample, IngestSample, TokenCounts
 from agentmem_cli.embedding.base import Embedder, Vectors
 from agentmem_cli.errors import StoreError
 from agentmem_cli.ingest import MIN_BATCH_SIZE, IngestOptions
-from agentmem_cli.jsonl import parse_memory
-from agentmem_cli.memory import IngestReport
+from agentmem_cli.records.jsonl import parse_memory
+from agentmem_cli.records.memory import IngestReport
 
 
 def ingest_batch(embedder: Embedder, lines: Sequence[bytes], folder: Path) -> tuple[IngestSample, TokenCounts]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from agentmem_cli.bench.result import BatchRun, BenchResult, BenchWarning, Machine, ModelResult
-from agentmem_cli.memory import UNKNOWN_WARNING_RATIO
+from agentmem_cli.records.memory import UNKNOWN_WARNING_RATIO
 from agentmem_cli.support.failpoints import SLOWDOWN_VARIABLE, slowdown
 from agentmem_cli.support.statistics import bootstrap_interval, drift, median, relative_spread
 

@@ -11,9 +11,9 @@ import orjson
 from agentmem_cli.bench.result import WorkloadFacts
 from agentmem_cli.english import mixed_texts
 from agentmem_cli.errors import InvalidMemoryError, UsageError
-from agentmem_cli.jsonl import parse_memory
-from agentmem_cli.lines import Line, open_source
-from agentmem_cli.memory import Memory
+from agentmem_cli.records.jsonl import parse_memory
+from agentmem_cli.records.lines import Line, open_source
+from agentmem_cli.records.memory import Memory
 from agentmem_cli.support.safe_text import printable
 
 PHASE4: Final = "phase4"

@@ -8,8 +8,8 @@ import orjson
 from agentmem_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from agentmem_cli.checks import JsonScalar, JsonValue
-    from agentmem_cli.memory import SearchFilter
+    from agentmem_cli.records.memory import SearchFilter
+    from agentmem_cli.records.values import JsonScalar, JsonValue
 
 _QUOTED: Final = r'"(?:[^"\\]|\\.)*"'  # a key as a JSON string: any key can be written so
 _COMPARED: Final = re.compile(
@@ -30,7 +30,7 @@ def filter_of(
     until: str | None,
 ) -> "SearchFilter":
     """The filter that options ask for. Raises UsageError."""
-    from agentmem_cli.memory import SearchFilter
+    from agentmem_cli.records.memory import SearchFilter
 
     return SearchFilter.of(agent_id, user_id, run_id, memory_type, parse_conditions(where), since, until)
 

@@ -91,8 +91,8 @@ def ingest(
     from agentmem_cli.api import AgentMem
     from agentmem_cli.cli.progress import IngestObserver, view_for
     from agentmem_cli.ingest import IngestOptions
-    from agentmem_cli.jsonl import dump_report
     from agentmem_cli.outputs import Output
+    from agentmem_cli.records.jsonl import dump_report
 
     _check_files(files)
     rejects_file = None

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 from agentmem_cli.cli.output import advice_line, print_jsonl, say
 from agentmem_cli.errors import RejectedLineError
-from agentmem_cli.lines import STDIN
+from agentmem_cli.records.lines import STDIN
 
 if TYPE_CHECKING:
     from agentmem_cli.api import AgentMem
-    from agentmem_cli.memory import SearchFilter
     from agentmem_cli.queries import LabelledQuery
     from agentmem_cli.ranking import Ranking
+    from agentmem_cli.records.memory import SearchFilter
 
 _QUERIES_AT_ONCE: Final = 256
 
@@ -24,8 +24,8 @@ def answer_file(
 
     Raises RejectedLineError at a bad line, after the answers of those before it.
     """
-    from agentmem_cli.jsonl import dump_hit
     from agentmem_cli.queries import read_queries
+    from agentmem_cli.records.jsonl import dump_hit
 
     if file == STDIN and sys.stdin is not None and sys.stdin.isatty():
         say("reading queries from standard input, one a line; end with Ctrl-D")

@@ -20,7 +20,7 @@ IdArgument = Annotated[str, typer.Argument(help="A memory's id.", metavar="ID")]
 def get(identity: IdArgument, store: options.StoreOption = ".agentmem", json: options.JsonOption = False) -> None:
     """Print one memory."""
     from agentmem_cli.api import AgentMem
-    from agentmem_cli.jsonl import dump_memory
+    from agentmem_cli.records.jsonl import dump_memory
 
     with AgentMem(store, create=False) as mem:
         memory = mem.get(identity)
@@ -49,7 +49,7 @@ def list_memories(
 ) -> None:
     """List memories that match, newest first, a page at a time."""
     from agentmem_cli.api import AgentMem
-    from agentmem_cli.jsonl import dump_memory
+    from agentmem_cli.records.jsonl import dump_memory
 
     wanted = filter_of(agent_id, user_id, run_id, memory_type, where, since, until)
     with AgentMem(store, create=False) as mem:
@@ -67,7 +67,7 @@ def list_memories(
 def history(identity: IdArgument, store: options.StoreOption = ".agentmem", json: options.JsonOption = False) -> None:
     """Print what happened to a memory, oldest first."""
     from agentmem_cli.api import AgentMem
-    from agentmem_cli.jsonl import dump_event
+    from agentmem_cli.records.jsonl import dump_event
 
     with AgentMem(store, create=False) as mem:
         events = mem.history(identity)
@@ -135,8 +135,8 @@ def export(
     A file is replaced when all is written: if a memory is damaged, it stays as it was, and the exit code is 1.
     """
     from agentmem_cli.api import AgentMem
-    from agentmem_cli.jsonl import dump_memory
     from agentmem_cli.outputs import Output
+    from agentmem_cli.records.jsonl import dump_memory
 
     file = None if output is None else Output(output, store=store)
     if file is not None:

@@ -7,8 +7,8 @@ import typer
 from agentmem_cli.errors import InvalidMemoryError, UsageError
 
 if TYPE_CHECKING:
-    from agentmem_cli.memory import Scope
     from agentmem_cli.ranking import Mode, Ranking
+    from agentmem_cli.records.memory import Scope
 
 StoreOption: TypeAlias = Annotated[
     str, typer.Option("--store", envvar="AGENTMEM_STORE", help="The store's folder.", show_default=True)
@@ -115,7 +115,7 @@ def ranking(
 ) -> "Ranking":
     """The ranking that options ask for. Raises UsageError."""
     from agentmem_cli.ranking import Ranking
-    from agentmem_cli.times import parse_span
+    from agentmem_cli.records.times import parse_span
 
     half_life_s = None
     if recency_half_life is not None:
@@ -125,7 +125,7 @@ def ranking(
 
 def scope(agent_id: str | None, user_id: str | None, run_id: str | None, memory_type: str | None) -> "Scope":
     """The scope that options name. Raises UsageError."""
-    from agentmem_cli.memory import Scope
+    from agentmem_cli.records.memory import Scope
 
     try:
         return Scope(agent_id, user_id, run_id, memory_type)

@@ -9,9 +9,9 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from agentmem_cli.errors import UsageError
-from agentmem_cli.memory import Hit
 from agentmem_cli.queries import LabelledQuery
 from agentmem_cli.ranking import Mode, Query
+from agentmem_cli.records.memory import Hit
 from agentmem_cli.search.metrics import Ranked, first_rank, ndcg_at, recall_at, reciprocal_rank_at
 from agentmem_cli.support.statistics import Interval, Samples, bootstrap_intervals
 

@@ -12,8 +12,8 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from agentmem_cli.memory import Hit, Memory, ScoreParts, from_microseconds
 from agentmem_cli.ranking import Ranking
+from agentmem_cli.records.memory import Hit, Memory, ScoreParts, from_microseconds
 from agentmem_cli.search.fusion import hybrid_score, importance_factor, recency_factor
 from agentmem_cli.store.rows import Candidate
 from agentmem_cli.store.view import StoreView

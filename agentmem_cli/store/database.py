@@ -8,10 +8,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from agentmem_cli.checks import JsonValue
 from agentmem_cli.errors import StoreDamagedError
-from agentmem_cli.jsonl import dump_memory, load_metadata
-from agentmem_cli.memory import FieldChange, HistoryEvent, Memory, Position, SearchFilter, from_microseconds
+from agentmem_cli.records.jsonl import dump_memory, load_metadata
+from agentmem_cli.records.memory import FieldChange, HistoryEvent, Memory, Position, SearchFilter, from_microseconds
+from agentmem_cli.records.values import JsonValue
 from agentmem_cli.store import windows
 from agentmem_cli.store.connection import MOST_ROWS
 from agentmem_cli.store.filters import conditions

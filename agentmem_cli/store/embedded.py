@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentmem_cli.errors import StoreError, StoreMismatchError, StoreNotFoundError, StoreWriteError
-from agentmem_cli.memory import HistoryEvent, Memory, Position, SearchFilter
+from agentmem_cli.records.memory import HistoryEvent, Memory, Position, SearchFilter
 from agentmem_cli.store import windows
 from agentmem_cli.store.building import MIN_TAIL, build, lacks, start_builder
 from agentmem_cli.store.database import Database

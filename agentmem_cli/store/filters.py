@@ -5,10 +5,10 @@ from typing import Final
 
 import orjson
 
-from agentmem_cli.checks import MAX_METADATA_DEPTH, JsonScalar
-from agentmem_cli.memory import SearchFilter, to_microseconds
+from agentmem_cli.records.filter import Condition
+from agentmem_cli.records.memory import SearchFilter, to_microseconds
+from agentmem_cli.records.values import MAX_METADATA_DEPTH, JsonScalar
 from agentmem_cli.store.connection import Parameter
-from agentmem_cli.where import Condition
 
 _Sql = tuple[str, list[Parameter]]  # a condition, and what it binds
 _NUMBER: Final = "v.type IN ('integer', 'real')"

@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from agentmem_cli.checks import kind_of
 from agentmem_cli.errors import StoreDamagedError, UsageError
+from agentmem_cli.records.values import kind_of
 from agentmem_cli.support.files import fsync_folder, write_durably
 
 DATABASE: Final = "memories.db"

@@ -11,7 +11,7 @@ import orjson
 from numpy.typing import NDArray
 
 from agentmem_cli.errors import StoreError, StoreNotFoundError
-from agentmem_cli.memory import Memory, SearchFilter
+from agentmem_cli.records.memory import Memory, SearchFilter
 from agentmem_cli.store.database import Database
 from agentmem_cli.store.embedded import EmbeddedStore
 from agentmem_cli.store.folder import paths

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentmem_cli.errors import StoreDamagedError
-from agentmem_cli.memory import SearchFilter
+from agentmem_cli.records.memory import SearchFilter
 from agentmem_cli.store import windows
 from agentmem_cli.store.connection import Connection, Parameter
 from agentmem_cli.store.filters import conditions

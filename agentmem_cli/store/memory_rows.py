@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from agentmem_cli.checks import JsonValue
 from agentmem_cli.errors import AgentMemError
-from agentmem_cli.jsonl import dump_memory, dump_metadata, load_metadata
-from agentmem_cli.memory import Memory, Scope, from_microseconds
+from agentmem_cli.records.jsonl import dump_memory, dump_metadata, load_metadata
+from agentmem_cli.records.memory import Memory, Scope, from_microseconds
+from agentmem_cli.records.values import JsonValue
 from agentmem_cli.store.connection import Parameter
 from agentmem_cli.store.rows import MemoryRow
 

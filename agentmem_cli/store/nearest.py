@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from agentmem_cli.memory import SearchFilter
+from agentmem_cli.records.memory import SearchFilter
 from agentmem_cli.store.database import Database
 from agentmem_cli.store.index import Graph, Labels, Scores, best_of, exact_nearest
 

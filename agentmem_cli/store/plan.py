@@ -7,8 +7,8 @@ from itertools import count
 
 import orjson
 
-from agentmem_cli.checks import JsonValue
-from agentmem_cli.memory import Memory, to_microseconds
+from agentmem_cli.records.memory import Memory, to_microseconds
+from agentmem_cli.records.values import JsonValue
 from agentmem_cli.store.memory_rows import fields_of
 from agentmem_cli.store.rows import HistoryRow, MemoryRow, StoredMemory, Text, text_hash
 from agentmem_cli.store.windows import WindowPlan

@@ -6,7 +6,7 @@ import zlib
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from agentmem_cli.memory import Memory
+from agentmem_cli.records.memory import Memory
 
 Text: TypeAlias = tuple[int, str]  # a vector's id, and the text that it is of
 MOST_VECTORS: Final = 2**31

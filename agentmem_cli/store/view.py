@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from agentmem_cli.memory import Memory, SearchFilter
+from agentmem_cli.records.memory import Memory, SearchFilter
 from agentmem_cli.store.database import Database
 from agentmem_cli.store.index import Graph
 from agentmem_cli.store.nearest import Matching, cosines, matching_ids, nearest_vectors

@@ -10,7 +10,7 @@ from itertools import count
 from typing import TypeAlias, cast
 
 from agentmem_cli.errors import StoreDamagedError
-from agentmem_cli.memory import StoredVector, StoredWindow
+from agentmem_cli.records.memory import StoredVector, StoredWindow
 from agentmem_cli.store.connection import Connection
 from agentmem_cli.store.rows import text_hash
 

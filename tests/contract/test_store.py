@@ -11,7 +11,7 @@ import pytest
 
 from agentmem_cli.embedding.base import Vectors
 from agentmem_cli.errors import StoreBusyError, StoreMismatchError, StoreNotFoundError, StoreWriteError
-from agentmem_cli.memory import Memory, Position, Scope, SearchFilter
+from agentmem_cli.records.memory import Memory, Position, Scope, SearchFilter
 from agentmem_cli.store.database import Database
 from agentmem_cli.store.embedded import EmbeddedStore
 from agentmem_cli.store.plan import BatchPlan

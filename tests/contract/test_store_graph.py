@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from agentmem_cli.errors import StoreWriteError
-from agentmem_cli.memory import Memory, SearchFilter
+from agentmem_cli.records.memory import Memory, SearchFilter
 from agentmem_cli.store import index
 from agentmem_cli.store.database import Database
 from agentmem_cli.store.embedded import EmbeddedStore

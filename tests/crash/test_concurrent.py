@@ -11,7 +11,7 @@ import pytest
 from agentmem_cli import AgentMem
 from agentmem_cli.embedding.base import Vectors
 from agentmem_cli.errors import StoreBusyError, StoreMismatchError
-from agentmem_cli.memory import Hit
+from agentmem_cli.records.memory import Hit
 from agentmem_cli.store import index
 from tests.crash.forks import Child, Forks
 from tests.crash.inputs import column, embedder, id_of, ids_up_to, other, rows, text_of, write_input

@@ -14,7 +14,7 @@ import pytest
 
 from agentmem_cli import AgentMem
 from agentmem_cli.ingest import IngestOptions
-from agentmem_cli.memory import Position
+from agentmem_cli.records.memory import Position
 from agentmem_cli.store import index
 from tests.crash.forks import Child, Forks
 from tests.crash.inputs import column, embedder, ids_up_to, index_files, published, rows, text_of, write_input

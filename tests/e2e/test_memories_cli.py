@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agentmem_cli import AgentMem
-from agentmem_cli.jsonl import dump_memory, parse_memory
+from agentmem_cli.records.jsonl import dump_memory, parse_memory
 from tests.e2e.conftest import Cli, Ingested, assert_inert
 from tests.fakes import FakeEmbedder
 

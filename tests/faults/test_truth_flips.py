@@ -12,7 +12,7 @@ import pytest
 
 from agentmem_cli import AgentMem
 from agentmem_cli.errors import AgentMemError
-from agentmem_cli.memory import Hit
+from agentmem_cli.records.memory import Hit
 from agentmem_cli.store.schema import PAGE_BYTES
 from tests.faults.stores import QUERIES, open_store, text_of
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from agentmem_cli import AgentMem
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder
-from agentmem_cli.jsonl import parse_memory
+from agentmem_cli.records.jsonl import parse_memory
 from agentmem_cli.support.statistics import median
 
 BATCH = 1000

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentmem_cli import AgentMem, Memory
-from agentmem_cli.checks import JsonScalar, JsonValue
-from agentmem_cli.memory import SearchFilter
-from agentmem_cli.where import Where
+from agentmem_cli.records.filter import Where
+from agentmem_cli.records.memory import SearchFilter
+from agentmem_cli.records.values import JsonScalar, JsonValue
 from tests.fakes import FakeEmbedder
 
 _KEYS: Final = ("a", "b", "a.b", "b.a", ".", "", "é", '"', "\\", "\n", "$.a", "a[0]", "a') OR 1=1 --", "A")

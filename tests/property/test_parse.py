@@ -12,11 +12,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from agentmem_cli.checks import MAX_INTEGER, MIN_INTEGER, JsonValue
 from agentmem_cli.errors import InvalidMemoryError
-from agentmem_cli.jsonl import dump_metadata, load_metadata, parse_memory
-from agentmem_cli.lines import Line, LineSource
-from agentmem_cli.memory import MEMORY_TYPES, Memory, Scope, to_microseconds
+from agentmem_cli.records.jsonl import dump_metadata, load_metadata, parse_memory
+from agentmem_cli.records.lines import Line, LineSource
+from agentmem_cli.records.memory import MEMORY_TYPES, Memory, Scope, to_microseconds
+from agentmem_cli.records.values import MAX_INTEGER, MIN_INTEGER, JsonValue
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

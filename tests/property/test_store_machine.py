@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from agentmem_cli import AgentMem, Memory, Scope
-from agentmem_cli.checks import JsonScalar
-from agentmem_cli.memory import SearchFilter
+from agentmem_cli.records.memory import SearchFilter
+from agentmem_cli.records.values import JsonScalar
 from agentmem_cli.store import nearest
 from agentmem_cli.support import failpoints
 from tests.fakes import FakeEmbedder

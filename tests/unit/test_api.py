@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from agentmem_cli import AgentMem, Memory
-from agentmem_cli.checks import JsonValue
 from agentmem_cli.errors import InvalidMemoryError, StoreMismatchError, StoreNotFoundError, UsageError
+from agentmem_cli.records.values import JsonValue
 from tests.fakes import FakeEmbedder
 
 

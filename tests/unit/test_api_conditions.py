@@ -10,9 +10,9 @@ from typing import Final
 import pytest
 
 from agentmem_cli import AgentMem, Memory, UsageError
-from agentmem_cli.checks import JsonValue
-from agentmem_cli.memory import SearchFilter
-from agentmem_cli.where import Comparisons, Where
+from agentmem_cli.records.filter import Comparisons, Where
+from agentmem_cli.records.memory import SearchFilter
+from agentmem_cli.records.values import JsonValue
 from tests.fakes import FakeEmbedder
 
 NOON = datetime(2025, 3, 1, 12, tzinfo=timezone.utc)

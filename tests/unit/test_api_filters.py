@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agentmem_cli import AgentMem, Memory, Scope, UsageError
-from agentmem_cli.checks import JsonScalar, JsonValue
+from agentmem_cli.records.values import JsonScalar, JsonValue
 from agentmem_cli.store import nearest
 from tests.fakes import FakeEmbedder
 

@@ -11,7 +11,7 @@ import pytest
 from agentmem_cli import AgentMem, AgentMemError, InvalidMemoryError, StoreMismatchError, StoreWriteError, UsageError
 from agentmem_cli.embedding.base import unit_rows
 from agentmem_cli.ingest import IngestOptions, Observer
-from agentmem_cli.memory import Position
+from agentmem_cli.records.memory import Position
 from agentmem_cli.store.lock import WriterLock
 from tests.fakes import FakeEmbedder
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from agentmem_cli.checks import JsonScalar
 from agentmem_cli.cli.conditions import filter_of, parse_conditions
 from agentmem_cli.errors import UsageError
+from agentmem_cli.records.values import JsonScalar
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agentmem_cli.errors import StoreBusyError, StoreDamagedError, StoreError, StoreNotFoundError, StoreWriteError
-from agentmem_cli.memory import Memory, Position, SearchFilter
+from agentmem_cli.records.memory import Memory, Position, SearchFilter
 from agentmem_cli.store import connection as connection_module
 from agentmem_cli.store.database import Database
 from agentmem_cli.store.rows import GraphRow, HistoryRow, MemoryRow, text_hash

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from agentmem_cli import AgentMem, IngestReport
 from agentmem_cli.errors import RejectedLineError
 from agentmem_cli.ingest import IngestOptions, Observer
-from agentmem_cli.memory import Rejection
+from agentmem_cli.records.memory import Rejection
 from tests.fakes import FakeEmbedder
 
 _DRY = IngestOptions(batch_size=10, dry_run=True)

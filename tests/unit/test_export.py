@@ -9,10 +9,10 @@ import orjson
 import pytest
 
 from agentmem_cli import AgentMem, Memory, Scope
-from agentmem_cli.checks import JsonValue
 from agentmem_cli.ingest import Observer
-from agentmem_cli.jsonl import VECTOR_KEY, dump_memory
-from agentmem_cli.memory import Rejection, StoredVector
+from agentmem_cli.records.jsonl import VECTOR_KEY, dump_memory
+from agentmem_cli.records.memory import Rejection, StoredVector
+from agentmem_cli.records.values import JsonValue
 from tests.fakes import FAKE_DIM, FakeEmbedder
 
 METADATA: dict[str, JsonValue] = {

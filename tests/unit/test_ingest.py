@@ -11,7 +11,7 @@ from agentmem_cli import AgentMem, Scope, ingest
 from agentmem_cli.embedding.base import Vectors
 from agentmem_cli.errors import EmbeddingError, InputError, RejectedLineError, UsageError
 from agentmem_cli.ingest import IngestOptions, Observer, Progress
-from agentmem_cli.memory import IngestReport, Position, Rejection
+from agentmem_cli.records.memory import IngestReport, Position, Rejection
 from tests.fakes import BrokenEmbedder, FakeEmbedder
 
 _TEN = IngestOptions(batch_size=10)

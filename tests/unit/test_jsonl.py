@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from agentmem_cli.errors import InvalidMemoryError
-from agentmem_cli.jsonl import (
+from agentmem_cli.records.jsonl import (
     dump_hit,
     dump_metadata,
     dump_report,
@@ -15,8 +15,8 @@ from agentmem_cli.jsonl import (
     parse_memory,
     parse_object,
 )
-from agentmem_cli.memory import Hit, IngestReport, Scope
-from agentmem_cli.times import parse_time
+from agentmem_cli.records.memory import Hit, IngestReport, Scope
+from agentmem_cli.records.times import parse_time
 
 TEN = datetime(2024, 5, 1, 10, tzinfo=timezone.utc)
 

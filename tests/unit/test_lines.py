@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agentmem_cli.errors import InputError
-from agentmem_cli.lines import STDIN, Line, LineSource, open_source
+from agentmem_cli.records.lines import STDIN, Line, LineSource, open_source
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from agentmem_cli.checks import MAX_INTEGER, MAX_METADATA_DEPTH, MIN_INTEGER, JsonValue, kind_of, shown
 from agentmem_cli.errors import InvalidMemoryError
-from agentmem_cli.memory import (
+from agentmem_cli.records.memory import (
     MEMORY_TYPES,
     IngestReport,
     Memory,
@@ -18,7 +17,8 @@ from agentmem_cli.memory import (
     from_microseconds,
     to_microseconds,
 )
-from agentmem_cli.times import as_utc
+from agentmem_cli.records.times import as_utc
+from agentmem_cli.records.values import MAX_INTEGER, MAX_METADATA_DEPTH, MIN_INTEGER, JsonValue, kind_of, shown
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=timezone.utc)
 FULL: dict[str, Any] = {

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from agentmem_cli import AgentMem, Memory, Scope
-from agentmem_cli.checks import JsonScalar
 from agentmem_cli.embedding.base import Vectors
-from agentmem_cli.memory import SearchFilter
+from agentmem_cli.records.memory import SearchFilter
+from agentmem_cli.records.values import JsonScalar
 from agentmem_cli.store import index, nearest
 from agentmem_cli.store.database import Database
 from agentmem_cli.store.index import Graph

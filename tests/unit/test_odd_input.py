@@ -15,9 +15,9 @@ from agentmem_cli.bench.runner import Bench
 from agentmem_cli.bench.workload import make_workload
 from agentmem_cli.embedding.base import Vectors
 from agentmem_cli.errors import EmbeddingError, InputError, InvalidMemoryError, UsageError
-from agentmem_cli.jsonl import memory_from_fields, parse_memory
-from agentmem_cli.lines import Line, LineSource, open_source
-from agentmem_cli.memory import Memory
+from agentmem_cli.records.jsonl import memory_from_fields, parse_memory
+from agentmem_cli.records.lines import Line, LineSource, open_source
+from agentmem_cli.records.memory import Memory
 from tests.fakes import FakeEmbedder
 from tests.property.test_parse import Pieces
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from agentmem_cli.memory import Memory, Scope, from_microseconds, to_microseconds
+from agentmem_cli.records.memory import Memory, Scope, from_microseconds, to_microseconds
 from agentmem_cli.store.plan import BatchPlan, Planner
 from agentmem_cli.store.rows import StoredMemory, text_hash
 

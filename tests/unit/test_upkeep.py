@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from agentmem_cli import AgentMem, Memory, Scope
-from agentmem_cli.checks import JsonScalar
 from agentmem_cli.cli.main import run
 from agentmem_cli.errors import StoreError, StoreNotFoundError, UsageError
-from agentmem_cli.memory import SearchFilter
+from agentmem_cli.records.memory import SearchFilter
+from agentmem_cli.records.values import JsonScalar
 from agentmem_cli.store import connection
 from agentmem_cli.store.database import Database
 from tests.fakes import FakeEmbedder

@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from agentmem_cli.checks import JsonScalar
 from agentmem_cli.errors import UsageError
-from agentmem_cli.memory import SearchFilter
-from agentmem_cli.where import Condition, Where, checked_where
+from agentmem_cli.records.filter import Condition, Where, checked_where
+from agentmem_cli.records.memory import SearchFilter
+from agentmem_cli.records.values import JsonScalar
 
 
 def test_a_value_alone_must_be_equal_and_operators_stand_in_a_mapping() -> None:

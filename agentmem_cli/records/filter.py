@@ -4,8 +4,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, cast
 
-from agentmem_cli.checks import JsonScalar, JsonValue, is_object, kind_of, plain_metadata, shown
 from agentmem_cli.errors import UsageError
+from agentmem_cli.records.values import JsonScalar, JsonValue, is_object, kind_of, plain_metadata, shown
 
 Test: TypeAlias = Literal["in", "<", "<=", ">", ">=", "exists"]
 Comparisons: TypeAlias = Mapping[str, JsonScalar | Collection[JsonScalar]]

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Final
 
-from agentmem_cli.checks import (
+from agentmem_cli.errors import InvalidMemoryError, UsageError
+from agentmem_cli.records.filter import Condition, Where, checked_where
+from agentmem_cli.records.times import as_utc, bound
+from agentmem_cli.records.values import (
     JsonValue,
     check_name,
     check_number,
@@ -16,10 +19,7 @@ from agentmem_cli.checks import (
     plain_metadata,
     shown,
 )
-from agentmem_cli.errors import InvalidMemoryError, UsageError
 from agentmem_cli.scripts import UNREAD_WARNING_RATIO, ModelAdvice, Script
-from agentmem_cli.times import as_utc, bound
-from agentmem_cli.where import Condition, Where, checked_where
 
 MEMORY_TYPES: Final = (
     "episodic",

@@ -4,8 +4,8 @@ import re
 from datetime import datetime, timedelta, timezone
 from typing import Final
 
-from agentmem_cli.checks import kind_of, shown
 from agentmem_cli.errors import InvalidMemoryError, UsageError
+from agentmem_cli.records.values import kind_of, shown
 
 _ISO_TIME: Final = re.compile(
     r"(\d{4}-\d{2}-\d{2})(?:[Tt ](\d{2}:\d{2})(:\d{2}(?=[.+\-Zz]|$))?(\.\d{1,9})?(Z|z|[+-]\d{2}(?::?\d{2})?)?)?",

@@ -10,18 +10,8 @@ from typing import Final, cast
 
 import orjson
 
-from agentmem_cli.checks import (
-    MAX_INTEGER,
-    MIN_INTEGER,
-    JsonValue,
-    check_number,
-    check_string,
-    is_object,
-    kind_of,
-    shown,
-)
 from agentmem_cli.errors import InvalidMemoryError
-from agentmem_cli.memory import (
+from agentmem_cli.records.memory import (
     HistoryEvent,
     Hit,
     IngestReport,
@@ -31,7 +21,17 @@ from agentmem_cli.memory import (
     StoredWindow,
     from_microseconds,
 )
-from agentmem_cli.times import parse_time
+from agentmem_cli.records.times import parse_time
+from agentmem_cli.records.values import (
+    MAX_INTEGER,
+    MIN_INTEGER,
+    JsonValue,
+    check_number,
+    check_string,
+    is_object,
+    kind_of,
+    shown,
+)
 
 # orjson reads an integer beyond 64 bits as a float, silently: only so many digits can be one.
 _LONG_INTEGER: Final = b"0" * 19
