@@ -9,9 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, TypeAlias
 
-from agentmem_cli.embedding import catalog, static_cache
+from agentmem_cli.embedding import catalog, static_files
 from agentmem_cli.embedding.base import Device, Embedder, EmbedderSpec, OnProgress, no_progress
-from agentmem_cli.embedding.splitting import Chunking
+from agentmem_cli.embedding.chunking import Chunking
 from agentmem_cli.errors import InvalidMemoryError, ModelNotFoundError, StoreNotFoundError, UsageError
 from agentmem_cli.ingest import IngestOptions, Observer, dry_run_store, ingest_files
 from agentmem_cli.pipeline import Pipeline, Ready
@@ -115,9 +115,9 @@ class AgentMem(StoreSearch, StoreUpkeep):
             self._store.open_for_writing(self._spec.stored(), self._wait_s)
             if self._carries_model:
                 with suppress(ModelNotFoundError):  # said when it is needed: to delete, it is not
-                    static_cache.carry(self._spec, self._models_folder)
+                    static_files.carry(self._spec, self._models_folder)
                 if self._pinned().revision == self._spec.revision:
-                    static_cache.drop_others(self._spec, self._models_folder)
+                    static_files.drop_others(self._spec, self._models_folder)
             self._is_open = True
 
     def forget_parent(self) -> None:

@@ -11,9 +11,9 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from agentmem_cli.embedding.base import Embedder, EmbedderSpec, Vectors, embed_checked, is_unit
-from agentmem_cli.embedding.splitting import Chunking, Span, windows
+from agentmem_cli.embedding.chunking import Chunking, Span, windows
+from agentmem_cli.embedding.languages import letters_by_script
 from agentmem_cli.records.memory import IngestReport, Memory, Position, StoredVector
-from agentmem_cli.scripts import letters_by_script
 from agentmem_cli.store.embedded import EmbeddedStore
 from agentmem_cli.store.plan import BatchPlan
 from agentmem_cli.support.failpoints import slowed

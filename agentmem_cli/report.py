@@ -14,7 +14,7 @@ from agentmem_cli.tables import inert as _inert
 from agentmem_cli.tables import plain_table as _table
 
 if TYPE_CHECKING:
-    from agentmem_cli.embedding.entries import CatalogEntry
+    from agentmem_cli.embedding.catalog import CatalogEntry
 
 
 def ingest_table(report: IngestReport, store: str, model: str, dry_run: bool) -> Table:

@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from agentmem_cli.embedding import catalog, static_cache
+from agentmem_cli.embedding import catalog, static_files
 from agentmem_cli.embedding.base import Device, Embedder, EmbedderSpec, OnProgress, Vectors, embed_checked
 from agentmem_cli.errors import StoreMismatchError, StoreNotFoundError
 from agentmem_cli.records.filter import Where
@@ -147,7 +147,7 @@ class StoreUpkeep:
                 new = embedder
             else:
                 new = catalog.load(spec, self._threads, self._device, embedder_url=embedder_url)
-                static_cache.carry(spec, self._models_folder)
+                static_files.carry(spec, self._models_folder)
 
             def embed(texts: Sequence[str]) -> tuple[Vectors, NDArray[np.bool_]]:
                 embedded = embed_checked(new, texts)
@@ -159,7 +159,7 @@ class StoreUpkeep:
                 if self._store.embedder() == spec.stored():  # also where the last step was interrupted
                     self._store.vectors_of = spec.stored()
                     self._spec, self._embedder, self._carries_model = spec, new, embedder is None
-            static_cache.drop_others(spec, self._models_folder)
+            static_files.drop_others(spec, self._models_folder)
 
     def _resolve(self, model: str | None, model_path: str | None, embedder_url: str | None) -> EmbedderSpec:
         spec = catalog.resolve(model, model_path, embedder_url, on_progress=self._on_model_progress)

@@ -13,7 +13,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import BertWordPieceTokenizer
 
-from agentmem_cli.embedding import distill, minilm_files, static_folder
+from agentmem_cli.embedding import distill, minilm, static_files
 from agentmem_cli.embedding.base import EmbedderSpec, OnProgress, Vectors, no_progress, unit_rows
 from agentmem_cli.embedding.static import StaticEmbedder, token_counts
 from agentmem_cli.embedding.tokens import TokenIds
@@ -26,7 +26,7 @@ SMALL_VOCABULARY: Final = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", "a
 @functools.cache
 def tokenizer_json() -> str:
     """The default model's tokenizer."""
-    return str(BertWordPieceTokenizer(str(minilm_files.VOCABULARY), lowercase=True).to_str())
+    return str(BertWordPieceTokenizer(str(minilm.VOCABULARY), lowercase=True).to_str())
 
 
 class FakeTeacher:
@@ -67,7 +67,7 @@ _folders: Final[list[tempfile.TemporaryDirectory[str]]] = []
 def publish_static(parent: Path, name: str, own_texts: Sequence[str] = ()) -> EmbedderSpec:
     """Distills the fake into a folder."""
     vectors = distill.distill(FakeTeacher(), 32, own_texts or ["hello world"], no_progress, count=300)
-    return static_folder.publish(parent, name, vectors, tokenizer_json(), {"source": "fake"})
+    return static_files.publish(parent, name, vectors, tokenizer_json(), {"source": "fake"})
 
 
 def static_embedder(token_limit: int = 1_000) -> StaticEmbedder:

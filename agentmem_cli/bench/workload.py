@@ -9,7 +9,7 @@ from typing import Final
 import orjson
 
 from agentmem_cli.bench.result import WorkloadFacts
-from agentmem_cli.english import mixed_texts
+from agentmem_cli.embedding.synthetic_texts import mixed_texts
 from agentmem_cli.errors import InvalidMemoryError, UsageError
 from agentmem_cli.records.jsonl import parse_memory
 from agentmem_cli.records.lines import Line, open_source

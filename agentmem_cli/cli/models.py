@@ -19,7 +19,7 @@ def models(context: typer.Context, json: options.JsonOption = False) -> None:
     """List the embedding models: which are here, and where the others come from."""
     if context.invoked_subcommand is not None:
         return
-    from agentmem_cli.embedding.entries import entries
+    from agentmem_cli.embedding.catalog import entries
 
     known = entries()
     if json:

@@ -11,7 +11,7 @@ from agentmem_cli.support.safe_text import inert_json, printable
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from agentmem_cli.scripts import ModelAdvice
+    from agentmem_cli.embedding.languages import ModelAdvice
 
 INCOMPLETE: Final = 3  # done, but for input lines that were rejected, or memories that are damaged
 INTERRUPTED: Final = 130

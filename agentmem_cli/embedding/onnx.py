@@ -20,7 +20,7 @@ from fastembed.common.model_description import ModelSource, PoolingType
 from fastembed.common.types import NumpyArray
 from tokenizers import Tokenizer
 
-from agentmem_cli.embedding import folder
+from agentmem_cli.embedding import model_files
 from agentmem_cli.embedding.base import Device, Embedded, EmbedderSpec, Vectors, unit_rows
 from agentmem_cli.embedding.tokens import TOKENIZE_CHARS, by_characters
 from agentmem_cli.errors import DeviceError, EmbeddingError, ModelDamagedError
@@ -241,7 +241,7 @@ def registered_name(spec: EmbedderSpec, model_folder: Path) -> str:
     known = {entry["model"] for entry in TextEmbedding.list_supported_models()}
     if spec.name in known:
         return spec.name
-    file = folder.model_file(model_folder)
+    file = model_files.model_file(model_folder)
     name = f"agentmem/{spec.name}-{spec.pooling}-{spec.dim}-{file}"  # fastembed keeps the first of a name
     if name not in known:
         TextEmbedding.add_custom_model(
@@ -258,7 +258,7 @@ def registered_name(spec: EmbedderSpec, model_folder: Path) -> str:
 def weights_file(spec: EmbedderSpec, model_folder: Path) -> str:
     """The weights' path inside the model's folder."""
     own = {entry["model"]: entry["model_file"] for entry in TextEmbedding.list_supported_models()}
-    return str(own.get(spec.name) or folder.model_file(model_folder))
+    return str(own.get(spec.name) or model_files.model_file(model_folder))
 
 
 def _first_line(error: Exception) -> str:

@@ -17,16 +17,20 @@ import numpy as np
 import orjson
 
 from agentmem_cli.embedding import consent
-from agentmem_cli.embedding.answers import (
+from agentmem_cli.embedding.base import REMOTE_PREFIX, Embedded, EmbedderSpec, Vectors, none_cut, unit_rows
+from agentmem_cli.embedding.endpoint import (
     MAX_DIM,
+    Answer,
+    Endpoint,
+    Limits,
     Rows,
+    checked_url,
+    key_for,
     largest_answer_bytes,
     read_complaint,
     read_models,
     read_rows,
 )
-from agentmem_cli.embedding.base import REMOTE_PREFIX, Embedded, EmbedderSpec, Vectors, none_cut, unit_rows
-from agentmem_cli.embedding.endpoint import Answer, Endpoint, Limits, checked_url, key_for
 from agentmem_cli.errors import (
     EmbeddingError,
     ModelDamagedError,

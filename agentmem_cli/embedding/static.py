@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from agentmem_cli.embedding import static_folder
+from agentmem_cli.embedding import static_files
 from agentmem_cli.embedding.base import Embedded, EmbedderSpec, Vectors
 from agentmem_cli.embedding.tokens import Ids, Offsets, TokenIds
 from agentmem_cli.errors import ModelDamagedError
@@ -37,7 +37,7 @@ class StaticEmbedder:
         """Loads the model in a folder that was checked to be the spec's. Raises ModelDamagedError."""
         self._spec = spec
         try:
-            self._vectors, tokenizer_json = static_folder.read(folder)
+            self._vectors, tokenizer_json = static_files.read(folder)
             self._tokens = TokenIds(tokenizer_json)
         except Exception as error:  # tokenizers and safetensors raise bare Exceptions of their own
             raise ModelDamagedError(f"model {spec.name} in {folder} can't be loaded: {error}") from error

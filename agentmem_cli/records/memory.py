@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Final
 
+from agentmem_cli.embedding.languages import UNREAD_WARNING_RATIO, ModelAdvice, Script
 from agentmem_cli.errors import InvalidMemoryError, UsageError
 from agentmem_cli.records.filter import Condition, Where, checked_where
 from agentmem_cli.records.times import as_utc, bound
@@ -19,7 +20,6 @@ from agentmem_cli.records.values import (
     plain_metadata,
     shown,
 )
-from agentmem_cli.scripts import UNREAD_WARNING_RATIO, ModelAdvice, Script
 
 MEMORY_TYPES: Final = (
     "episodic",
@@ -293,7 +293,7 @@ class IngestReport:
     whether it is being built. `truncated` memories, of those that were added or updated, are longer than the model
     reads, and only their beginnings are found by meaning; `windows` are the parts that others were split into. Stages
     overlap, so that their times together may exceed `elapsed_s`. `letters` are the embedded texts' characters by script
-    (see `agentmem_cli.scripts`).
+    (see `agentmem_cli.embedding.languages`).
     """
 
     read: int = 0

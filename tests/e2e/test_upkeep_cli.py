@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agentmem_cli import AgentMem, Memory
-from agentmem_cli.embedding import folder, minilm_files
+from agentmem_cli.embedding import minilm, model_files
 from tests.e2e.conftest import Cli, Ingested, assert_inert
 from tests.fakes import FakeEmbedder
 
@@ -133,12 +133,12 @@ def test_a_store_moves_to_a_model_in_a_folder_and_searches_with_it(agentmem: Cli
         )
     local = agentmem.folder / "local"
     local.mkdir()
-    with folder.from_vocabulary(minilm_files.published_weights(), minilm_files.VOCABULARY, 64) as assembled:
+    with model_files.from_vocabulary(minilm.published_weights(), minilm.VOCABULARY, 64) as assembled:
         for entry in assembled.iterdir():
             shutil.copyfile(entry, local / entry.name)
     (local / "config.json").write_text(json.dumps({"hidden_size": 384}))
     result = agentmem("reembed", "--store", "store", "--model-path", local, "--json")
-    expected = {"from": "fake", "to": folder.spec_of(local).name, "embedded": 3}
+    expected = {"from": "fake", "to": model_files.spec_of(local).name, "embedded": 3}
     assert (result.exit_code, result.json()) == (0, expected)
     assert result.stderr == "agentmem: reembed: 3 texts are durable\n"
     (hit,) = agentmem("search", "What is the name of her pet?", "-k", "1", "--store", "store", "--json").json()

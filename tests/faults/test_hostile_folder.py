@@ -12,8 +12,8 @@ from typing import Final
 import pytest
 
 from agentmem_cli import AgentMem, ModelDamagedError, ServerNotNamedError, StoreDamagedError, StoreError, UsageError
-from agentmem_cli.embedding import cache, catalog, endpoint, minilm_files, static_cache
-from agentmem_cli.embedding.minilm_files import MINILM, MINILM_INT8
+from agentmem_cli.embedding import cache, catalog, endpoint, minilm, static_files
+from agentmem_cli.embedding.minilm import MINILM, MINILM_INT8
 from agentmem_cli.support.files import sha256_of
 from tests.e2e.conftest import Cli, jsonl
 from tests.embedding_server import Server, serving
@@ -94,9 +94,9 @@ def test_a_link_in_the_place_of_a_model_is_not_followed_to_delete(tmp_path: Path
     (outside / "1.hnsw").unlink()
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "0123456789abcdef").symlink_to(outside)
-    static_cache.drop_others(MINILM, tmp_path / "model")
+    static_files.drop_others(MINILM, tmp_path / "model")
     (tmp_path / "linked").symlink_to(outside.parent / "model")
-    static_cache.drop_others(MINILM, tmp_path / "linked")
+    static_files.drop_others(MINILM, tmp_path / "linked")
     assert sorted(_tree(outside)) == ["model.safetensors", "tokenizer.json"]
 
 
@@ -413,16 +413,16 @@ def test_weights_that_were_changed_under_a_consistent_name_do_not_run(
 ) -> None:
     monkeypatch.setenv("FASTEMBED_CACHE_PATH", str(tmp_path / "cache"))
     for spec in (MINILM, MINILM_INT8):
-        sound = minilm_files.weights_to_run(spec, "cpu")
+        sound = minilm.weights_to_run(spec, "cpu")
         wanted = sha256_of(sound)
         evil = bytearray(sound.read_bytes())
         evil[len(evil) // 2] ^= 1
         sound.unlink()
         name = f"{sound.name.removesuffix(f'{wanted}.onnx')}{hashlib.sha256(evil).hexdigest()}.onnx"
         (tmp_path / "cache" / name).write_bytes(evil)
-        assert sha256_of(minilm_files.weights_to_run(spec, "cpu")) == wanted
+        assert sha256_of(minilm.weights_to_run(spec, "cpu")) == wanted
         sound.write_bytes(evil)
-        assert sha256_of(minilm_files.weights_to_run(spec, "cpu")) == wanted
+        assert sha256_of(minilm.weights_to_run(spec, "cpu")) == wanted
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.onnx_data", "model.onnx.data", "tokenizer.json"])
@@ -444,7 +444,7 @@ def test_a_model_cache_that_can_not_be_written_is_the_user_s_own_instead(
     monkeypatch.setenv("FASTEMBED_CACHE_PATH", str(tmp_path / "file" / "models"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
     for _ in range(2):
-        weights = minilm_files.weights_to_run(MINILM_INT8, "cpu")
+        weights = minilm.weights_to_run(MINILM_INT8, "cpu")
         assert weights.parent == tmp_path / "own" / "agentmem" / "models"
     said = [line for line in warnings_in(caplog) if "FASTEMBED_CACHE_PATH" in line]
     assert len(said) == 1 and f"new models go to {weights.parent}" in said[0]
@@ -465,11 +465,11 @@ def test_a_model_cache_that_can_only_be_read_is_read(
 ) -> None:
     monkeypatch.setenv("FASTEMBED_CACHE_PATH", str(tmp_path / "baked"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
-    weights = minilm_files.weights_to_run(MINILM, "cpu")
+    weights = minilm.weights_to_run(MINILM, "cpu")
     publish_static(tmp_path / "baked" / "static" / "tiny", "tiny", ["red apple"])
     monkeypatch.setattr(cache, "_is_writable", lambda folder: False)
-    assert minilm_files.weights_to_run(MINILM, "cpu") == weights
-    found = static_cache.find("tiny")
+    assert minilm.weights_to_run(MINILM, "cpu") == weights
+    found = static_files.made_here("tiny")
     assert found is not None and Path(found.folder).is_relative_to(tmp_path / "baked")
     assert (warnings_in(caplog), (tmp_path / "own").exists()) == ([], False)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 
-from agentmem_cli.english import mixed_texts
+from agentmem_cli.embedding.synthetic_texts import mixed_texts
 
 USERS = 7
 

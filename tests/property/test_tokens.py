@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentmem_cli.embedding.minilm_files import VOCABULARY as MINILM_VOCABULARY
+from agentmem_cli.embedding.minilm import VOCABULARY as MINILM_VOCABULARY
 from agentmem_cli.embedding.tokens import TOKENIZE_CHARS, TokenIds, by_characters
 from tests.tiny_models import tokenizer_json
 

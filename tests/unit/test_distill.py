@@ -9,10 +9,10 @@ import pytest
 
 from agentmem_cli.embedding import catalog, distill
 from agentmem_cli.embedding.base import Vectors, no_progress, unit_rows
+from agentmem_cli.embedding.distill import OnnxTeacher
 from agentmem_cli.embedding.onnx import OnnxEmbedder
-from agentmem_cli.embedding.teacher import OnnxTeacher
+from agentmem_cli.embedding.synthetic_texts import mixed_texts
 from agentmem_cli.embedding.tokens import TokenIds
-from agentmem_cli.english import mixed_texts
 from agentmem_cli.errors import UsageError
 from tests.tiny_models import DIM, FakeTeacher, onnx_folder, tokenizer_json
 

@@ -9,7 +9,7 @@ import pytest
 from tokenizers import BertWordPieceTokenizer
 
 import agentmem_cli
-from agentmem_cli.english import NAMES, mixed_texts
+from agentmem_cli.embedding.synthetic_texts import NAMES, mixed_texts
 
 TEXTS = mixed_texts(2000)
 

@@ -6,7 +6,7 @@ from io import StringIO
 import pytest
 from rich.console import Console, RenderableType
 
-from agentmem_cli.embedding.entries import CatalogEntry
+from agentmem_cli.embedding.catalog import CatalogEntry
 from agentmem_cli.records.memory import Hit, IngestReport
 from agentmem_cli.report import ingest_table, models_table
 from agentmem_cli.report_memories import hits_table

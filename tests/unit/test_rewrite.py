@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from agentmem_cli.embedding import minilm_files, rewrite
+from agentmem_cli.embedding import minilm, minilm_onnx
 from agentmem_cli.errors import ModelError
 
 _LAYERS = 6
@@ -20,7 +20,7 @@ _LAYERS = 6
 def fp32(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The fp32 file."""
     target = tmp_path_factory.mktemp("fp32") / "model.onnx"
-    rewrite.write_fp32(minilm_files.published_weights(), target)
+    minilm_onnx.write_fp32(minilm.published_weights(), target)
     return target
 
 
@@ -28,7 +28,7 @@ def fp32(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def int8(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The int8 file."""
     target = tmp_path_factory.mktemp("int8") / "model.onnx"
-    rewrite.write_int8(minilm_files.published_weights(), target)
+    minilm_onnx.write_int8(minilm.published_weights(), target)
     return target
 
 
@@ -57,7 +57,7 @@ def _outputs(file: Path, rows: Sequence[int] = (0, 1)) -> NDArray[np.float32]:
 
 
 def test_the_fp32_file_has_quicker_nodes_and_the_same_output(fp32: Path) -> None:
-    published = minilm_files.published_weights()
+    published = minilm.published_weights()
     before, after = _operators(published), _operators(fp32)
     assert {before["Erf"], before["IsNaN"], after["Gelu"]} == {_LAYERS}
     assert (after["Erf"], after["IsNaN"], after["Sum"]) == (0, 0, after["LayerNormalization"])
@@ -66,10 +66,10 @@ def test_the_fp32_file_has_quicker_nodes_and_the_same_output(fp32: Path) -> None
 
 def test_the_int8_file_multiplies_by_all_the_published_weights_in_int8(int8: Path) -> None:
     assert _operators(int8)["MatMulIntegerToFloat"] == 6 * _LAYERS
-    published, made = _int8_matrices(minilm_files.published_weights()), _int8_matrices(int8)
+    published, made = _int8_matrices(minilm.published_weights()), _int8_matrices(int8)
     assert len(made) == 6 * _LAYERS + 2  # the embeddings of words and places too
     assert all(np.array_equal(made[name], published[name]) for name in made)
-    assert np.abs(_outputs(int8) - _outputs(minilm_files.published_weights()))[:, 0].max() < 0.3
+    assert np.abs(_outputs(int8) - _outputs(minilm.published_weights()))[:, 0].max() < 0.3
 
 
 def test_a_token_is_rounded_by_itself(int8: Path) -> None:
@@ -78,11 +78,11 @@ def test_a_token_is_rounded_by_itself(int8: Path) -> None:
 
 
 def test_a_file_is_made_the_same_every_time(int8: Path, tmp_path: Path) -> None:
-    rewrite.write_int8(minilm_files.published_weights(), tmp_path / "again.onnx")
+    minilm_onnx.write_int8(minilm.published_weights(), tmp_path / "again.onnx")
     assert (tmp_path / "again.onnx").read_bytes() == int8.read_bytes()
 
 
-@pytest.mark.parametrize("write", [rewrite.write_fp32, rewrite.write_int8])
+@pytest.mark.parametrize("write", [minilm_onnx.write_fp32, minilm_onnx.write_int8])
 def test_what_is_no_model_is_an_error_in_one_line(write: Callable[[Path, Path], None], tmp_path: Path) -> None:
     (tmp_path / "no.onnx").write_bytes(b"no\nmodel")
     with pytest.raises(ModelError, match=r"no\.onnx can't be made into a faster model") as error:

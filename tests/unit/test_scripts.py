@@ -7,9 +7,9 @@ from typing import Final
 import pytest
 
 from agentmem_cli import AgentMem
-from agentmem_cli.embedding import catalog, entries
+from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedded, Embedder
-from agentmem_cli.scripts import (
+from agentmem_cli.embedding.languages import (
     CHINESE_MODEL,
     MULTILINGUAL_MODEL,
     ModelAdvice,
@@ -72,7 +72,7 @@ def test_latin_texts_need_no_other_model_unless_something_else_is_in_them(text: 
 
 
 def test_the_models_that_are_named_are_in_the_catalogue() -> None:
-    assert {CHINESE_MODEL, MULTILINGUAL_MODEL} <= {entry.name for entry in entries.entries()}
+    assert {CHINESE_MODEL, MULTILINGUAL_MODEL} <= {entry.name for entry in catalog.entries()}
 
 
 @pytest.fixture(scope="module")

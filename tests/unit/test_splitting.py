@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedded, Embedder, EmbedderSpec, Vectors
-from agentmem_cli.embedding.splitting import Chunking, windows
+from agentmem_cli.embedding.chunking import Chunking, windows
 from agentmem_cli.errors import UsageError
 from tests.fakes import FakeEmbedder
 from tests.tiny_models import static_embedder

@@ -10,9 +10,9 @@ import pytest
 from tokenizers import BertWordPieceTokenizer
 
 from agentmem_cli import AgentMem
-from agentmem_cli.embedding import catalog, distill, minilm_files, static_cache, teacher
+from agentmem_cli.embedding import catalog, distill, minilm, static_files
 from agentmem_cli.embedding.base import EmbedderSpec
-from agentmem_cli.embedding.entries import entries
+from agentmem_cli.embedding.catalog import entries
 from agentmem_cli.errors import ModelDamagedError, ModelNotFoundError, StoreMismatchError, UsageError
 from tests.fakes import FakeEmbedder
 from tests.tiny_models import FakeTeacher, onnx_folder, publish_static, static_spec
@@ -40,9 +40,9 @@ def put() -> Put:
 
     def put_model(name: str = catalog.STATIC_MODEL) -> EmbedderSpec:
         made = static_spec()
-        place = static_cache.home(name) / Path(made.folder).name
+        place = static_files.home(name) / Path(made.folder).name
         shutil.copytree(made.folder, place)
-        found = static_cache.find(name)
+        found = static_files.made_here(name)
         assert found is not None
         return found
 
@@ -65,7 +65,7 @@ def test_the_static_model_is_found_by_name_and_alias(name: str, put: Put) -> Non
 
 
 def test_it_is_made_at_its_first_use_and_not_again(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(teacher, "OnnxTeacher", lambda embedder: FakeTeacher(dim=256))
+    monkeypatch.setattr(distill, "OnnxTeacher", lambda embedder: FakeTeacher(dim=256))
     told: list[float] = []
     spec = catalog.resolve("minilm-static", on_progress=lambda step, share: told.append(share))
     assert (spec.name, spec.dim) == ("all-MiniLM-L6-v2-static", 256)
@@ -79,8 +79,8 @@ def test_minilm_distilled_keeps_meaning(quick: None, tmp_path: Path) -> None:
     """Its first 6,000 tokens, which take a few seconds; how good all of it is, tests/perf/retrieval_quality.py says."""
     folder = tmp_path / "model"
     folder.mkdir()
-    (folder / "model.onnx").symlink_to(minilm_files.published_weights())
-    (folder / "vocab.txt").write_text("\n".join(minilm_files.VOCABULARY.read_text("utf-8").splitlines()[:6_000]))
+    (folder / "model.onnx").symlink_to(minilm.published_weights())
+    (folder / "vocab.txt").write_text("\n".join(minilm.VOCABULARY.read_text("utf-8").splitlines()[:6_000]))
     BertWordPieceTokenizer(str(folder / "vocab.txt"), lowercase=True).save(str(folder / "tokenizer.json"))
     (folder / "config.json").write_text('{"hidden_size": 384}')
     embedder = catalog.load(catalog.distill(model_path=str(folder)))
@@ -120,8 +120,8 @@ def test_a_name_that_is_taken_is_refused_before_any_work(name: str, put: Put, tm
 @pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden", "x" * 101, "new\nline"])
 def test_a_name_that_is_no_name_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="can't be named"):
-        static_cache.check_name(name)
-    assert static_cache.find(name) is None
+        static_files.check_name(name)
+    assert static_files.made_here(name) is None
 
 
 def test_a_static_model_can_not_be_distilled(put: Put) -> None:
@@ -205,7 +205,7 @@ def test_an_embedder_that_was_given_is_not_copied(put: Put, tmp_path: Path) -> N
 
 def test_vectors_are_the_same_from_either_copy(put: Put, tmp_path: Path) -> None:
     spec = put()
-    static_cache.carry(spec, tmp_path / "carried")
+    static_files.carry(spec, tmp_path / "carried")
     first = catalog.load(spec).embed(["a cat"]).vectors
     shutil.rmtree(spec.folder)
     np.testing.assert_array_equal(catalog.load(spec, carried=tmp_path / "carried").embed(["a cat"]).vectors, first)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agentmem_cli.embedding import static_folder
+from agentmem_cli.embedding import static_files
 from agentmem_cli.embedding.base import EmbedderSpec
 from agentmem_cli.errors import ModelDamagedError, ModelError
 
@@ -16,7 +16,7 @@ VECTORS = np.arange(12, dtype=np.float16).reshape(6, 2)
 
 
 def publish(parent: Path) -> EmbedderSpec:
-    return static_folder.publish(parent, "tiny", VECTORS, "{}", {"source": "fake", "own_texts": 3})
+    return static_files.publish(parent, "tiny", VECTORS, "{}", {"source": "fake", "own_texts": 3})
 
 
 def test_what_was_published_is_read_again(tmp_path: Path) -> None:
@@ -24,11 +24,11 @@ def test_what_was_published_is_read_again(tmp_path: Path) -> None:
     folder = Path(spec.folder)
     assert folder.name == spec.revision[:16]
     assert (spec.dim, spec.name) == (2, "tiny")
-    vectors, tokenizer_json = static_folder.read(folder)
+    vectors, tokenizer_json = static_files.read(folder)
     np.testing.assert_array_equal(vectors, VECTORS)
     assert tokenizer_json == "{}"
-    assert static_folder.about(folder) == {"source": "fake", "own_texts": 3}
-    assert static_folder.spec_of("tiny", folder) == spec
+    assert static_files.about(folder) == {"source": "fake", "own_texts": 3}
+    assert static_files.spec_of("tiny", folder) == spec
 
 
 def test_the_same_model_has_the_same_revision_every_time(tmp_path: Path) -> None:
@@ -68,27 +68,27 @@ def test_a_changed_file_is_found_and_replaced(file: str, damage: str, tmp_path: 
         path.unlink()
     else:
         path.write_bytes(content[:-1] + (bytes([content[-1] ^ 1]) if damage == "flip" else b""))
-    assert static_folder.find(spec, [tmp_path]) is None
+    assert static_files.find(spec, [tmp_path]) is None
     with pytest.raises(ModelDamagedError) as error:
-        static_folder.spec_of("tiny", Path(spec.folder))
+        static_files.spec_of("tiny", Path(spec.folder))
     assert spec.folder in str(error.value)
     assert publish(tmp_path) == spec
     assert path.read_bytes() == content
-    assert static_folder.find(spec, [tmp_path]) == Path(spec.folder)
+    assert static_files.find(spec, [tmp_path]) == Path(spec.folder)
 
 
 def test_a_copy_is_the_same_model(tmp_path: Path) -> None:
     spec = publish(tmp_path / "cache")
-    static_folder.copy_into(tmp_path / "store", Path(spec.folder))
+    static_files.copy_into(tmp_path / "store", Path(spec.folder))
     shutil.rmtree(spec.folder)
-    assert static_folder.find(spec, [tmp_path / "cache", tmp_path / "store"]) == tmp_path / "store" / spec.revision[:16]
+    assert static_files.find(spec, [tmp_path / "cache", tmp_path / "store"]) == tmp_path / "store" / spec.revision[:16]
 
 
 def test_a_copy_of_a_damaged_model_is_not_taken_for_it(tmp_path: Path) -> None:
     spec = publish(tmp_path / "cache")
     (Path(spec.folder) / "tokenizer.json").write_text("{ }")
-    static_folder.copy_into(tmp_path / "store", Path(spec.folder))
-    assert static_folder.find(spec, [tmp_path / "store"]) is None
+    static_files.copy_into(tmp_path / "store", Path(spec.folder))
+    assert static_files.find(spec, [tmp_path / "store"]) is None
 
 
 def test_a_folder_that_can_not_be_written_is_named(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_others_are_removed(tmp_path: Path) -> None:
     shutil.copytree(spec.folder, tmp_path / "0123456789abcdef")
     (tmp_path / ".making-a1b2c3_d").mkdir()
     (tmp_path / ".making-a1b2c3_d" / "tokenizer.json").write_text("half")
-    static_folder.keep_only(tmp_path, spec.revision)
+    static_files.keep_only(tmp_path, spec.revision)
     assert [entry.name for entry in tmp_path.iterdir()] == [spec.revision[:16]]
-    static_folder.keep_only(tmp_path, None)
+    static_files.keep_only(tmp_path, None)
     assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from agentmem_cli.bench.workload import make_workload
-from agentmem_cli.english import mixed_texts
+from agentmem_cli.embedding.synthetic_texts import mixed_texts
 from agentmem_cli.errors import UsageError
 
 

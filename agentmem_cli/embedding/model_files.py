@@ -2,9 +2,11 @@
 
 import os
 import re
+import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
@@ -13,11 +15,126 @@ import orjson
 from fastembed import TextEmbedding
 from fastembed.common.model_description import DenseModelDescription, ModelSource
 from loguru import logger
+from tokenizers import BertWordPieceTokenizer
 
 from agentmem_cli.embedding.base import EmbedderSpec, revision_of
 from agentmem_cli.embedding.cache import cache_folders, folder_for_new
-from agentmem_cli.embedding.folder import files_sha256
-from agentmem_cli.errors import ModelNotFoundError
+from agentmem_cli.errors import ModelDamagedError, ModelNotFoundError
+from agentmem_cli.support.files import sha256_of
+
+_NAME_PREFIX: Final = "local-"
+_MODEL_FILES: Final = ("model.onnx", "onnx/model.onnx")
+_FALLBACK_TOKEN_LIMIT: Final = 512
+
+
+def spec_of(folder: Path) -> EmbedderSpec:
+    """The spec of a model folder as sentence-transformers writes it: ONNX weights, tokenizer.json, config.json.
+
+    Pooling is read from `1_Pooling/config.json` and is the mean where that is absent; the token limit from
+    `sentence_bert_config.json`, then `tokenizer_config.json`, then 512. Raises ModelNotFoundError.
+    """
+    folder = folder.expanduser().absolute()
+    if not folder.is_dir():
+        raise ModelNotFoundError(f"model folder {folder} does not exist: --model-path takes a folder with model.onnx")
+    weights = model_file(folder)
+    tokenizer = folder / "tokenizer.json"
+    if not tokenizer.is_file():
+        raise ModelNotFoundError(f"model folder {folder} has no tokenizer.json: export the model with its tokenizer")
+    dim = _read_json(folder / "config.json").get("hidden_size")
+    if not isinstance(dim, int):
+        raise ModelNotFoundError(f"model folder {folder} has no config.json that says hidden_size: add one")
+    pooling, token_limit = _pooling(folder), _token_limit(folder)
+    revision = revision_of(files_sha256(folder, weights), pooling, token_limit)
+    return EmbedderSpec(
+        name=_NAME_PREFIX + revision[:12],
+        revision=revision,
+        dim=dim,
+        token_limit=token_limit,
+        pooling=pooling,
+        precision="as exported",
+        folder=str(folder),
+    )
+
+
+def is_folder_model(name: str) -> bool:
+    """Whether a spec of this name stands for a model folder."""
+    return name.startswith(_NAME_PREFIX)
+
+
+def model_file(folder: Path) -> str:
+    """The path of the weights inside a model folder. Raises ModelNotFoundError."""
+    for name in _MODEL_FILES:
+        if (folder / name).is_file():
+            return name
+    raise ModelNotFoundError(f"model folder {folder} has no {' or '.join(_MODEL_FILES)}: export the model to ONNX")
+
+
+def files_sha256(folder: Path, weights: str) -> str:
+    """The sha256 of a model's weights, those in a file beside the ONNX file too, and of its tokenizer."""
+    graph = folder / weights
+    beside = (path for ending in ("_data", ".data") for path in graph.parent.glob(f"{graph.name}{ending}*"))
+    return sha256_of(graph, *sorted(beside), folder / "tokenizer.json")
+
+
+@contextmanager
+def from_folder(spec: EmbedderSpec) -> Iterator[Path]:
+    """The spec's folder as fastembed reads it: linked into a temporary one that states the token limit."""
+    folder = Path(spec.folder)
+    with _assembled({entry.name: entry for entry in folder.iterdir()}, spec.token_limit) as assembled:
+        yield assembled
+
+
+@contextmanager
+def from_vocabulary(weights: Path, vocabulary: Path, token_limit: int) -> Iterator[Path]:
+    """A temporary model folder made of ONNX weights and a lower-cased WordPiece vocabulary."""
+    with _assembled({"model.onnx": weights}, token_limit) as assembled:
+        tokenizer = BertWordPieceTokenizer(str(vocabulary), lowercase=True)
+        tokenizer.save(str(assembled / "tokenizer.json"))
+        yield assembled
+
+
+@contextmanager
+def _assembled(files: Mapping[str, Path], token_limit: int) -> Iterator[Path]:
+    # Made anew for every load: nothing in it can be stale, and no two processes meet in it.
+    with tempfile.TemporaryDirectory(prefix="agentmem-model-") as name:
+        folder = Path(name)
+        for entry, target in files.items():
+            (folder / entry).symlink_to(target.resolve())
+        config = _read_json(folder / "tokenizer_config.json")
+        (folder / "tokenizer_config.json").unlink(missing_ok=True)
+        stated = {"pad_token": "[PAD]", **config, "model_max_length": token_limit}
+        stated.pop("max_length", None)
+        (folder / "tokenizer_config.json").write_bytes(orjson.dumps(stated))
+        yield folder
+
+
+def _token_limit(folder: Path) -> int:
+    candidates = (
+        _read_json(folder / "sentence_bert_config.json").get("max_seq_length"),
+        _read_json(folder / "tokenizer_config.json").get("model_max_length"),
+    )
+    for limit in candidates:
+        if isinstance(limit, int) and 0 < limit <= 1 << 20:  # "unknown" is written as 1e30
+            return limit
+    return _FALLBACK_TOKEN_LIMIT
+
+
+def _pooling(folder: Path) -> str:
+    config = _read_json(folder / "1_Pooling" / "config.json")
+    if config.get("pooling_mode_cls_token"):
+        return "cls"
+    return "last_token" if config.get("pooling_mode_lasttoken") else "mean"
+
+
+def _read_json(path: Path) -> dict[str, object]:
+    if not path.is_file():
+        return {}
+    try:
+        value = orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise ModelDamagedError(f"{path} is not JSON ({error.msg}): export the model again") from error
+    return value if isinstance(value, dict) else {}
+
 
 _PROBE_TIMEOUT_S: Final = 5.0
 _TOKEN_LIMIT: Final = re.compile(r"(\d+) input tokens")

@@ -60,16 +60,16 @@ def weights_to_run(spec: EmbedderSpec, device: Device) -> Path:
 
 
 def _make_int8(published: Path, target: Path) -> None:
-    from agentmem_cli.embedding import rewrite
+    from agentmem_cli.embedding import minilm_onnx
 
     _log.warning("agentmem: making %s of the installed weights, once", MINILM_INT8.name)
-    rewrite.write_int8(published, target)
+    minilm_onnx.write_int8(published, target)
 
 
 def _make_faster(published: Path, target: Path) -> None:
-    from agentmem_cli.embedding import rewrite
+    from agentmem_cli.embedding import minilm_onnx
 
-    rewrite.write_fp32(published, target)
+    minilm_onnx.write_fp32(published, target)
 
 
 def published_weights() -> Path:
