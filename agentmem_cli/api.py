@@ -19,9 +19,9 @@ from agentmem_cli.records.jsonl import memory_from_fields
 from agentmem_cli.records.memory import BatchResult, HistoryEvent, IngestReport, Memory
 from agentmem_cli.records.values import JsonValue, is_possible_id, kind_of
 from agentmem_cli.searching import StoreSearch
-from agentmem_cli.store.building import MIN_TAIL
-from agentmem_cli.store.embedded import EmbeddedStore
-from agentmem_cli.store.folder import check_unused, path_of
+from agentmem_cli.store.embedded.folder import check_unused, path_of
+from agentmem_cli.store.embedded.graph_builder import MIN_TAIL
+from agentmem_cli.store.embedded.store import EmbeddedStore
 from agentmem_cli.support.processes import abandon, tell_after_fork
 from agentmem_cli.upkeep import StoreUpkeep
 

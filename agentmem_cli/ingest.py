@@ -19,7 +19,7 @@ from agentmem_cli.pipeline import Pipeline, Ready
 from agentmem_cli.records.jsonl import parse_memory
 from agentmem_cli.records.lines import MAX_EXPANSION, MAX_LINE_BYTES, Line, LineSource, open_source
 from agentmem_cli.records.memory import IngestReport, Memory, Position, Rejection, Scope
-from agentmem_cli.store.embedded import EmbeddedStore
+from agentmem_cli.store.embedded.store import EmbeddedStore
 
 MIN_BATCH_SIZE: Final = 10
 MAX_BATCH_SIZE: Final = 1000

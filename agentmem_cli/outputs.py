@@ -14,7 +14,7 @@ from typing import IO, Final
 
 from agentmem_cli.errors import AgentMemError, UsageError
 from agentmem_cli.records.lines import STDIN
-from agentmem_cli.store.schema import is_database
+from agentmem_cli.store.embedded.schema import is_database
 from agentmem_cli.support.files import fsync_folder
 
 _NAME_BYTES: Final = 200  # of a file's name in that of its temporary file: file systems allow 255 in all

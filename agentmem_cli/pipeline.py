@@ -14,8 +14,8 @@ from agentmem_cli.embedding.base import Embedder, EmbedderSpec, Vectors, embed_c
 from agentmem_cli.embedding.chunking import Chunking, Span, windows
 from agentmem_cli.embedding.languages import letters_by_script
 from agentmem_cli.records.memory import IngestReport, Memory, Position, StoredVector
-from agentmem_cli.store.embedded import EmbeddedStore
-from agentmem_cli.store.plan import BatchPlan
+from agentmem_cli.store.embedded.batch_plan import BatchPlan
+from agentmem_cli.store.embedded.store import EmbeddedStore
 from agentmem_cli.support.failpoints import slowed
 
 

@@ -7,8 +7,8 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from agentmem_cli.records.memory import IngestReport
-from agentmem_cli.store.keeper import StoreStats
-from agentmem_cli.store.verify import Finding
+from agentmem_cli.store.embedded.maintenance import StoreStats
+from agentmem_cli.store.embedded.verify import Finding
 from agentmem_cli.support.safe_text import printable
 from agentmem_cli.tables import inert as _inert
 from agentmem_cli.tables import plain_table as _table

@@ -8,8 +8,8 @@ from typing import Final
 from agentmem_cli.errors import InvalidMemoryError, UsageError
 from agentmem_cli.records.jsonl import parse_memory
 from agentmem_cli.records.lines import open_source
-from agentmem_cli.store.embedded import EmbeddedStore
-from agentmem_cli.store.keeper import Keeper
+from agentmem_cli.store.embedded.maintenance import Keeper
+from agentmem_cli.store.embedded.store import EmbeddedStore
 
 SAMPLE_TEXTS: Final = 3_000
 

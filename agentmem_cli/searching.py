@@ -16,7 +16,7 @@ from agentmem_cli.records.times import parse_span
 from agentmem_cli.records.values import check_whole, is_encodable, kind_of
 from agentmem_cli.search.evaluation import Evaluation, evaluate
 from agentmem_cli.search.retrieve import Search
-from agentmem_cli.store.embedded import EmbeddedStore
+from agentmem_cli.store.embedded.store import EmbeddedStore
 
 _ADVISING_MEMORIES: Final = 100
 

@@ -15,12 +15,11 @@ from agentmem_cli.errors import StoreMismatchError, StoreNotFoundError
 from agentmem_cli.records.filter import Where
 from agentmem_cli.records.memory import Memory, SearchFilter
 from agentmem_cli.records.values import check_whole, is_possible_id
-from agentmem_cli.store.connection import MOST_ROWS
-from agentmem_cli.store.embedded import EmbeddedStore
-from agentmem_cli.store.folder import MODELS
-from agentmem_cli.store.keeper import Keeper, StoreStats
-from agentmem_cli.store.upkeep import Upkeep
-from agentmem_cli.store.verify import Finding
+from agentmem_cli.store.embedded.connection import MOST_ROWS
+from agentmem_cli.store.embedded.folder import MODELS
+from agentmem_cli.store.embedded.maintenance import Keeper, StoreStats, Upkeep
+from agentmem_cli.store.embedded.store import EmbeddedStore
+from agentmem_cli.store.embedded.verify import Finding
 
 
 class StoreUpkeep:

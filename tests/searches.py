@@ -6,7 +6,7 @@ from agentmem_cli.embedding.base import Vectors
 from agentmem_cli.ranking import Ranking
 from agentmem_cli.records.memory import Hit, SearchFilter
 from agentmem_cli.search.retrieve import Search
-from agentmem_cli.store.embedded import EmbeddedStore
+from agentmem_cli.store.embedded.store import EmbeddedStore
 
 BY_MEANING = Ranking(mode="vector")
 

@@ -12,7 +12,7 @@ from agentmem_cli.bench.gate import Outcome, Verdict
 from agentmem_cli.bench.options import BenchOptions
 from agentmem_cli.bench.result import BenchResult, ModelResult
 from agentmem_cli.errors import UsageError
-from agentmem_cli.store.building import MIN_TAIL
+from agentmem_cli.store.embedded.graph_builder import MIN_TAIL
 from agentmem_cli.support.statistics import Interval, bootstrap_interval
 
 TABLE: Final = "tool.agentmem.gate"

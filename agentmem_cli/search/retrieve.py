@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from agentmem_cli.ranking import Ranking
 from agentmem_cli.records.memory import Hit, Memory, ScoreParts, from_microseconds
 from agentmem_cli.search.fusion import hybrid_score, importance_factor, recency_factor
-from agentmem_cli.store.rows import Candidate
-from agentmem_cli.store.view import StoreView
-from agentmem_cli.store.windows import Span, TextScore
+from agentmem_cli.store.embedded.chunks import Span, TextScore
+from agentmem_cli.store.embedded.rows import Candidate
+from agentmem_cli.store.embedded.snapshot import StoreView
 
 _POOL: Final = 100  # candidates from each side at least, where both are looked at
 _ENOUGH: Final = 2  # candidates, times what is asked for: the last of an approximate search are not sure

@@ -12,9 +12,9 @@ import pytest
 from agentmem_cli.embedding.base import Vectors
 from agentmem_cli.errors import StoreBusyError, StoreMismatchError, StoreNotFoundError, StoreWriteError
 from agentmem_cli.records.memory import Memory, Position, Scope, SearchFilter
-from agentmem_cli.store.database import Database
-from agentmem_cli.store.embedded import EmbeddedStore
-from agentmem_cli.store.plan import BatchPlan
+from agentmem_cli.store.embedded.batch_plan import BatchPlan
+from agentmem_cli.store.embedded.database import Database
+from agentmem_cli.store.embedded.store import EmbeddedStore
 from tests.fakes import FAKE_DIM, FakeEmbedder
 from tests.searches import nearest
 

@@ -10,11 +10,11 @@ import pytest
 
 from agentmem_cli.errors import StoreWriteError
 from agentmem_cli.records.memory import Memory, SearchFilter
-from agentmem_cli.store import index
-from agentmem_cli.store.database import Database
-from agentmem_cli.store.embedded import EmbeddedStore
-from agentmem_cli.store.index import Graph
-from agentmem_cli.store.rows import GraphRow
+from agentmem_cli.store.embedded import graph
+from agentmem_cli.store.embedded.database import Database
+from agentmem_cli.store.embedded.graph import Graph
+from agentmem_cli.store.embedded.rows import GraphRow
+from agentmem_cli.store.embedded.store import EmbeddedStore
 from tests.fakes import FAKE_DIM, FakeEmbedder
 from tests.searches import nearest
 
@@ -26,7 +26,7 @@ _QUERIES = ("item 17", "colour2 shape3", "item 299 colour5", "nothing like it")
 @pytest.fixture(autouse=True)
 def _visit_all_of_the_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     """With all of it visited, a graph must find what a scan finds."""
-    monkeypatch.setattr(index, "EF_SEARCH", 10_000)
+    monkeypatch.setattr(graph, "EF_SEARCH", 10_000)
 
 
 @pytest.fixture

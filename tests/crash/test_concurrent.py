@@ -12,7 +12,7 @@ from agentmem_cli import AgentMem
 from agentmem_cli.embedding.base import Vectors
 from agentmem_cli.errors import StoreBusyError, StoreMismatchError
 from agentmem_cli.records.memory import Hit
-from agentmem_cli.store import index
+from agentmem_cli.store.embedded import graph
 from tests.crash.forks import Child, Forks
 from tests.crash.inputs import column, embedder, id_of, ids_up_to, other, rows, text_of, write_input
 from tests.crash.programs import search_once
@@ -24,7 +24,7 @@ _BUSY: Final = StoreBusyError.exit_code
 
 @pytest.fixture(autouse=True)
 def _search_visits_every_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index, "EF_SEARCH", 10_000)
+    monkeypatch.setattr(graph, "EF_SEARCH", 10_000)
 
 
 def _filled(store: Path, count: int) -> Path:

@@ -11,7 +11,7 @@ import pytest
 from agentmem_cli import AgentMem
 from agentmem_cli.errors import StoreMismatchError, StoreNotFoundError
 from agentmem_cli.ingest import IngestOptions
-from agentmem_cli.store import index
+from agentmem_cli.store.embedded import graph
 from agentmem_cli.support import failpoints
 from tests.crash.forks import Child, Forks
 from tests.crash.inputs import (
@@ -48,7 +48,7 @@ def test_every_step_belongs_to_an_operation_that_is_killed_here() -> None:
 
 @pytest.fixture(autouse=True)
 def _search_visits_every_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index, "EF_SEARCH", 10_000)
+    monkeypatch.setattr(graph, "EF_SEARCH", 10_000)
 
 
 @pytest.fixture(scope="module")

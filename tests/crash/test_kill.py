@@ -15,7 +15,7 @@ import pytest
 from agentmem_cli import AgentMem
 from agentmem_cli.ingest import IngestOptions
 from agentmem_cli.records.memory import Position
-from agentmem_cli.store import index
+from agentmem_cli.store.embedded import graph
 from tests.crash.forks import Child, Forks
 from tests.crash.inputs import column, embedder, ids_up_to, index_files, published, rows, text_of, write_input
 
@@ -131,7 +131,7 @@ def _kill_over_and_over(run: _Run, folder: Path, seeds: range) -> str:
 def test_a_killed_ingest_loses_no_acknowledged_batch_and_completes_when_run_again(
     batch: int, tmp_path: Path, forks: Forks, figures: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index, "EF_SEARCH", _EVERY_MEMORY)
+    monkeypatch.setattr(graph, "EF_SEARCH", _EVERY_MEMORY)
     file = write_input(tmp_path / "memories.jsonl", _SHAPES[batch][0])
     figures.append(_kill_over_and_over(_Run(forks, file, batch, Counter()), tmp_path, range(_KILLS[batch])))
 
@@ -143,7 +143,7 @@ def test_an_ingest_may_be_killed_thousands_of_times(
 ) -> None:
     share = _KILLS[batch] / sum(_KILLS.values())
     kills = round(share * int(os.environ.get("AGENTMEM_SOAK_KILLS", "3000")))
-    monkeypatch.setattr(index, "EF_SEARCH", _EVERY_MEMORY)
+    monkeypatch.setattr(graph, "EF_SEARCH", _EVERY_MEMORY)
     file = write_input(tmp_path / "memories.jsonl", _SHAPES[batch][0])
     seeds = range(1_000_000, 1_000_000 + max(kills, 10))
     figures.append(_kill_over_and_over(_Run(forks, file, batch, Counter()), tmp_path, seeds))

@@ -6,9 +6,9 @@ from contextlib import closing
 from pathlib import Path
 
 from agentmem_cli import AgentMem
-from agentmem_cli.store.building import build, start_builder
-from agentmem_cli.store.database import Database
-from agentmem_cli.store.upkeep import Upkeep
+from agentmem_cli.store.embedded.database import Database
+from agentmem_cli.store.embedded.graph_builder import build, start_builder
+from agentmem_cli.store.embedded.maintenance import Upkeep
 from tests.crash.inputs import embedder, id_of, index_files, text_of
 
 _KILLS = 12

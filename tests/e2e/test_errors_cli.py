@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from agentmem_cli import AgentMem
-from agentmem_cli.store.lock import WriterLock
+from agentmem_cli.store.embedded.lock import WriterLock
 from tests.e2e.conftest import MEMORIES, TIMEOUT_S, Cli, Ingested, assert_inert, jsonl
 
 HOSTILE: Final = "[bold red]x[/]\x1b[31m\u009b31m\u202e\x07\n"

@@ -6,7 +6,7 @@ from typing import Any, Final
 import pytest
 
 from agentmem_cli import AgentMem
-from agentmem_cli.store.lock import WriterLock
+from agentmem_cli.store.embedded.lock import WriterLock
 from tests.e2e.conftest import EXAMPLES, Cli, Ingested, Result, assert_inert
 from tests.fakes import FakeEmbedder
 

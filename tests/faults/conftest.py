@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agentmem_cli.store import index
+from agentmem_cli.store.embedded import graph
 from tests.faults.shim import build
 
 
@@ -16,4 +16,4 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def visit_all_of_the_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     """With all of it visited, a graph must find what a scan finds."""
-    monkeypatch.setattr(index, "EF_SEARCH", 10_000)
+    monkeypatch.setattr(graph, "EF_SEARCH", 10_000)

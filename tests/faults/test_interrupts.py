@@ -15,8 +15,8 @@ import pytest
 import agentmem_cli
 from agentmem_cli import AgentMem
 from agentmem_cli.errors import EmbeddingError, StoreDamagedError, StoreError
-from agentmem_cli.store import building
-from agentmem_cli.store.lock import WriterLock
+from agentmem_cli.store.embedded import graph_builder
+from agentmem_cli.store.embedded.lock import WriterLock
 from agentmem_cli.support import failpoints
 from tests.fakes import FakeEmbedder
 
@@ -253,7 +253,7 @@ def test_closing_may_be_interrupted_at_each_line_of_its_code(folder: Path, then:
 def test_a_graph_whose_growth_was_interrupted_finds_each_memory_once(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(building, "GROWTH", 0)  # each memory is enough to build for
+    monkeypatch.setattr(graph_builder, "GROWTH", 0)  # each memory is enough to build for
     with AgentMem(folder, embedder=FakeEmbedder(), index="off") as mem:
 
         def refresh() -> bool:

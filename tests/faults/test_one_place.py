@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from agentmem_cli import AgentMem, StoreBusyError, StoreError, StoreWriteError
-from agentmem_cli.store.lock import WriterLock
+from agentmem_cli.store.embedded.lock import WriterLock
 from agentmem_cli.support.machine import network_file_system
 from tests.embedding_server import serving
 from tests.fakes import FakeEmbedder

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agentmem_cli.store.database import Database
+from agentmem_cli.store.embedded.database import Database
 from tests.faults.stores import fill, open_store
 
 # SQLite's shared lock is on these bytes: whoever could lock them alone would take the database for nobody else's.

@@ -22,7 +22,7 @@ from agentmem_cli.cli.main import run
 from agentmem_cli.embedding.base import EmbedderSpec
 from agentmem_cli.errors import AgentMemError, StoreDamagedError, StoreError
 from agentmem_cli.outputs import Output
-from agentmem_cli.store.schema import PAGE_BYTES
+from agentmem_cli.store.embedded.schema import PAGE_BYTES
 from agentmem_cli.support.processes import module_command
 from tests.bench_results import bench_result
 from tests.e2e.conftest import TIMEOUT_S, Cli
@@ -377,7 +377,9 @@ def trapped(agentmem: Cli) -> Path:
     return trace
 
 
-@pytest.mark.parametrize("module", ["agentmem_cli.bench.schema", "agentmem_cli.store.building", "agentmem_cli"])
+@pytest.mark.parametrize(
+    "module", ["agentmem_cli.bench.schema", "agentmem_cli.store.embedded.graph_builder", "agentmem_cli"]
+)
 def test_no_module_of_the_current_folder_runs_in_a_child(agentmem: Cli, trapped: Path, module: str) -> None:
     command = module_command(module, "no-store")
     done = subprocess.run(command, cwd=agentmem.folder, capture_output=True, text=True, timeout=TIMEOUT_S)

@@ -13,7 +13,7 @@ import pytest
 from agentmem_cli import AgentMem
 from agentmem_cli.errors import AgentMemError
 from agentmem_cli.records.memory import Hit
-from agentmem_cli.store.schema import PAGE_BYTES
+from agentmem_cli.store.embedded.schema import PAGE_BYTES
 from tests.faults.stores import QUERIES, open_store, text_of
 
 _COUNT: Final = 150
@@ -134,7 +134,9 @@ def _flips(content: bytes) -> Iterator[tuple[str, bytes]]:
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> list[_Outcome]:
     folder = tmp_path_factory.mktemp("flips") / "store"
     with pytest.MonkeyPatch.context() as patch, open_store(folder) as mem:
-        patch.setattr("agentmem_cli.store.plan.time.time_ns", lambda: 1_800_000_000_123_456_789)  # the same bytes a run
+        patch.setattr(
+            "agentmem_cli.store.embedded.batch_plan.time.time_ns", lambda: 1_800_000_000_123_456_789
+        )  # the same bytes a run
         fields = {"user_id": "ana", "created_at": "2026-01-02T03:04:05Z", "metadata": {"a": 1}}
         mem.add_batch([{"id": str(i), "text": f"before {i}", **fields} for i in range(20)])
         mem.add_batch([{"id": str(i), "text": text_of(i), **fields} for i in range(_COUNT)])

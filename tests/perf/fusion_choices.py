@@ -23,9 +23,8 @@ from agentmem_cli.embedding.base import embed_checked, embed_queries_checked
 from agentmem_cli.queries import LabelledQuery, read_queries
 from agentmem_cli.records.jsonl import parse_memory
 from agentmem_cli.search.metrics import ndcg_at, recall_at
-from agentmem_cli.store.text_index import asked_for
-from agentmem_cli.store.tokenizing import Tokenizer
-from agentmem_cli.store.words import spaced
+from agentmem_cli.store.embedded.text_index import asked_for
+from agentmem_cli.store.embedded.words import Tokenizer, spaced
 
 Scores: TypeAlias = NDArray[np.float64]
 Fuse: TypeAlias = Callable[[Scores, Scores], Scores]

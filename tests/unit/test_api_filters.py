@@ -7,7 +7,7 @@ import pytest
 
 from agentmem_cli import AgentMem, Memory, Scope, UsageError
 from agentmem_cli.records.values import JsonScalar, JsonValue
-from agentmem_cli.store import nearest
+from agentmem_cli.store.embedded import snapshot
 from tests.fakes import FakeEmbedder
 
 _MANY = 600
@@ -39,7 +39,7 @@ def many(mem: AgentMem, request: pytest.FixtureRequest, monkeypatch: pytest.Monk
     assert mem._store.refresh_graph(min_tail=1) == (in_graph > 0)
     mem.add_batch(memories[in_graph:])
     if request.param not in ("scan", "graph"):
-        monkeypatch.setattr(nearest, "_WALK_VECTORS", 0)
+        monkeypatch.setattr(snapshot, "_WALK_VECTORS", 0)
     return mem
 
 

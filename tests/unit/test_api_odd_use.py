@@ -12,7 +12,7 @@ from agentmem_cli import AgentMem, AgentMemError, InvalidMemoryError, StoreMisma
 from agentmem_cli.embedding.base import unit_rows
 from agentmem_cli.ingest import IngestOptions, Observer
 from agentmem_cli.records.memory import Position
-from agentmem_cli.store.lock import WriterLock
+from agentmem_cli.store.embedded.lock import WriterLock
 from tests.fakes import FakeEmbedder
 
 

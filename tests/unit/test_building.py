@@ -11,13 +11,13 @@ import orjson
 import pytest
 
 from agentmem_cli import AgentMem
-from agentmem_cli.store import building
-from agentmem_cli.store.building import build, has_offer
-from agentmem_cli.store.database import Database
-from agentmem_cli.store.embedded import EmbeddedStore
-from agentmem_cli.store.lock import PUBLISHING, FolderLock, WriterLock, is_held
-from agentmem_cli.store.rows import GraphRow
-from agentmem_cli.store.upkeep import Upkeep
+from agentmem_cli.store.embedded import graph_builder
+from agentmem_cli.store.embedded.database import Database
+from agentmem_cli.store.embedded.graph_builder import build, has_offer
+from agentmem_cli.store.embedded.lock import PUBLISHING, FolderLock, WriterLock, is_held
+from agentmem_cli.store.embedded.maintenance import Upkeep
+from agentmem_cli.store.embedded.rows import GraphRow
+from agentmem_cli.store.embedded.store import EmbeddedStore
 from tests.fakes import FakeEmbedder
 
 _WAIT_S = 60.0
@@ -34,7 +34,7 @@ def store(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(building, "_PATIENCE_S", 0.2)
+    monkeypatch.setattr(graph_builder, "_PATIENCE_S", 0.2)
 
 
 def _memories(count: int, first: int = 0) -> list[dict[str, str]]:
@@ -176,24 +176,24 @@ def _locked(store: Path) -> FolderLock:
 
 def test_a_builder_that_finds_another_at_work_ends(store: Path) -> None:
     lock = _locked(store)
-    builders = [building.start_builder(store) for _ in range(3)]
+    builders = [graph_builder.start_builder(store) for _ in range(3)]
     assert [builder.wait(_WAIT_S) for builder in builders] == [0, 0, 0]
     lock.release()
     assert _published(store) is None
-    building.start_builder(store).wait(_WAIT_S)
+    graph_builder.start_builder(store).wait(_WAIT_S)
     assert _published_vectors(store) == 1200
 
 
 def test_a_stopped_builder_lets_no_processes_pile_up(store: Path, tmp_path: Path) -> None:
     lock = _locked(store)
-    before = len(building._started)
+    before = len(graph_builder._started)
     for number in range(4):
         file = tmp_path / f"{number}.jsonl"
         file.write_bytes(b"\n".join(orjson.dumps(memory) for memory in _memories(20, 1200 + 20 * number)))
         with AgentMem(store, embedder=FakeEmbedder()) as mem:
             mem.ingest([str(file)])
-    started = building._started[-4:]
-    assert len(building._started) <= before + 4
+    started = graph_builder._started[-4:]
+    assert len(graph_builder._started) <= before + 4
     assert [builder.wait(_WAIT_S) for builder in started] == [0] * len(started)
     lock.release()
     build(store)
@@ -274,7 +274,7 @@ def test_an_ingest_does_not_wait_for_the_graph_and_finds_everything_meanwhile(tm
 
 
 def test_a_builder_whose_store_is_gone_ends_quietly(tmp_path: Path) -> None:
-    assert building.start_builder(tmp_path / "gone").wait(_WAIT_S) == 0
+    assert graph_builder.start_builder(tmp_path / "gone").wait(_WAIT_S) == 0
 
 
 def test_no_builder_is_started_for_a_small_store_or_where_it_is_off(

@@ -15,7 +15,7 @@ from agentmem_cli import AgentMem, Memory
 from agentmem_cli.errors import UsageError
 from agentmem_cli.ingest import IngestOptions
 from agentmem_cli.records.jsonl import VECTOR_KEY, dump_memory
-from agentmem_cli.store import nearest
+from agentmem_cli.store.embedded import snapshot
 from tests.fakes import FAKE_DIM, FakeEmbedder
 
 _LIMIT: Final = 16
@@ -85,7 +85,7 @@ def test_a_memory_that_fits_is_stored_as_ever(mem: AgentMem) -> None:
 def test_a_memory_comes_once_however_many_of_its_windows_are_near(
     mem: AgentMem, graph: bool, walk_vectors: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nearest, "_WALK_VECTORS", walk_vectors)
+    monkeypatch.setattr(snapshot, "_WALK_VECTORS", walk_vectors)
     mem.add(" ".join(["red apple green pear"] * 100), id="same", chunk=True, user_id="ana")
     mem.add_batch([Memory(f"red apple {i}", id=f"a{i}") for i in range(20)], chunk=True)
     if graph:
@@ -103,7 +103,7 @@ def test_a_memory_comes_once_however_many_of_its_windows_are_near(
 def test_a_filter_holds_for_windows_too(
     mem: AgentMem, graph: bool, walk_vectors: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nearest, "_WALK_VECTORS", walk_vectors)
+    monkeypatch.setattr(snapshot, "_WALK_VECTORS", walk_vectors)
     for user in ("ana", "bob"):
         mem.add(long_text(user), id=user, user_id=user, chunk=True)
     if graph:

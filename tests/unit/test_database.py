@@ -11,11 +11,11 @@ import pytest
 
 from agentmem_cli.errors import StoreBusyError, StoreDamagedError, StoreError, StoreNotFoundError, StoreWriteError
 from agentmem_cli.records.memory import Memory, Position, SearchFilter
-from agentmem_cli.store import connection as connection_module
-from agentmem_cli.store.database import Database
-from agentmem_cli.store.rows import GraphRow, HistoryRow, MemoryRow, text_hash
-from agentmem_cli.store.schema import SCHEMA_VERSION
-from agentmem_cli.store.text_index import TextIndex
+from agentmem_cli.store.embedded import connection as connection_module
+from agentmem_cli.store.embedded.database import Database
+from agentmem_cli.store.embedded.rows import GraphRow, HistoryRow, MemoryRow, text_hash
+from agentmem_cli.store.embedded.schema import SCHEMA_VERSION
+from agentmem_cli.store.embedded.text_index import TextIndex
 from tests.fakes import FakeEmbedder
 
 _PIN: dict[str, str | int] = FakeEmbedder(dim=2).spec.fingerprint()

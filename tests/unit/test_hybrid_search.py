@@ -11,7 +11,7 @@ import pytest
 
 from agentmem_cli import AgentMem, Hit, UsageError
 from agentmem_cli.ranking import MODES, Mode, Query, Ranking
-from agentmem_cli.store import index
+from agentmem_cli.store.embedded import graph
 from tests.fakes import CosineEmbedder, FakeEmbedder
 
 _NOW = datetime.now(timezone.utc)
@@ -116,7 +116,7 @@ def test_the_same_search_gives_the_same_hits_in_any_process_of_any_history(mem: 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("user", [None, "u1"])
 def test_a_graph_changes_no_hit(mem: AgentMem, monkeypatch: pytest.MonkeyPatch, mode: Mode, user: str | None) -> None:
-    monkeypatch.setattr(index, "EF_SEARCH", 10_000)
+    monkeypatch.setattr(graph, "EF_SEARCH", 10_000)
     fill(mem, 1500)
     queries = ("apple colour3 shape5", "number77 shape2", "unheard")
     scanned = [mem.search(query, 20, mode=mode, user_id=user) for query in queries]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from agentmem_cli.embedding.base import Vectors
-from agentmem_cli.store import index
-from agentmem_cli.store.index import Graph, best_of, exact_nearest, remove_all_but
+from agentmem_cli.store.embedded import graph
+from agentmem_cli.store.embedded.graph import Graph, best_of, exact_nearest, remove_all_but
 from agentmem_cli.support.files import sha256_of
 
 _DIM = 8
@@ -95,7 +95,7 @@ def test_a_loaded_graph_takes_more_vectors_than_it_was_made_for(tmp_path: Path) 
 
 
 def test_scores_are_the_cosines_best_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index, "EF_SEARCH", 200)
+    monkeypatch.setattr(graph, "EF_SEARCH", 200)
     query = _vectors(1, seed=5)[0]
     found = _graph().search(query, 20)
     assert found is not None
@@ -150,7 +150,7 @@ def test_a_graph_that_cannot_be_forced_to_the_disk_is_not_published(
     def fail(path: Path) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(index, "fsync_file", fail)
+    monkeypatch.setattr(graph, "fsync_file", fail)
     with pytest.raises(OSError, match="Input/output error"):
         _graph().publish(tmp_path, 1)
     assert not (tmp_path / "1.hnsw").exists()
@@ -164,8 +164,8 @@ def test_the_file_is_forced_to_the_disk_before_it_gets_its_name_and_the_name_aft
     def note(path: Path) -> None:
         seen.append((path.name, sorted(entry.name for entry in (tmp_path / "index").iterdir())))
 
-    monkeypatch.setattr(index, "fsync_file", note)
-    monkeypatch.setattr(index, "fsync_folder", note)
+    monkeypatch.setattr(graph, "fsync_file", note)
+    monkeypatch.setattr(graph, "fsync_folder", note)
     _graph().publish(tmp_path / "index", 1)
     assert seen == [("1.tmp", ["1.tmp"]), ("index", ["1.hnsw"])]
 

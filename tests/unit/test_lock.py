@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from agentmem_cli.errors import StoreBusyError, StoreWriteError
-from agentmem_cli.store.lock import WriterLock
+from agentmem_cli.store.embedded.lock import WriterLock
 
 _HOLDER = """
 import sys
 from pathlib import Path
-from agentmem_cli.store.lock import WriterLock
+from agentmem_cli.store.embedded.lock import WriterLock
 lock = WriterLock(Path(sys.argv[1]))
 lock.acquire()
 print("held", flush=True)

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from agentmem_cli.embedding.base import Vectors
-from agentmem_cli.store.index import Graph
-from agentmem_cli.store.mapped import MappedVectors, file_state
+from agentmem_cli.store.embedded.graph import Graph, MappedVectors, file_state
 
 _DIM = 24
 _COUNT = 700

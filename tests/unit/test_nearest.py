@@ -12,10 +12,10 @@ from agentmem_cli import AgentMem, Memory, Scope
 from agentmem_cli.embedding.base import Vectors
 from agentmem_cli.records.memory import SearchFilter
 from agentmem_cli.records.values import JsonScalar
-from agentmem_cli.store import index, nearest
-from agentmem_cli.store.database import Database
-from agentmem_cli.store.index import Graph
-from agentmem_cli.store.nearest import Matching, cosines, is_walk_shorter, matching_ids, nearest_vectors
+from agentmem_cli.store.embedded import graph, snapshot
+from agentmem_cli.store.embedded.database import Database
+from agentmem_cli.store.embedded.graph import Graph
+from agentmem_cli.store.embedded.snapshot import Matching, cosines, is_walk_shorter, matching_ids, nearest_vectors
 from tests.fakes import FakeEmbedder
 
 _MEMORIES: Final = 3000
@@ -65,7 +65,7 @@ def _exact(reader: Database, query: Vectors, matching: Matching, k: int) -> Vect
 def test_recall_at_ten_is_at_least_98_percent_at_every_selectivity(
     filled: AgentMem, monkeypatch: pytest.MonkeyPatch, kind: str, share: float, walk_vectors: int
 ) -> None:
-    monkeypatch.setattr(nearest, "_WALK_VECTORS", walk_vectors)
+    monkeypatch.setattr(snapshot, "_WALK_VECTORS", walk_vectors)
     key, comparisons = {
         "random": ("draw", {"<": share}),
         "near one text": ("rank", {"<": share}),
@@ -105,7 +105,7 @@ def test_few_of_many_are_looked_at_one_by_one_and_many_are_walked_to(
         return search(self, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Graph, "search", counted)
-    monkeypatch.setattr(nearest, "_WALK_VECTORS", 100)
+    monkeypatch.setattr(snapshot, "_WALK_VECTORS", 100)
     filled.search("word1", where={"draw": {"<": 0.1}})
     assert walks == []
     filled.search("word1", where={"draw": {"<": 0.5}})
@@ -201,7 +201,7 @@ def test_one_vector_of_several_matching_memories_comes_once_and_is_not_to_be_wri
 def test_a_filter_that_the_graph_can_not_serve_is_answered_all_the_same(
     filled: AgentMem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nearest, "_WALK_VECTORS", 0)
-    monkeypatch.setattr(index, "EF_SEARCH", 1)
+    monkeypatch.setattr(snapshot, "_WALK_VECTORS", 0)
+    monkeypatch.setattr(graph, "EF_SEARCH", 1)
     hits = filled.search("word7 colour3", 500, where={"draw": {"<": 0.1}})
     assert len(hits) == len(filled.ids_matching(SearchFilter.of(where={"draw": {"<": 0.1}})))

@@ -10,7 +10,7 @@ import pytest
 
 from agentmem_cli import AgentMem, Memory, Scope, StoreDamagedError
 from agentmem_cli.ingest import IngestOptions
-from agentmem_cli.store.upkeep import Upkeep
+from agentmem_cli.store.embedded.maintenance import Upkeep
 from tests.fakes import FakeEmbedder
 
 _RARE = "xylophonequagmire"

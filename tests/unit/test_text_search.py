@@ -6,7 +6,7 @@ import pytest
 
 from agentmem_cli import AgentMem, UsageError
 from agentmem_cli.ranking import MODES, Mode
-from agentmem_cli.store import text_index
+from agentmem_cli.store.embedded import text_index
 from tests.fakes import FakeEmbedder
 
 _TEXTS = {

@@ -7,7 +7,7 @@ import pytest
 
 from agentmem_cli import AgentMem, FieldChange, Memory, Scope, StoreDamagedError
 from agentmem_cli.ingest import IngestOptions
-from agentmem_cli.store.connection import Connection
+from agentmem_cli.store.embedded.connection import Connection
 from tests.fakes import FakeEmbedder
 
 _LINE = b'{"id": "a", "text": "green tea"}\n'

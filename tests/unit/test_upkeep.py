@@ -11,8 +11,8 @@ from agentmem_cli.cli.main import run
 from agentmem_cli.errors import StoreError, StoreNotFoundError, UsageError
 from agentmem_cli.records.memory import SearchFilter
 from agentmem_cli.records.values import JsonScalar
-from agentmem_cli.store import connection
-from agentmem_cli.store.database import Database
+from agentmem_cli.store.embedded import connection
+from agentmem_cli.store.embedded.database import Database
 from tests.fakes import FakeEmbedder
 
 RARE = "xylophone quagmire"

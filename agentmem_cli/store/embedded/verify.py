@@ -9,14 +9,13 @@ from typing import Final
 import numpy as np
 
 from agentmem_cli.errors import StoreError
-from agentmem_cli.store import windows
-from agentmem_cli.store.database import Database
-from agentmem_cli.store.folder import INDEX
-from agentmem_cli.store.index import Graph
-from agentmem_cli.store.memory_rows import UNREADABLE, is_as_stored, memory_of
-from agentmem_cli.store.rows import text_hash
-from agentmem_cli.store.text_index import TextIndex
-from agentmem_cli.store.upkeep import Upkeep
+from agentmem_cli.store.embedded import chunks
+from agentmem_cli.store.embedded.database import Database
+from agentmem_cli.store.embedded.folder import INDEX
+from agentmem_cli.store.embedded.graph import Graph
+from agentmem_cli.store.embedded.maintenance import Upkeep
+from agentmem_cli.store.embedded.rows import UNREADABLE, is_as_stored, memory_of, text_hash
+from agentmem_cli.store.embedded.text_index import TextIndex
 
 _UNIT_TOLERANCE: Final = 1e-3
 
@@ -38,7 +37,7 @@ def verify(database: Database, folder: Path) -> Iterator[Finding]:
         yield from _wrong_vectors(upkeep, int(database.embedder()["dim"]))
         wrong_memories = list(_wrong_memories(upkeep))
         yield from wrong_memories
-        for text_vector_id, what, orphan in windows.wrong(database) if windows.exist(database) else ():
+        for text_vector_id, what, orphan in chunks.wrong(database) if chunks.exist(database) else ():
             yield Finding(f"windows of the text of vector {text_vector_id}", what, repairable=orphan)
         for identity in upkeep.wrong_events():
             yield Finding(f"history of memory {identity}", "an event is not what was stored", repairable=False)

@@ -21,18 +21,17 @@ from numpy.typing import NDArray
 
 from agentmem_cli.errors import StoreError, StoreMismatchError, StoreNotFoundError, StoreWriteError
 from agentmem_cli.records.memory import HistoryEvent, Memory, Position, SearchFilter
-from agentmem_cli.store import windows
-from agentmem_cli.store.building import MIN_TAIL, build, lacks, start_builder
-from agentmem_cli.store.database import Database
-from agentmem_cli.store.folder import DATABASE, LOCK, check, check_unused, write_gitignore
-from agentmem_cli.store.lock import WriterLock
-from agentmem_cli.store.plan import BatchPlan, Planner
-from agentmem_cli.store.published import PublishedGraph
-from agentmem_cli.store.rows import StoredMemory, text_hash
-from agentmem_cli.store.text_index import TextIndex
-from agentmem_cli.store.tokenizing import Tokenizer
-from agentmem_cli.store.upkeep import Upkeep
-from agentmem_cli.store.view import StoreView
+from agentmem_cli.store.embedded import chunks
+from agentmem_cli.store.embedded.batch_plan import BatchPlan, Planner
+from agentmem_cli.store.embedded.database import Database
+from agentmem_cli.store.embedded.folder import DATABASE, LOCK, check, check_unused, write_gitignore
+from agentmem_cli.store.embedded.graph_builder import MIN_TAIL, PublishedGraph, build, lacks, start_builder
+from agentmem_cli.store.embedded.lock import WriterLock
+from agentmem_cli.store.embedded.maintenance import Upkeep
+from agentmem_cli.store.embedded.rows import StoredMemory, text_hash
+from agentmem_cli.store.embedded.snapshot import StoreView
+from agentmem_cli.store.embedded.text_index import TextIndex
+from agentmem_cli.store.embedded.words import Tokenizer
 from agentmem_cli.support.failpoints import reached
 from agentmem_cli.support.files import make_durable_folder
 from agentmem_cli.support.machine import network_file_system
@@ -185,7 +184,7 @@ class EmbeddedStore:
     def plan(
         self,
         memories: Iterable[Memory],
-        splits: Mapping[str, Sequence[windows.Span]] | None = None,
+        splits: Mapping[str, Sequence[chunks.Span]] | None = None,
         *,
         whole_records: bool = False,
     ) -> BatchPlan:
@@ -207,7 +206,7 @@ class EmbeddedStore:
         plan = planner.plan(self._find_vectors(planner.text_hashes()), next_id)
         if latest is None or not splits:
             return plan
-        return replace(plan, windows=windows.planned(latest, splits, plan.new_hashes, plan.first_vector_id))
+        return replace(plan, windows=chunks.planned(latest, splits, plan.new_hashes, plan.first_vector_id))
 
     def unknown_texts(self, texts: Iterable[str]) -> list[str]:
         """Those of these texts, each once and in order, that the store has no vector for."""
@@ -251,7 +250,7 @@ class EmbeddedStore:
             reached("commit.memories")
             writer.write_history(plan.history)
             reached("commit.history")
-            windows.drop_unused(writer, windows.write(writer, plan.windows))
+            chunks.drop_unused(writer, chunks.write(writer, plan.windows))
             reached("commit.windows")
             TextIndex(writer).add([*enumerate(plan.new_texts, plan.first_vector_id), *bare])
             writer.drop_unused(plan.replaced_texts)

@@ -9,9 +9,8 @@ import orjson
 
 from agentmem_cli.records.memory import Memory, to_microseconds
 from agentmem_cli.records.values import JsonValue
-from agentmem_cli.store.memory_rows import fields_of
-from agentmem_cli.store.rows import HistoryRow, MemoryRow, StoredMemory, Text, text_hash
-from agentmem_cli.store.windows import WindowPlan
+from agentmem_cli.store.embedded.chunks import WindowPlan
+from agentmem_cli.store.embedded.rows import HistoryRow, MemoryRow, StoredMemory, Text, fields_of, text_hash
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentmem_cli.errors import StoreBusyError, StoreDamagedError, StoreError, StoreWriteError
-from agentmem_cli.store.connection import Connection
-from agentmem_cli.store.rows import Text
-from agentmem_cli.store.schema import TEXT_INDEX
-from agentmem_cli.store.tokenizing import TOTALS, Counts, Tokenizer, held_of
-from agentmem_cli.store.words import is_beginning, spaced, spaced_query, worth_asking
+from agentmem_cli.store.embedded.connection import Connection
+from agentmem_cli.store.embedded.rows import Text
+from agentmem_cli.store.embedded.schema import TEXT_INDEX
+from agentmem_cli.store.embedded.words import (
+    TOTALS,
+    Counts,
+    Tokenizer,
+    held_of,
+    is_beginning,
+    spaced,
+    spaced_query,
+    worth_asking,
+)
 from agentmem_cli.support.safe_text import printable
 
 Ids: TypeAlias = NDArray[np.int64]

@@ -11,8 +11,8 @@ from typing import TypeAlias, cast
 
 from agentmem_cli.errors import StoreDamagedError
 from agentmem_cli.records.memory import StoredVector, StoredWindow
-from agentmem_cli.store.connection import Connection
-from agentmem_cli.store.rows import text_hash
+from agentmem_cli.store.embedded.connection import Connection
+from agentmem_cli.store.embedded.rows import text_hash
 
 Span: TypeAlias = tuple[int, int]  # characters [start, stop) of a text
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from agentmem_cli.errors import StoreBusyError, StoreDamagedError, StoreWriteError
-from agentmem_cli.store.folder import check_path, is_lock_content
+from agentmem_cli.store.embedded.folder import check_path, is_lock_content
 from agentmem_cli.support.processes import tell_after_fork
 
 _HOLDER_TRIES: Final = 20
