@@ -13,8 +13,8 @@ from agentmem_cli.embedding import catalog, static_files
 from agentmem_cli.embedding.base import Device, Embedder, EmbedderSpec, OnProgress, no_progress
 from agentmem_cli.embedding.chunking import Chunking
 from agentmem_cli.errors import InvalidMemoryError, ModelNotFoundError, StoreNotFoundError, UsageError
-from agentmem_cli.ingest import IngestOptions, Observer, dry_run_store, ingest_files
-from agentmem_cli.pipeline import Pipeline, Ready
+from agentmem_cli.ingest.files import IngestOptions, Observer, dry_run_store, ingest_files
+from agentmem_cli.ingest.pipeline import Pipeline, Ready
 from agentmem_cli.records.jsonl import memory_from_fields
 from agentmem_cli.records.memory import BatchResult, HistoryEvent, IngestReport, Memory
 from agentmem_cli.records.values import JsonValue, is_possible_id, kind_of

@@ -14,7 +14,7 @@ from agentmem_cli.bench.quality import graph_found
 from agentmem_cli.bench.result import ColdStart, Retrieval, StorePoint
 from agentmem_cli.bench.retrieval import Labelled, retrieval
 from agentmem_cli.embedding.base import Embedder
-from agentmem_cli.ingest import MAX_BATCH_SIZE, Observer, Progress
+from agentmem_cli.ingest.files import MAX_BATCH_SIZE, Observer, Progress
 from agentmem_cli.records.jsonl import parse_memory
 from agentmem_cli.store.embedded.graph_builder import MIN_TAIL
 from agentmem_cli.support.machine import peak_resident_bytes

@@ -13,7 +13,7 @@ from agentmem_cli.api import AgentMem
 from agentmem_cli.bench.result import AddSample, IngestSample, TokenCounts
 from agentmem_cli.embedding.base import Embedder, Vectors
 from agentmem_cli.errors import StoreError
-from agentmem_cli.ingest import MIN_BATCH_SIZE, IngestOptions
+from agentmem_cli.ingest.files import MIN_BATCH_SIZE, IngestOptions
 from agentmem_cli.records.jsonl import parse_memory
 from agentmem_cli.records.memory import IngestReport
 

@@ -25,7 +25,7 @@ from agentmem_cli.bench.result import (
 from agentmem_cli.bench.workload import Workload
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder, Vectors
-from agentmem_cli.ingest import MIN_BATCH_SIZE
+from agentmem_cli.ingest.files import MIN_BATCH_SIZE
 
 # A model may change its ways after many texts, as the static one does after a thousand: a warm-up is so many memories,
 # or as many as there is time for.

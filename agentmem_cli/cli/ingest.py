@@ -90,7 +90,7 @@ def ingest(
     """
     from agentmem_cli.api import AgentMem
     from agentmem_cli.cli.progress import IngestObserver, view_for
-    from agentmem_cli.ingest import IngestOptions
+    from agentmem_cli.ingest.files import IngestOptions
     from agentmem_cli.outputs import Output
     from agentmem_cli.records.jsonl import dump_report
 

@@ -50,7 +50,7 @@ def distill(
     It takes a minute or two, once, and can then be used by its name.
     """
     from agentmem_cli.embedding import catalog
-    from agentmem_cli.sample import sample_texts
+    from agentmem_cli.ingest.sample import sample_texts
 
     if model is None and model_path is None:
         raise UsageError("distill needs NAME or --model-path: the model to distill, such as minilm")

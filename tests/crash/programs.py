@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from agentmem_cli import AgentMem
-from agentmem_cli.ingest import IngestOptions, Observer, Progress
+from agentmem_cli.ingest.files import IngestOptions, Observer, Progress
 from agentmem_cli.store.embedded.graph import Graph
 from agentmem_cli.store.embedded.rows import GraphRow
 from agentmem_cli.support import failpoints

@@ -10,7 +10,7 @@ import pytest
 
 from agentmem_cli import AgentMem
 from agentmem_cli.errors import StoreMismatchError, StoreNotFoundError
-from agentmem_cli.ingest import IngestOptions
+from agentmem_cli.ingest.files import IngestOptions
 from agentmem_cli.store.embedded import graph
 from agentmem_cli.support import failpoints
 from tests.crash.forks import Child, Forks

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from agentmem_cli import AgentMem
 from agentmem_cli.errors import AgentMemError
-from agentmem_cli.ingest import IngestOptions, Observer, Progress
+from agentmem_cli.ingest.files import IngestOptions, Observer, Progress
 from agentmem_cli.support import failpoints
 from tests.fakes import FakeEmbedder
 from tests.faults.shim import FaultyDisk, drop_root_powers

@@ -10,7 +10,7 @@ import pytest
 
 from agentmem_cli import AgentMem, AgentMemError, InvalidMemoryError, StoreMismatchError, StoreWriteError, UsageError
 from agentmem_cli.embedding.base import unit_rows
-from agentmem_cli.ingest import IngestOptions, Observer
+from agentmem_cli.ingest.files import IngestOptions, Observer
 from agentmem_cli.records.memory import Position
 from agentmem_cli.store.embedded.lock import WriterLock
 from tests.fakes import FakeEmbedder

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agentmem_cli import AgentMem, Memory
 from agentmem_cli.errors import UsageError
-from agentmem_cli.ingest import IngestOptions
+from agentmem_cli.ingest.files import IngestOptions
 from agentmem_cli.records.jsonl import VECTOR_KEY, dump_memory
 from agentmem_cli.store.embedded import snapshot
 from tests.fakes import FAKE_DIM, FakeEmbedder

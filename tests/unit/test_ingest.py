@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from agentmem_cli import AgentMem, Scope, ingest
+from agentmem_cli import AgentMem, Scope
 from agentmem_cli.embedding.base import Vectors
 from agentmem_cli.errors import EmbeddingError, InputError, RejectedLineError, UsageError
-from agentmem_cli.ingest import IngestOptions, Observer, Progress
+from agentmem_cli.ingest.files import IngestOptions, Observer, Progress, files
 from agentmem_cli.records.memory import IngestReport, Position, Rejection
 from tests.fakes import BrokenEmbedder, FakeEmbedder
 
@@ -157,7 +157,7 @@ def test_a_batch_of_very_long_memories_is_committed_before_it_is_full(
     mem: AgentMem, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, notes = _write(file, *map(_line, range(10, 22))), _Notes()
-    monkeypatch.setattr(ingest, "_BATCH_BYTES", 3 * len(_line(10)))
+    monkeypatch.setattr(files, "_BATCH_BYTES", 3 * len(_line(10)))
     mem.ingest([path], _TEN, notes)
     assert [position.line for position in notes.positions] == [4, 8, 12, 12]
     assert len(mem) == 12

@@ -8,7 +8,7 @@ import pytest
 
 from agentmem_cli import AgentMem
 from agentmem_cli.errors import AgentMemError, UsageError
-from agentmem_cli.sample import sample_texts
+from agentmem_cli.ingest.sample import sample_texts
 from tests.fakes import FakeEmbedder
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agentmem_cli import AgentMem, Memory, Scope, StoreDamagedError
-from agentmem_cli.ingest import IngestOptions
+from agentmem_cli.ingest.files import IngestOptions
 from agentmem_cli.store.embedded.maintenance import Upkeep
 from tests.fakes import FakeEmbedder
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from agentmem_cli.embedding.base import Embedded, Embedder, EmbedderSpec, Vectors, none_cut
 from agentmem_cli.errors import InvalidMemoryError, RejectedLineError, UsageError
-from agentmem_cli.pipeline import Pipeline, Ready
+from agentmem_cli.ingest.pipeline import Pipeline, Ready
 from agentmem_cli.records.jsonl import parse_memory
 from agentmem_cli.records.lines import MAX_EXPANSION, MAX_LINE_BYTES, Line, LineSource, open_source
 from agentmem_cli.records.memory import IngestReport, Memory, Position, Rejection, Scope
