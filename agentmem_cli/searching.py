@@ -8,13 +8,12 @@ from typing import Final
 from agentmem_cli.embedding.base import Embedder, Vectors, embed_checked, embed_queries_checked
 from agentmem_cli.embedding.languages import ModelAdvice, better_model, letters_by_script
 from agentmem_cli.errors import UsageError
-from agentmem_cli.queries import LabelledQuery
-from agentmem_cli.ranking import NEIGHBOUR_SHARE, Mode, Query, Ranking
 from agentmem_cli.records.filter import Where
 from agentmem_cli.records.memory import Hit, SearchFilter
 from agentmem_cli.records.times import parse_span
 from agentmem_cli.records.values import check_whole, is_encodable, kind_of
 from agentmem_cli.search.evaluation import Evaluation, evaluate
+from agentmem_cli.search.query import NEIGHBOUR_SHARE, LabelledQuery, Mode, Query, Ranking
 from agentmem_cli.search.retrieve import Search
 from agentmem_cli.store.embedded.store import EmbeddedStore
 

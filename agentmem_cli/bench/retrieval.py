@@ -9,9 +9,8 @@ from agentmem_cli.bench.measuring import fresh_store
 from agentmem_cli.bench.result import Retrieval
 from agentmem_cli.embedding.base import Embedder
 from agentmem_cli.errors import UsageError
-from agentmem_cli.queries import read_queries
-from agentmem_cli.ranking import Mode, Ranking
 from agentmem_cli.search.evaluation import METRICS
+from agentmem_cli.search.query import Mode, Ranking, read_queries
 
 _MODES: Final[tuple[Mode, ...]] = ("hybrid", "vector")
 

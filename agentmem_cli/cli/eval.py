@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from agentmem_cli.api import AgentMem
-    from agentmem_cli.queries import LabelledQuery
-    from agentmem_cli.ranking import Mode
     from agentmem_cli.search.evaluation import Comparison, Difference, JudgedQuery, Run
+    from agentmem_cli.search.query import LabelledQuery, Mode
 
 
 def evaluate(
@@ -52,7 +51,7 @@ def evaluate(
 
     Modes and stores are compared query by query. Queries without relevant ids are left out.
     """
-    from agentmem_cli.queries import read_queries
+    from agentmem_cli.search.query import read_queries
 
     chosen = _modes(modes)
     if against == store:
@@ -79,7 +78,7 @@ def evaluate(
 
 
 def _modes(argument: str) -> "list[Mode]":
-    from agentmem_cli.ranking import MODES
+    from agentmem_cli.search.query import MODES
 
     names = [name.strip() for name in argument.split(",")]
     chosen = [mode for name in names for mode in MODES if mode == name]
@@ -89,8 +88,8 @@ def _modes(argument: str) -> "list[Mode]":
 
 
 def _runs(mem: "AgentMem", store: str, queries: "Sequence[LabelledQuery]", modes: "Sequence[Mode]") -> "list[Run]":
-    from agentmem_cli.ranking import Ranking
     from agentmem_cli.search.evaluation import Run
+    from agentmem_cli.search.query import Ranking
 
     with _patience(f"asking {len(queries)} queries of {store}"):
         evaluations = mem.evaluate(queries, [Ranking(mode) for mode in modes])

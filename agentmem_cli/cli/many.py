@@ -10,9 +10,8 @@ from agentmem_cli.records.lines import STDIN
 
 if TYPE_CHECKING:
     from agentmem_cli.api import AgentMem
-    from agentmem_cli.queries import LabelledQuery
-    from agentmem_cli.ranking import Ranking
     from agentmem_cli.records.memory import SearchFilter
+    from agentmem_cli.search.query import LabelledQuery, Ranking
 
 _QUERIES_AT_ONCE: Final = 256
 
@@ -24,8 +23,8 @@ def answer_file(
 
     Raises RejectedLineError at a bad line, after the answers of those before it.
     """
-    from agentmem_cli.queries import read_queries
     from agentmem_cli.records.jsonl import dump_hit
+    from agentmem_cli.search.query import read_queries
 
     if file == STDIN and sys.stdin is not None and sys.stdin.isatty():
         say("reading queries from standard input, one a line; end with Ctrl-D")

@@ -7,8 +7,8 @@ import typer
 from agentmem_cli.errors import InvalidMemoryError, UsageError
 
 if TYPE_CHECKING:
-    from agentmem_cli.ranking import Mode, Ranking
     from agentmem_cli.records.memory import Scope
+    from agentmem_cli.search.query import Mode, Ranking
 
 StoreOption: TypeAlias = Annotated[
     str, typer.Option("--store", envvar="AGENTMEM_STORE", help="The store's folder.", show_default=True)
@@ -114,8 +114,8 @@ def ranking(
     context: int,
 ) -> "Ranking":
     """The ranking that options ask for. Raises UsageError."""
-    from agentmem_cli.ranking import Ranking
     from agentmem_cli.records.times import parse_span
+    from agentmem_cli.search.query import Ranking
 
     half_life_s = None
     if recency_half_life is not None:

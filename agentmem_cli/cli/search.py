@@ -54,8 +54,8 @@ def search(
         raise UsageError("give either a QUERY or a file of them (--queries FILE)")
     if queries is not None and json:
         raise UsageError("--queries prints a line of JSON for each query: leave out --json")
-    from agentmem_cli.ranking import Query
     from agentmem_cli.records.jsonl import dump_hit
+    from agentmem_cli.search.query import Query
 
     ranking = options.ranking(mode, neighbour_share, recency_half_life, importance_weight, dedupe, context)
     wanted = filter_of(agent_id, user_id, run_id, memory_type, where, since, until)

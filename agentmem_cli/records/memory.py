@@ -162,7 +162,7 @@ class ScoreParts:
     factors for `recency` and `importance`.
 
     `cosine` and `text` (the share of the query's words, by weight, that it has) are None where the mode doesn't look
-    at them. See `agentmem_cli.search.fusion`.
+    at them. See `agentmem_cli.search.retrieve`.
     """
 
     cosine: float | None = None

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from agentmem_cli import Memory
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import embed_checked, embed_queries_checked
-from agentmem_cli.queries import LabelledQuery, read_queries
 from agentmem_cli.records.jsonl import parse_memory
-from agentmem_cli.search.metrics import ndcg_at, recall_at
+from agentmem_cli.search.evaluation import ndcg_at, recall_at
+from agentmem_cli.search.query import LabelledQuery, read_queries
 from agentmem_cli.store.embedded.text_index import asked_for
 from agentmem_cli.store.embedded.words import Tokenizer, spaced
 

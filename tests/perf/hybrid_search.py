@@ -21,7 +21,7 @@ import orjson
 from agentmem_cli import AgentMem
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder
-from agentmem_cli.ranking import MODES, Query, Ranking
+from agentmem_cli.search.query import MODES, Query, Ranking
 from agentmem_cli.store.embedded.connection import Connection
 from agentmem_cli.store.embedded.text_index import TextIndex
 from agentmem_cli.support.statistics import median

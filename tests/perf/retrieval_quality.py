@@ -10,9 +10,8 @@ import tempfile
 import time
 
 from agentmem_cli import AgentMem
-from agentmem_cli.queries import LabelledQuery, read_queries
-from agentmem_cli.ranking import MODES, Query, Ranking
 from agentmem_cli.search.evaluation import Evaluation
+from agentmem_cli.search.query import MODES, LabelledQuery, Query, Ranking, read_queries
 from agentmem_cli.support.statistics import bootstrap_ratio, median
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentmem_cli import AgentMem, UsageError
-from agentmem_cli.ranking import MODES, Mode
+from agentmem_cli.search.query import MODES, Mode
 from agentmem_cli.store.embedded.text_index import asked_for
 from agentmem_cli.store.embedded.words import Tokenizer, spaced, spaced_query
 from tests.fakes import FakeEmbedder

@@ -9,7 +9,7 @@ import pytest
 from agentmem_cli import AgentMem
 from agentmem_cli.embedding.base import Embedded, Vectors
 from agentmem_cli.errors import EmbeddingError
-from agentmem_cli.ranking import Query
+from agentmem_cli.search.query import Query
 from tests.fakes import BrokenEmbedder, FakeEmbedder
 
 _Damage = Callable[[Vectors], Vectors]

@@ -9,10 +9,9 @@ import pytest
 
 from agentmem_cli import AgentMem, Hit, UsageError
 from agentmem_cli.embedding.base import Vectors
-from agentmem_cli.queries import LabelledQuery
-from agentmem_cli.ranking import Query, Ranking
 from agentmem_cli.records.memory import Scope, SearchFilter
 from agentmem_cli.search.evaluation import DEPTH, METRICS, Answer, compare, evaluate
+from agentmem_cli.search.query import LabelledQuery, Query, Ranking
 from tests.fakes import FakeEmbedder
 
 _TIME = datetime(2025, 1, 1, tzinfo=timezone.utc)

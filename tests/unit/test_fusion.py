@@ -2,7 +2,7 @@
 
 import pytest
 
-from agentmem_cli.search.fusion import hybrid_score, importance_factor, recency_factor
+from agentmem_cli.search.retrieve import hybrid_score, importance_factor, recency_factor
 
 _DAY_S = 86_400.0
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agentmem_cli import AgentMem, Hit, UsageError
-from agentmem_cli.ranking import MODES, Mode, Query, Ranking
+from agentmem_cli.search.query import MODES, Mode, Query, Ranking
 from agentmem_cli.store.embedded import graph
 from tests.fakes import CosineEmbedder, FakeEmbedder
 

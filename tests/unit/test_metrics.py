@@ -7,7 +7,7 @@ from statistics import mean
 
 import pytest
 
-from agentmem_cli.search.metrics import Ranked, first_rank, ndcg_at, recall_at, reciprocal_rank_at
+from agentmem_cli.search.evaluation import Ranked, first_rank, ndcg_at, recall_at, reciprocal_rank_at
 
 _LOG3 = 1 / math.log2(3)
 

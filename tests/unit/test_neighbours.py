@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agentmem_cli import AgentMem, Hit
-from agentmem_cli.ranking import MODES
+from agentmem_cli.search.query import MODES
 from tests.fakes import CosineEmbedder, FakeEmbedder
 
 _COSINES = {"one": 0.2, "two": 0.9, "three": 0.4, "four": 0.1, "alone": 0.3}

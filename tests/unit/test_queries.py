@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from agentmem_cli.errors import InputError, InvalidMemoryError, RejectedLineError
-from agentmem_cli.queries import LabelledQuery, parse_query, read_queries
-from agentmem_cli.ranking import Query
 from agentmem_cli.records.memory import Scope, SearchFilter
+from agentmem_cli.search.query import LabelledQuery, Query, parse_query, read_queries
 
 
 def test_a_line_has_a_query_a_scope_and_relevant_ids_and_what_else_it_has_is_ignored() -> None:

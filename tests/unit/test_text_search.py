@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from agentmem_cli import AgentMem, UsageError
-from agentmem_cli.ranking import MODES, Mode
+from agentmem_cli.search.query import MODES, Mode
 from agentmem_cli.store.embedded import text_index
 from tests.fakes import FakeEmbedder
 
