@@ -6,7 +6,7 @@ from typing import Final
 from rich.console import RenderableType
 from rich.text import Text
 
-from agentmem_cli.bench.comparing import GateReport
+from agentmem_cli.bench.gates import GateReport
 from agentmem_cli.formats import document
 from agentmem_cli.formats.bench_document import bench_document
 from agentmem_cli.formats.gate_document import gate_document

@@ -1,23 +1,28 @@
 """A store that grows: how its ingest, its graph, its searches, its memory and its files change with its size."""
 
 import itertools
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import IO, Final, TypeAlias
+
+import msgspec
 
 from agentmem_cli.api import AgentMem
-from agentmem_cli.bench.measuring import check_searchable, fresh_store
-from agentmem_cli.bench.quality import graph_found
+from agentmem_cli.bench.measure import Labelled, check_searchable, fresh_store, graph_found, retrieval
 from agentmem_cli.bench.result import ColdStart, Retrieval, StorePoint
-from agentmem_cli.bench.retrieval import Labelled, retrieval
-from agentmem_cli.embedding.base import Embedder
+from agentmem_cli.embedding.base import Device, Embedder, EmbedderSpec
+from agentmem_cli.errors import AgentMemError, StoreError
 from agentmem_cli.ingest.files import MAX_BATCH_SIZE, Observer, Progress
 from agentmem_cli.records.jsonl import parse_memory
 from agentmem_cli.store.embedded.graph_builder import MIN_TAIL
 from agentmem_cli.support.machine import peak_resident_bytes
+from agentmem_cli.support.processes import module_command
 
 FIRST_BATCH: Final = 10
 _SEARCHES_A_STEP: Final = 10
@@ -170,3 +175,110 @@ class _CommitClock(Observer):
         now = time.perf_counter()
         self.batches_s.append(now - self._last)
         self._last = now
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """Which model to load, and how it runs."""
+
+    stored_spec: dict[str, str | int]
+    threads: int | None = None
+    device: Device = "cpu"
+    embedder_url: str | None = None
+
+
+def how(spec: EmbedderSpec, threads: int | None, device: Device, embedder_url: str | None) -> How:
+    """The same for a spec."""
+    return How(spec.stored(), threads, device, embedder_url)
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    started_at_s: float
+    how: How
+    growth: Growth
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    cold_start: ColdStart | None = None
+    store: StorePoint | None = None
+    retrieval: Retrieval | None = None
+    doing: Doing | None = None
+
+    @classmethod
+    def of(cls, item: GrowthItem) -> "_Message":
+        """An item in its place."""
+        if isinstance(item, Doing):
+            return cls(doing=item)
+        if isinstance(item, ColdStart):
+            return cls(cold_start=item)
+        return cls(store=item) if isinstance(item, StorePoint) else cls(retrieval=item)
+
+    @property
+    def item(self) -> GrowthItem | None:
+        """What is in its place."""
+        return self.cold_start or self.store or self.retrieval or self.doing
+
+
+def grow_alone(how: How, growth: Growth) -> Iterator[GrowthItem]:
+    """`grow_here` in a new process, which like it waits after an item until the next is asked for.
+
+    Raises StoreError with what that process said.
+    """
+    command = module_command("agentmem_cli.bench.growth")
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said) as process,
+    ):
+        try:
+            yield from _talk(process, _Task(time.time(), how, growth))
+        except BaseException:
+            process.kill()
+            raise
+        if process.wait() != 0:
+            said.seek(0)
+            last = said.read().decode(errors="replace").strip().rpartition("\n")[2]
+            raise StoreError(f"benchmark: the process that measures {how.stored_spec['name']} alone ended: {last}")
+
+
+def _talk(process: "subprocess.Popen[bytes]", task: _Task) -> Iterator[GrowthItem]:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    _send(process.stdin, msgspec.json.encode(task))
+    for line in process.stdout:
+        item = msgspec.json.decode(line, type=_Message).item
+        if item is not None:
+            yield item
+        _send(process.stdin, b"")
+
+
+def _send(stdin: IO[bytes], line: bytes) -> None:
+    with suppress(BrokenPipeError):  # it has ended, and says why
+        stdin.write(line + b"\n")
+        stdin.flush()
+
+
+def _main() -> None:
+    task = msgspec.json.decode(sys.stdin.buffer.readline(), type=_Task)
+    process_s = time.time() - task.started_at_s
+
+    def load() -> Embedder:
+        from agentmem_cli.embedding import catalog
+
+        spec, how = EmbedderSpec.from_stored(task.how.stored_spec), task.how
+        return catalog.load(spec, how.threads, how.device, embedder_url=how.embedder_url)
+
+    try:
+        for item in grow_here(load, task.growth, process_s):
+            sys.stdout.buffer.write(msgspec.json.encode(_Message.of(item)) + b"\n")
+            sys.stdout.buffer.flush()
+            sys.stdin.buffer.readline()
+    except AgentMemError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:  # who started this process has been told too
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    _main()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from agentmem_cli.bench.retrieval import Labelled
+from agentmem_cli.bench.measure import Labelled
 from agentmem_cli.errors import UsageError
 from agentmem_cli.ingest.files import MAX_BATCH_SIZE, MIN_BATCH_SIZE
 

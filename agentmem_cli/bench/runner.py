@@ -6,20 +6,178 @@ grows a store, in a process of its own where it can have one: for its cold start
 """
 
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Final, TypeAlias, TypeVar
 
-from agentmem_cli.bench import calibrate
-from agentmem_cli.bench.environment import this_environment
-from agentmem_cli.bench.growth import write_growth
-from agentmem_cli.bench.model_run import ModelRun, OnStep, Subject, rotated
+from agentmem_cli.bench import machine
+from agentmem_cli.bench.growth import Doing, Grow, Growth, write_growth
+from agentmem_cli.bench.machine import this_environment
+from agentmem_cli.bench.measure import add_one_by_one, ingest_and_read, ingest_batch, likeness
 from agentmem_cli.bench.options import BenchOptions
-from agentmem_cli.bench.result import BenchResult, Config, Machine
-from agentmem_cli.bench.warning import warnings_of
+from agentmem_cli.bench.result import (
+    AddSample,
+    BatchRun,
+    BenchResult,
+    ColdStart,
+    Comparison,
+    Config,
+    IngestSample,
+    Machine,
+    ModelFacts,
+    ModelResult,
+    Retrieval,
+    StorePoint,
+    TokenCounts,
+)
+from agentmem_cli.bench.warnings import warnings_of
 from agentmem_cli.bench.workload import Workload
+from agentmem_cli.embedding import catalog
+from agentmem_cli.embedding.base import Embedder, Vectors
 from agentmem_cli.errors import UsageError
+from agentmem_cli.ingest.files import MIN_BATCH_SIZE
 from agentmem_cli.support.safe_text import printable
+
+# A model may change its ways after many texts, as the static one does after a thousand: a warm-up is so many memories,
+# or as many as there is time for.
+_WARMUP_MEMORIES: Final = 1000
+_WARMUP_BATCH: Final = 100
+_WARMUP_S: Final = 1.0
+
+OnStep: TypeAlias = Callable[[str], None]  # told of each step before it begins, which is when it returns
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model to measure: `load` opens it in this process, `grow` grows a store with it, best in one of its own."""
+
+    load: Callable[[], Embedder]
+    grow: Grow
+
+
+@dataclass(slots=True)
+class _Batches:
+    """The samples of batches of one size."""
+
+    counts: TokenCounts
+    samples: list[IngestSample] = field(default_factory=list)
+
+
+class ModelRun:
+    """The measurements of one model."""
+
+    def __init__(
+        self, subject: Subject, workload: Workload, options: BenchOptions, folder: Path, on_step: OnStep
+    ) -> None:
+        self._subject = subject
+        self._folder = folder
+        self._on_step = on_step
+        self._embedder = subject.load()
+        self._workload = workload
+        self._options = options
+        self._by_size = {size: _Batches(TokenCounts(0, 0, 0, 0, 0)) for size in options.sizes}
+        self._single: list[AddSample] = []
+        self._batch: list[IngestSample] = []
+        self._cold_start: ColdStart | None = None
+        self._stores: list[StorePoint] = []
+        self._retrieval: list[Retrieval] = []
+        self.vectors: Vectors | None = None  # of the largest batch
+
+    @property
+    def facts(self) -> ModelFacts:
+        """Which model this is."""
+        spec = self._embedder.spec
+        flop_per_token = catalog.flop_per_token(spec)
+        return ModelFacts(spec.name, spec.revision, spec.dim, spec.precision, spec.token_limit, flop_per_token)
+
+    @property
+    def has_samples(self) -> bool:
+        """Whether anything has been measured."""
+        return any(found.samples for found in self._by_size.values())
+
+    def warm_up(self) -> None:
+        """Runs what is measured, without counting it."""
+        self._say("warm-up")
+        lines = self._workload.batch_lines[: min(_WARMUP_BATCH, max(self._options.sizes))]
+        for _ in range(self._options.warmup):
+            start = time.perf_counter()
+            for _ in range(0, _WARMUP_MEMORIES, len(lines)):
+                ingest_batch(self._embedder, lines, self._folder)
+                if time.perf_counter() - start > _WARMUP_S:
+                    break
+            add_one_by_one(self._embedder, self._workload.compare_lines[:MIN_BATCH_SIZE], self._folder)
+
+    def measure(self, repeat: int) -> None:
+        """One repeat: each size, then one by one against one batch."""
+        of = f"repeat {repeat + 1} of {self._options.repeats}"
+        for size in rotated(self._options.sizes, repeat):
+            self._say(f"{of}: batch of {size}")
+            self._measure_batch(size)
+        for measure in rotated([self._measure_single, self._measure_whole], repeat):
+            self._say(f"{of}: {self._options.compare} one by one, or in one batch")
+            measure(self._workload.compare_lines[: self._options.compare])
+
+    def grow(self, growth: Growth) -> None:
+        """Grows a store."""
+        self._say("a cold start")
+        for item in self._subject.grow(growth):
+            if isinstance(item, Doing):
+                self._say(item.what)
+            elif isinstance(item, ColdStart):
+                self._cold_start = item
+            elif isinstance(item, StorePoint):
+                self._stores.append(item)
+            else:
+                self._retrieval.append(item)
+
+    def result(self, reference: "ModelRun | None") -> ModelResult:
+        """What has been measured so far; the likeness to a reference where that is another model."""
+        measured = min(len(self._single), len(self._batch))
+        like = None
+        if reference not in (None, self) and reference.vectors is not None and self.vectors is not None:
+            like = likeness(self.vectors, reference.vectors, reference.facts.name)
+        return ModelResult(
+            model=self.facts,
+            batches=[
+                BatchRun(size, found.counts, list(found.samples))
+                for size, found in self._by_size.items()
+                if found.samples
+            ],
+            comparison=Comparison(self._options.compare, self._single[:measured], self._batch[:measured])
+            if measured
+            else None,
+            cold_start=self._cold_start,
+            stores=list(self._stores),
+            likeness=like,
+            retrieval=list(self._retrieval),
+        )
+
+    def _measure_batch(self, size: int) -> None:
+        found, lines = self._by_size[size], self._workload.batch_lines[:size]
+        if size == max(self._options.sizes) and self.vectors is None:
+            sample, found.counts, self.vectors = ingest_and_read(self._embedder, lines, self._folder)
+        else:
+            sample, found.counts = ingest_batch(self._embedder, lines, self._folder)
+        found.samples.append(sample)
+
+    def _measure_single(self, lines: Sequence[bytes]) -> None:
+        self._single.append(add_one_by_one(self._embedder, lines, self._folder))
+
+    def _measure_whole(self, lines: Sequence[bytes]) -> None:
+        self._batch.append(ingest_batch(self._embedder, lines, self._folder)[0])
+
+    def _say(self, step: str) -> None:
+        self._on_step(f"{self._embedder.spec.name}: {step}")
+
+
+def rotated(items: Sequence[Item], by: int) -> list[Item]:
+    """The items, beginning with another one: that at `by`, counted round."""
+    by %= len(items)
+    return [*items[by:], *items[:by]]
 
 
 class Bench:
@@ -42,8 +200,8 @@ class Bench:
         self._sgemm_flop_per_s: list[float] = []
         self._fsync_s: list[list[float]] = []
         self._started_at = datetime.now(timezone.utc)
-        self._load_average = calibrate.load_average()
-        self._steal = calibrate.StealClock()
+        self._load_average = machine.load_average()
+        self._steal = machine.StealClock()
         self._complete = False
 
     def run(self) -> BenchResult:
@@ -92,8 +250,8 @@ class Bench:
             run.warm_up()
         for repeat in range(self._options.repeats):
             self._on_step("the machine's own measures")
-            self._sgemm_flop_per_s.append(calibrate.sgemm_flop_per_s())
-            self._fsync_s.append(calibrate.fsync_times_s(folder))
+            self._sgemm_flop_per_s.append(machine.sgemm_flop_per_s())
+            self._fsync_s.append(machine.fsync_times_s(folder))
             for run in rotated(self._runs, repeat):
                 run.measure(repeat)
 

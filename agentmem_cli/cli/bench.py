@@ -16,10 +16,9 @@ from agentmem_cli.formats.wording import Words
 from agentmem_cli.support.failpoints import slowdown
 
 if TYPE_CHECKING:
-    from agentmem_cli.bench.model_run import Subject
+    from agentmem_cli.bench.measure import Labelled
     from agentmem_cli.bench.result import BenchResult
-    from agentmem_cli.bench.retrieval import Labelled
-    from agentmem_cli.bench.runner import Bench
+    from agentmem_cli.bench.runner import Bench, Subject
     from agentmem_cli.embedding.base import Device
 
 
@@ -90,9 +89,9 @@ def bench(
     if context.invoked_subcommand is not None:
         bench_gates.refuse_options_of(context)
         return
+    from agentmem_cli.bench.ab import in_turn
     from agentmem_cli.bench.options import BenchOptions
     from agentmem_cli.bench.runner import Bench
-    from agentmem_cli.bench.turns import in_turn
     from agentmem_cli.bench.workload import make_workload
     from agentmem_cli.formats.measured import with_figures
     from agentmem_cli.support.machine import usable_cores
@@ -130,7 +129,7 @@ def bench(
     measured = with_figures(result, verdicts)
     outputs.write_result(measured)
     if json:
-        from agentmem_cli.bench.writing import as_document
+        from agentmem_cli.bench.result_file import as_document
 
         print_json({**as_document(result), **({"gate": verdicts} if verdicts else {})})
     else:
@@ -141,7 +140,7 @@ def bench(
 
 
 def _labelled(workload: str, queries: str) -> "Labelled":
-    from agentmem_cli.bench.retrieval import labelled
+    from agentmem_cli.bench.measure import labelled
     from agentmem_cli.bench.workload import MIXED, PHASE4
 
     if workload in (PHASE4, MIXED):
@@ -160,8 +159,8 @@ def _subjects(
     on_step: Callable[[str], None],
 ) -> "list[Subject]":
     """The models, found or made, but not loaded."""
-    from agentmem_cli.bench.alone import grow_alone, how
-    from agentmem_cli.bench.model_run import Subject
+    from agentmem_cli.bench.growth import grow_alone, how
+    from agentmem_cli.bench.runner import Subject
     from agentmem_cli.embedding import catalog
 
     def making(step: str, share: float) -> None:

@@ -18,11 +18,10 @@ from agentmem_cli.formats.wording import Words
 
 if TYPE_CHECKING:
     from agentmem_cli.bench.ab import AbRun
-    from agentmem_cli.bench.bounds import Bounds
-    from agentmem_cli.bench.comparing import GateReport
-    from agentmem_cli.bench.gate import Verdict
+    from agentmem_cli.bench.gates import Bounds, GateReport
     from agentmem_cli.bench.options import BenchOptions
     from agentmem_cli.bench.result import BenchResult
+    from agentmem_cli.bench.verdict import Verdict
 
 PROJECT: Final = "pyproject.toml"
 MinOpsOption: TypeAlias = Annotated[
@@ -67,14 +66,14 @@ def compare(
     The interval knows the spread within each run, not what changes from one process or hour to another: in CI, where
     machines are shared, use `bench ab`. Exit code 4 for a regression.
     """
-    from agentmem_cli.bench import comparing
+    from agentmem_cli.bench import gates
 
     share = _share(max_regression)
     outputs = Outputs(output or [], [base, new], Words(lang), github_summary, junit)
     outputs.check_for_verdicts()
     (base_result, base_version), (new_result, new_version) = _read(base), _read(new)
     try:
-        report = comparing.compare(base_result, new_result, (base, new), share)
+        report = gates.compare(base_result, new_result, (base, new), share)
     except ValueError as error:
         raise UsageError(f"{base} and {new} can't be compared: {error}") from error
     if base_version != new_version:
@@ -119,8 +118,7 @@ def ab(
     Each run is a process of its own; the two of a round take turns at every step, and whoever begins changes. This is
     the gate for machines that are shared: what they do meanwhile falls on both. Exit code 4 for a regression.
     """
-    from agentmem_cli.bench.ab import AbRun
-    from agentmem_cli.bench.installation import installation_at, this_installation
+    from agentmem_cli.bench.ab import AbRun, installation_at, this_installation
 
     arguments = ["--sizes", sizes, "--compare", str(compare), "--repeats", str(repeats), "--workload", _file(workload)]
     arguments += ["--device", device]
@@ -139,7 +137,7 @@ def ab(
 
 def wanted_bounds(given: Mapping[str, float | None], measured: "BenchOptions") -> "Bounds":
     """The bounds of the project in this folder, and those that options give; raises UsageError."""
-    from agentmem_cli.bench.bounds import overridden, read_bounds, require_measured
+    from agentmem_cli.bench.gates import overridden, read_bounds, require_measured
 
     bounds = overridden(read_bounds(Path(PROJECT)), given)
     require_measured(bounds, measured)
@@ -148,14 +146,14 @@ def wanted_bounds(given: Mapping[str, float | None], measured: "BenchOptions") -
 
 def checked(result: "BenchResult", bounds: "Bounds") -> "list[Verdict]":
     """Which bounds are kept. Raises UsageError."""
-    from agentmem_cli.bench.bounds import check
+    from agentmem_cli.bench.gates import check
 
     return check(result, bounds)
 
 
 def close_if_missed(verdicts: "Sequence[Verdict]") -> None:
     """Raises GateError for bounds that are not kept."""
-    from agentmem_cli.bench.bounds import missed
+    from agentmem_cli.bench.gates import missed
 
     misses = [missed(verdict) for verdict in verdicts if verdict.has_failed]
     if misses:
@@ -172,7 +170,7 @@ def refuse_options_of(context: typer.Context) -> None:
 
 
 def _read(file: str) -> "tuple[BenchResult, int | None]":
-    from agentmem_cli.bench.reading import read_result, schema_version
+    from agentmem_cli.bench.result_file import read_result, schema_version
 
     try:
         content = Path(file).read_bytes()
@@ -205,7 +203,7 @@ def _finish(report: "GateReport", strict: bool, json: bool, outputs: Outputs) ->
     closing = ("regressed", "inconclusive") if strict else ("regressed",)
     found = [verdict for verdict in report.verdicts if verdict.outcome in closing]
     if found:
-        from agentmem_cli.bench.comparing import told
+        from agentmem_cli.bench.gates import told
 
         raise GateError(f"gate: {'; '.join(map(told, found))}")
 

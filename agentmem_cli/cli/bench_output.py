@@ -11,8 +11,8 @@ from agentmem_cli.errors import UsageError
 from agentmem_cli.formats.wording import Lang, Words
 
 if TYPE_CHECKING:
-    from agentmem_cli.bench.comparing import GateReport
-    from agentmem_cli.bench.gate import Verdict
+    from agentmem_cli.bench.gates import GateReport
+    from agentmem_cli.bench.verdict import Verdict
     from agentmem_cli.formats.document import Document
     from agentmem_cli.formats.measured import Measured
     from agentmem_cli.outputs import Output

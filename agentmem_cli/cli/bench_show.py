@@ -33,7 +33,7 @@ def show(
     measured = with_figures(found)
     outputs.write_result(measured)
     if json:
-        from agentmem_cli.bench.writing import as_document
+        from agentmem_cli.bench.result_file import as_document
 
         print_json(as_document(found))
     else:
@@ -44,7 +44,7 @@ def show(
 
 def read(file: str) -> "BenchResult":
     """The result in a file. Raises UsageError."""
-    from agentmem_cli.bench.reading import read_result
+    from agentmem_cli.bench.result_file import read_result
 
     try:
         content = Path(file).read_bytes()

@@ -7,8 +7,8 @@ from typing import Final
 
 import orjson
 
-from agentmem_cli.bench.comparing import GateReport
-from agentmem_cli.bench.writing import as_bytes
+from agentmem_cli.bench.gates import GateReport
+from agentmem_cli.bench.result_file import as_bytes
 from agentmem_cli.errors import UsageError
 from agentmem_cli.formats.bench_document import bench_document
 from agentmem_cli.formats.figure import check_matplotlib

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from agentmem_cli.bench.comparing import GateReport
-from agentmem_cli.bench.gate import Outcome, Verdict
+from agentmem_cli.bench.gates import GateReport
+from agentmem_cli.bench.verdict import Outcome, Verdict
 from agentmem_cli.formats.building import NONE, Row, interval_text, table
 from agentmem_cli.formats.document import Cell, Document, Mood, Table
 from agentmem_cli.formats.wording import Words

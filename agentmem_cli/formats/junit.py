@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from agentmem_cli.bench.gate import TargetVerdict, Verdict
+from agentmem_cli.bench.verdict import TargetVerdict, Verdict
 from agentmem_cli.formats.measured import Measured
 from agentmem_cli.support.safe_text import printable
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agentmem_cli.bench.figures import Figures, figures_of
-from agentmem_cli.bench.gate import Verdict
 from agentmem_cli.bench.result import BenchResult, ModelResult
+from agentmem_cli.bench.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)

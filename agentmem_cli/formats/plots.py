@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from agentmem_cli.bench import gate
+from agentmem_cli.bench import verdict
 from agentmem_cli.bench.figures import BatchFigures, Figures, MeanFigure
 from agentmem_cli.bench.result import ModelResult
 from agentmem_cli.formats.figure import GLYPHS, GRID, INK, MARKERS, SERIES, Legend, Plot, as_svg, drawing
@@ -44,10 +44,12 @@ def throughput(measured: _Models, words: Words) -> Plot | None:
             for batch in batches:
                 if batch.ops_per_s_interval is not None:
                     _upright(axes, series, sizes.index(batch.batch_size), batch.ops_per_s_interval)
-        axes.axhline(gate.TARGET_OPS_PER_S, color=INK, linestyle="--", linewidth=1)
-        axes.annotate(words("plot.target"), (0, gate.TARGET_OPS_PER_S), (0, 3), textcoords="offset points", fontsize=9)
+        axes.axhline(verdict.TARGET_OPS_PER_S, color=INK, linestyle="--", linewidth=1)
+        axes.annotate(
+            words("plot.target"), (0, verdict.TARGET_OPS_PER_S), (0, 3), textcoords="offset points", fontsize=9
+        )
         _categories(axes, sizes)
-        _scale(axes, "y", [gate.TARGET_OPS_PER_S, *(batch.ops_per_s for _, batches in shown for batch in batches)])
+        _scale(axes, "y", [verdict.TARGET_OPS_PER_S, *(batch.ops_per_s for _, batches in shown for batch in batches)])
         _labels(axes, words("axis.size"), words("axis.ops"))
         title = words("plot.throughput")
         return Plot(title, as_svg(figure, "throughput", title), words("plot.throughput.note"), _legend(measured))

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from agentmem_cli.bench import gate
+from agentmem_cli.bench import verdict
 from agentmem_cli.bench.figures import BatchFigures, ComparisonFigures, Figures
-from agentmem_cli.bench.gate import TargetVerdict
+from agentmem_cli.bench.verdict import TargetVerdict
 from agentmem_cli.formats.building import Row, interval_text, table
 from agentmem_cli.formats.document import Cell, Facts, Table
 from agentmem_cli.formats.wording import Words
@@ -75,7 +75,7 @@ def _comparison(comparison: ComparisonFigures, words: Words) -> Table:
 
 
 def _effect(speedup: float) -> str:
-    if speedup >= gate.TARGET_SPEEDUP:
+    if speedup >= verdict.TARGET_SPEEDUP:
         return "excellent"
     if speedup >= _GOOD_SPEEDUP:
         return "good"
@@ -101,10 +101,10 @@ def _intervals(figures: Figures, words: Words) -> Table:
 
 
 def _actual(best: BatchFigures, words: Words) -> Facts:
-    reached = "reached" if best.ops_per_s >= gate.TARGET_OPS_PER_S else "missed"
+    reached = "reached" if best.ops_per_s >= verdict.TARGET_OPS_PER_S else "missed"
     return [
         (words("actual.figure"), words("actual.of_batch", best.ops_per_s, best.batch_size)),
-        (words("actual.target"), words("actual.wanted", gate.TARGET_OPS_PER_S)),
+        (words("actual.target"), words("actual.wanted", verdict.TARGET_OPS_PER_S)),
         (words("actual.gap"), words(f"actual.{reached}", best.target_ratio)),
     ]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from agentmem_cli.bench.reading import read_result
+from agentmem_cli.bench.result_file import read_result
 from tests.e2e.conftest import EXAMPLES, MEMORIES, TIMEOUT_S, Cli, Result, assert_inert
 
 RUN = ("bench", "--sizes", "10,20", "--repeats", "1", "--warmup", "0", "--compare", "10")

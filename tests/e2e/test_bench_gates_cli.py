@@ -11,10 +11,9 @@ from pathlib import Path
 import orjson
 import pytest
 
-from agentmem_cli.bench.installation import measuring, this_installation
+from agentmem_cli.bench.ab import IN_TURN, OVER, measuring, this_installation
 from agentmem_cli.bench.result import BenchResult, WorkloadFacts
-from agentmem_cli.bench.turns import IN_TURN, OVER
-from agentmem_cli.bench.writing import as_bytes
+from agentmem_cli.bench.result_file import as_bytes
 from tests.bench_results import batch_run, bench_result, comparison, model_result, store_point
 from tests.e2e.conftest import MEMORIES, TIMEOUT_S, Cli, assert_inert
 from tests.unit.test_reading import VERSION_1

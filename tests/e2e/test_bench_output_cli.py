@@ -8,8 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from agentmem_cli.bench.reading import read_result
-from agentmem_cli.bench.writing import as_bytes
+from agentmem_cli.bench.result_file import as_bytes, read_result
 from tests.bench_results import bench_result, full_result
 from tests.e2e.conftest import Cli, assert_inert
 from tests.unit.test_reading import VERSION_1

@@ -15,9 +15,8 @@ from typing import Final
 import pytest
 
 from agentmem_cli import outputs
-from agentmem_cli.bench.alone import How, grow_alone
-from agentmem_cli.bench.growth import Growth
-from agentmem_cli.bench.writing import as_bytes
+from agentmem_cli.bench.growth import Growth, How, grow_alone
+from agentmem_cli.bench.result_file import as_bytes
 from agentmem_cli.cli.main import run
 from agentmem_cli.embedding.base import EmbedderSpec
 from agentmem_cli.errors import AgentMemError, StoreDamagedError, StoreError
@@ -378,7 +377,7 @@ def trapped(agentmem: Cli) -> Path:
 
 
 @pytest.mark.parametrize(
-    "module", ["agentmem_cli.bench.schema", "agentmem_cli.store.embedded.graph_builder", "agentmem_cli"]
+    "module", ["agentmem_cli.bench.result_file", "agentmem_cli.store.embedded.graph_builder", "agentmem_cli"]
 )
 def test_no_module_of_the_current_folder_runs_in_a_child(agentmem: Cli, trapped: Path, module: str) -> None:
     command = module_command(module, "no-store")

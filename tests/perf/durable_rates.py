@@ -22,7 +22,7 @@ import numpy as np
 import orjson
 
 from agentmem_cli import AgentMem
-from agentmem_cli.bench.quality import NEIGHBOURS, graph_found
+from agentmem_cli.bench.measure import NEIGHBOURS, graph_found
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder
 from agentmem_cli.ingest.files import Observer, Progress

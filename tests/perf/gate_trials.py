@@ -21,7 +21,7 @@ from typing import Any
 
 import orjson
 
-from agentmem_cli.bench.reading import read_result
+from agentmem_cli.bench.result_file import read_result
 from agentmem_cli.support.failpoints import SLOWDOWN_VARIABLE
 from agentmem_cli.support.statistics import median
 

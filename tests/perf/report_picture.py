@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from agentmem_cli.bench.reading import read_result
+from agentmem_cli.bench.result_file import read_result
 from agentmem_cli.formats.figure import Plot
 from agentmem_cli.formats.measured import with_figures
 from agentmem_cli.formats.plots import plots

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from agentmem_cli.bench.result import BenchResult, BenchWarning, Machine, Retrieval, WorkloadFacts
-from agentmem_cli.bench.warning import warnings_of
+from agentmem_cli.bench.warnings import warnings_of
 from agentmem_cli.errors import UsageError
 from tests.bench_results import batch_run, bench_result, model_result
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from agentmem_cli.bench.comparing import GateReport, compare, compare_rounds, differences, outcome_of, told
-from agentmem_cli.bench.gate import Outcome, Verdict
+from agentmem_cli.bench.gates import GateReport, compare, compare_rounds, differences, outcome_of, told
 from agentmem_cli.bench.result import BenchResult, Config, ModelResult, WorkloadFacts
+from agentmem_cli.bench.verdict import Outcome, Verdict
 from agentmem_cli.support.statistics import Interval
 from tests.bench_results import batch_run, bench_result, comparison, model_result, store_point
 

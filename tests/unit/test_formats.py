@@ -9,9 +9,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from agentmem_cli.bench.comparing import GateReport, Side
-from agentmem_cli.bench.gate import Verdict
+from agentmem_cli.bench.gates import GateReport, Side
 from agentmem_cli.bench.result import BenchResult, BenchWarning, ModelResult, WorkloadFacts
+from agentmem_cli.bench.verdict import Verdict
 from agentmem_cli.errors import UsageError
 from agentmem_cli.formats.bench_document import bench_document
 from agentmem_cli.formats.document import Document, Table

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agentmem_cli.bench.gate import judge
+from agentmem_cli.bench.verdict import judge
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from agentmem_cli.bench.alone import How, grow_alone
-from agentmem_cli.bench.growth import Growth, GrowthItem, grow_here, write_growth
-from agentmem_cli.bench.quality import likeness
+from agentmem_cli.bench.growth import Growth, GrowthItem, How, grow_alone, grow_here, write_growth
+from agentmem_cli.bench.measure import labelled, likeness
 from agentmem_cli.bench.result import ColdStart, Retrieval, StorePoint
-from agentmem_cli.bench.retrieval import labelled
 from agentmem_cli.bench.workload import make_workload
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Vectors

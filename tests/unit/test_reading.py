@@ -6,9 +6,8 @@ import orjson
 import pytest
 
 from agentmem_cli.bench.figures import figures_of
-from agentmem_cli.bench.reading import read_result
 from agentmem_cli.bench.result import BenchResult, BenchWarning, Likeness
-from agentmem_cli.bench.writing import as_bytes, as_document
+from agentmem_cli.bench.result_file import as_bytes, as_document, read_result
 from agentmem_cli.errors import UsageError
 from tests.bench_results import bench_result, model_result
 

@@ -6,10 +6,9 @@ from typing import get_args
 
 from rich.console import Console, RenderableType
 
-from agentmem_cli.bench.bounds import Bounds, check
-from agentmem_cli.bench.comparing import compare
-from agentmem_cli.bench.gate import Outcome
-from agentmem_cli.bench.measures import Metric
+from agentmem_cli.bench.figures import Metric
+from agentmem_cli.bench.gates import Bounds, check, compare
+from agentmem_cli.bench.verdict import Outcome
 from agentmem_cli.formats.gate_document import METRICS, MOODS
 from agentmem_cli.formats.measured import with_figures
 from agentmem_cli.formats.wording import LANGS, TEXTS

@@ -7,8 +7,8 @@ import orjson
 import pytest
 
 from agentmem_cli.bench.result import SCHEMA_VERSION, BenchWarning
-from agentmem_cli.bench.schema import as_bytes, result_schema
-from agentmem_cli.bench.writing import as_bytes as result_as_bytes
+from agentmem_cli.bench.result_file import result_schema, schema_bytes
+from agentmem_cli.bench.result_file import schema_bytes as result_as_bytes
 from tests.bench_results import bench_result, full_result
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -16,7 +16,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 def test_the_documented_schema_is_the_code_s() -> None:
     documented = (DOCS / "bench-result.schema.json").read_bytes()
-    assert documented == as_bytes(), "python -m agentmem_cli.bench.schema > docs/bench-result.schema.json"
+    assert documented == schema_bytes(), "python -m agentmem_cli.bench.result_file > docs/bench-result.schema.json"
 
 
 def test_results_keep_to_the_schema() -> None:

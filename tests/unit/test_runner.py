@@ -12,12 +12,11 @@ import orjson
 import pytest
 
 from agentmem_cli import __version__
-from agentmem_cli.bench import calibrate, model_run
+from agentmem_cli.bench import machine, runner
 from agentmem_cli.bench.growth import grow_here
-from agentmem_cli.bench.model_run import Subject
 from agentmem_cli.bench.options import BenchOptions
 from agentmem_cli.bench.result import AddSample, BenchResult, IngestSample, TokenCounts
-from agentmem_cli.bench.runner import Bench
+from agentmem_cli.bench.runner import Bench, Subject
 from agentmem_cli.bench.workload import Workload, make_workload
 from agentmem_cli.embedding.base import Embedded, Embedder, EmbedderSpec, Vectors
 from agentmem_cli.errors import EmbeddingError, StoreError, UsageError
@@ -40,10 +39,10 @@ def run(embedder: Embedder, workload: Workload, options: BenchOptions = OPTIONS)
 @pytest.fixture(autouse=True)
 def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(calibrate, "sgemm_flop_per_s", lambda: 1e11)
-    monkeypatch.setattr(calibrate, "fsync_times_s", lambda folder: [0.001] * 20)
-    monkeypatch.setattr(calibrate, "load_average", lambda: 0.0)
-    monkeypatch.setattr(model_run, "_WARMUP_MEMORIES", 20)
+    monkeypatch.setattr(machine, "sgemm_flop_per_s", lambda: 1e11)
+    monkeypatch.setattr(machine, "fsync_times_s", lambda folder: [0.001] * 20)
+    monkeypatch.setattr(machine, "load_average", lambda: 0.0)
+    monkeypatch.setattr(runner, "_WARMUP_MEMORIES", 20)
     return tmp_path
 
 
@@ -106,8 +105,8 @@ def test_every_measurement_embeds_every_memory_anew(workload: Workload) -> None:
 def test_a_warm_up_goes_on_for_so_many_memories_or_so_long(
     warmup: int, seconds: float, batches: int, workload: Workload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_run, "_WARMUP_MEMORIES", 50)
-    monkeypatch.setattr(model_run, "_WARMUP_S", seconds)
+    monkeypatch.setattr(runner, "_WARMUP_MEMORIES", 50)
+    monkeypatch.setattr(runner, "_WARMUP_S", seconds)
     embedder = FakeEmbedder()
     run(embedder, workload, BenchOptions([10, 20], compare=12, repeats=1, warmup=warmup))
     repeat, growth = 10 + 20 + 2 * 12, 10 + 20
@@ -247,9 +246,9 @@ def script(monkeypatch: pytest.MonkeyPatch, batch_s: Sequence[float], single_s: 
         return IngestSample(total_s, {"embed": total_s / 2}), counts
 
     vectors = np.eye(10, dtype=np.float32)
-    monkeypatch.setattr(model_run, "ingest_batch", ingest_batch)
-    monkeypatch.setattr(model_run, "ingest_and_read", lambda *_: (*ingest_batch(), vectors))
-    monkeypatch.setattr(model_run, "add_one_by_one", lambda *_: AddSample(next(singles), []))
+    monkeypatch.setattr(runner, "ingest_batch", ingest_batch)
+    monkeypatch.setattr(runner, "ingest_and_read", lambda *_: (*ingest_batch(), vectors))
+    monkeypatch.setattr(runner, "add_one_by_one", lambda *_: AddSample(next(singles), []))
 
 
 def without_growth(*embedders: Embedder) -> list[Subject]:

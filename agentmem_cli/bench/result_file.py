@@ -1,10 +1,15 @@
 """A result file -> BenchResult: of this version, or of an earlier one, brought up to it."""
 
+import sys
+from dataclasses import asdict
+from inspect import cleandoc
 from typing import Final
 
 import msgspec
+import orjson
 
 from agentmem_cli.bench import version1
+from agentmem_cli.bench.figures import Figures, figures_of
 from agentmem_cli.bench.result import SCHEMA_VERSION, BenchResult
 from agentmem_cli.errors import UsageError
 
@@ -50,3 +55,46 @@ def _version_of(head: _Version) -> int | None:
     if head.schema_version is None and head.models:
         return msgspec.json.decode(head.models[0], type=_Version).schema_version
     return head.schema_version
+
+
+def as_document(result: BenchResult) -> dict[str, object]:
+    """The result as JSON values: `figures` are for readers of other kinds; our own derives them from the samples."""
+    document = asdict(result)
+    document["models"] = [
+        {**asdict(measured), "figures": asdict(figures_of(result, measured))} for measured in result.models
+    ]
+    return document
+
+
+def as_bytes(result: BenchResult) -> bytes:
+    """The same as indented UTF-8."""
+    return orjson.dumps(as_document(result), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+_REFERENCE = "#/$defs/{name}"
+
+
+def result_schema() -> dict[str, object]:
+    """The schema (draft 2020-12) of what `agentmem bench --output FILE.json` writes, with the figures of each model."""
+    (result, figures), parts = msgspec.json.schema_components([BenchResult, Figures], ref_template=_REFERENCE)
+    parts["ModelResult"]["properties"]["figures"] = figures
+    parts["ModelResult"]["required"].append("figures")
+    parts["BenchResult"]["properties"]["schema_version"] = {"const": SCHEMA_VERSION}
+    parts["BenchResult"]["required"].append("schema_version")
+    for part in parts.values():
+        part["description"] = cleandoc(part["description"])
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"A result of agentmem bench, version {SCHEMA_VERSION}",
+        **result,
+        "$defs": parts,
+    }
+
+
+def schema_bytes() -> bytes:
+    """The same as indented UTF-8."""
+    return orjson.dumps(result_schema(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_SORT_KEYS)
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(schema_bytes())

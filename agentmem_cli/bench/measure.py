@@ -1,0 +1,192 @@
+"""What is timed: the real ingest, bytes to durable and searchable, into a fresh store, in one batch or one by one."""
+
+import gc
+import itertools
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentmem_cli.api import AgentMem
+from agentmem_cli.bench.result import AddSample, IngestSample, Likeness, Retrieval, TokenCounts
+from agentmem_cli.embedding.base import Embedder, Vectors, embed_queries_checked
+from agentmem_cli.errors import StoreError, UsageError
+from agentmem_cli.ingest.files import MIN_BATCH_SIZE, IngestOptions
+from agentmem_cli.records.jsonl import parse_memory
+from agentmem_cli.records.memory import IngestReport
+from agentmem_cli.search.evaluation import METRICS
+from agentmem_cli.search.query import Mode, Ranking, read_queries
+
+
+def ingest_batch(embedder: Embedder, lines: Sequence[bytes], folder: Path) -> tuple[IngestSample, TokenCounts]:
+    """Ingests lines as one batch. Raises StoreError where what was timed did not happen, and ModelError."""
+    with fresh_store(embedder, folder) as mem:
+        return _ingest(mem, lines)
+
+
+def ingest_and_read(
+    embedder: Embedder, lines: Sequence[bytes], folder: Path
+) -> tuple[IngestSample, TokenCounts, Vectors]:
+    """The same, and the vectors (n, dim) float32 that the store has then, in the order of the lines."""
+    with fresh_store(embedder, folder) as mem:
+        sample, counts = _ingest(mem, lines)
+        rows = [memory.vector.float32 for memory in mem.export(vectors=True) if memory.vector is not None]
+        return sample, counts, np.frombuffer(b"".join(rows), dtype=np.float32).reshape(len(rows), -1)
+
+
+def add_one_by_one(embedder: Embedder, lines: Sequence[bytes], folder: Path) -> AddSample:
+    """Adds each line by itself, and waits until it is durable. Raises like `ingest_batch`."""
+    latencies_s = []
+    with fresh_store(embedder, folder) as mem:
+        with undisturbed():
+            begin = end = time.perf_counter()
+            for line in lines:
+                start = end
+                mem.add_batch([parse_memory(line)])
+                end = time.perf_counter()
+                latencies_s.append(end - start)
+        check_searchable(mem, lines[-1], len(lines))
+        return AddSample(end - begin, latencies_s)
+
+
+@contextmanager
+def fresh_store(embedder: Embedder, folder: Path) -> Iterator[AgentMem]:
+    """A store of its own in a folder, open for writing, whose graph nobody builds unless it is asked for.
+
+    It is removed afterwards; what an interruption leaves of it goes with the folder.
+    """
+    with (
+        tempfile.TemporaryDirectory(dir=folder) as own,
+        AgentMem(Path(own) / "store", embedder=embedder, index="off") as mem,
+    ):
+        mem.open()
+        yield mem
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Garbage is collected before, and not meanwhile: else what one measurement leaves is paid for by another."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.unfreeze()
+
+
+def check_searchable(mem: AgentMem, last: bytes, memories: int) -> None:
+    """What was timed must have happened: all memories are there, and a search finds the last."""
+    text = parse_memory(last).text
+    if len(mem) != memories or text not in {hit.text for hit in mem.search(text, k=10, mode="vector")}:
+        raise StoreError(f"benchmark: {len(mem)} of {memories} memories are in the store, or the last is not found")
+
+
+def token_counts(report: IngestReport) -> TokenCounts:
+    """What the tokenizer made of the texts of an ingest."""
+    return TokenCounts(
+        texts=report.embedded,
+        tokens=report.tokens,
+        special_tokens=report.special_tokens,
+        unknown_tokens=report.unknown_tokens,
+        truncated=report.truncated,
+    )
+
+
+def _ingest(mem: AgentMem, lines: Sequence[bytes]) -> tuple[IngestSample, TokenCounts]:
+    path = mem.path.parent / "workload.jsonl"
+    path.write_bytes(b"\n".join(lines))
+    with undisturbed():
+        report = mem.ingest([str(path)], IngestOptions(batch_size=max(len(lines), MIN_BATCH_SIZE)))
+    check_searchable(mem, lines[-1], len(lines))
+    return IngestSample(report.elapsed_s, report.stages_s), token_counts(report)
+
+
+NEIGHBOURS: Final = 10
+_EQUAL: Final = 1e-5  # scores that differ less are the same in float32
+_CHUNK_ROWS: Final = 10_000
+
+
+def graph_found(mem: AgentMem, embedder: Embedder, queries: Sequence[str]) -> list[int]:
+    """Of each query's 10 nearest vectors, how many a search by vectors found.
+
+    A hit counts if it is no farther than the tenth by an exact scan, so that it doesn't matter which of equals come
+    (the threshold of ann-benchmarks: Aumüller, Bernhardsson, Faithfull 2018). The store has 10 memories or more.
+    """
+    vectors = embed_queries_checked(embedder, queries)
+    tenth: list[float] = _exact_scores(mem, vectors)[:, -1].tolist()
+    found = []
+    for query, least in zip(queries, tenth, strict=True):
+        hits = mem.search(query, NEIGHBOURS, mode="vector")
+        found.append(sum(hit.score >= least - _EQUAL for hit in hits))
+    return found
+
+
+def likeness(vectors: Vectors, reference: Vectors, reference_name: str) -> Likeness:
+    """How like each other two models' vectors (n, dim) of the same n texts are; n is more than 1."""
+    cosines = [] if vectors.shape != reference.shape else np.einsum("ij,ij->i", vectors, reference).tolist()
+    near, near_by_reference = _neighbours(vectors), _neighbours(reference)
+    shared = [len(set(a) & set(b)) for a, b in zip(near.tolist(), near_by_reference.tolist(), strict=True)]
+    return Likeness(reference_name, cosines, shared)
+
+
+def _exact_scores(mem: AgentMem, queries: Vectors) -> NDArray[np.float32]:
+    """The 10 best cosines of each query (n, 10), best first, by a scan of all vectors."""
+    best = np.full((len(queries), NEIGHBOURS), -2.0, dtype=np.float32)
+    memories = mem.export(vectors=True)
+    while chunk := list(itertools.islice(memories, _CHUNK_ROWS)):
+        raw = b"".join(memory.vector.float32 for memory in chunk if memory.vector is not None)
+        scores = queries @ np.frombuffer(raw, dtype=np.float32).reshape(len(chunk), -1).T
+        best = -np.sort(-np.concatenate([best, scores], axis=1), axis=1)[:, :NEIGHBOURS]
+    return best
+
+
+def _neighbours(vectors: Vectors) -> NDArray[np.int64]:
+    """The rows (n, 10) nearest to each row, itself left out."""
+    scores = vectors @ vectors.T
+    np.fill_diagonal(scores, -np.inf)
+    count = min(NEIGHBOURS, len(vectors) - 1)
+    return np.argpartition(-scores, count - 1, axis=1)[:, :count]
+
+
+_MODES: Final[tuple[Mode, ...]] = ("hybrid", "vector")
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A file of memories, and one of queries whose relevant ids are among them."""
+
+    memories_file: str
+    queries_file: str
+
+
+def labelled(memories_file: str, queries_file: str) -> Labelled:
+    """The same, once the queries have been read. Raises UsageError where none has relevant ids, and InputError."""
+    if queries_file == "-":
+        raise UsageError("--queries -: each model reads the queries: give a file")
+    if not any(query.relevant for query in read_queries(queries_file)):
+        raise UsageError(f"--queries {queries_file}: no query has relevant ids: there is nothing to evaluate")
+    return Labelled(memories_file, queries_file)
+
+
+def retrieval(embedder: Embedder, files: Labelled, folder: Path) -> Iterator[Retrieval]:
+    """Takes all memories of the file in, and asks the queries of them, by each mode."""
+    queries = list(read_queries(files.queries_file))
+    with fresh_store(embedder, folder) as mem:
+        mem.ingest([files.memories_file])
+        mem.build_index()
+        evaluations = mem.evaluate(queries, [Ranking(mode) for mode in _MODES])
+    for mode, evaluation in zip(_MODES, evaluations, strict=True):
+        yield Retrieval(
+            mode=mode,
+            figures={name: [judged.figures[name] for judged in evaluation.judged] for name in METRICS},
+            unlabelled=evaluation.unlabelled,
+            missing=len(evaluation.missing),
+        )
