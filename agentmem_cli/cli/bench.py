@@ -12,7 +12,7 @@ from agentmem_cli.cli.bench_output import Outputs
 from agentmem_cli.cli.output import print_json, print_rich
 from agentmem_cli.cli.steps import steps_view
 from agentmem_cli.errors import AgentMemError, UsageError
-from agentmem_cli.formats.wording import Words
+from agentmem_cli.report.translations import Words
 from agentmem_cli.support.failpoints import slowdown
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def bench(
     from agentmem_cli.bench.options import BenchOptions
     from agentmem_cli.bench.runner import Bench
     from agentmem_cli.bench.workload import make_workload
-    from agentmem_cli.formats.measured import with_figures
+    from agentmem_cli.report.bench_report import with_figures
     from agentmem_cli.support.machine import usable_cores
 
     if models is not None and (model is not None or model_path is not None):
@@ -133,7 +133,7 @@ def bench(
 
         print_json({**as_document(result), **({"gate": verdicts} if verdicts else {})})
     else:
-        from agentmem_cli.report_bench import bench_report
+        from agentmem_cli.report.terminal import bench_report
 
         print_rich(*bench_report(measured, words))
     bench_gates.close_if_missed(verdicts)
@@ -178,7 +178,7 @@ def _subjects(
 
 def _run(bench: "Bench", outputs: Outputs) -> "BenchResult":
     """Runs it, and writes what there is of a result when it is cut short."""
-    from agentmem_cli.formats.measured import with_figures
+    from agentmem_cli.report.bench_report import with_figures
 
     try:
         return bench.run()

@@ -14,7 +14,7 @@ from agentmem_cli.cli.bench_output import Outputs
 from agentmem_cli.cli.output import print_json, print_rich, say
 from agentmem_cli.cli.steps import steps_view
 from agentmem_cli.errors import AgentMemError, GateError, UsageError
-from agentmem_cli.formats.wording import Words
+from agentmem_cli.report.translations import Words
 
 if TYPE_CHECKING:
     from agentmem_cli.bench.ab import AbRun
@@ -195,7 +195,7 @@ def _finish(report: "GateReport", strict: bool, json: bool, outputs: Outputs) ->
     if json:
         print_json(asdict(report))
     else:
-        from agentmem_cli.report_bench import comparison_report
+        from agentmem_cli.report.terminal import comparison_report
 
         print_rich(*comparison_report(report, outputs.words))
     for difference in report.differences:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 import typer
 
 from agentmem_cli.errors import UsageError
-from agentmem_cli.formats.wording import Lang, Words
+from agentmem_cli.report.translations import Lang, Words
 
 if TYPE_CHECKING:
     from agentmem_cli.bench.gates import GateReport
     from agentmem_cli.bench.verdict import Verdict
-    from agentmem_cli.formats.document import Document
-    from agentmem_cli.formats.measured import Measured
     from agentmem_cli.outputs import Output
+    from agentmem_cli.report.bench_report import Measured
+    from agentmem_cli.report.document import Document
 
 _SUMMARY_VARIABLE: Final = "GITHUB_STEP_SUMMARY"
 
@@ -63,7 +63,7 @@ class Outputs:
 
     def check_for_results(self) -> None:
         """Raises UsageError where something can't be written, before anybody waits for it."""
-        from agentmem_cli.formats.export import check_result_file
+        from agentmem_cli.report.export import check_result_file
 
         self._check()
         for name in self.files:
@@ -71,7 +71,7 @@ class Outputs:
 
     def check_for_verdicts(self) -> None:
         """The same for verdicts, which have other formats."""
-        from agentmem_cli.formats.export import check_verdict_file
+        from agentmem_cli.report.export import check_verdict_file
 
         self._check()
         for name in self.files:
@@ -79,15 +79,15 @@ class Outputs:
 
     def write_files(self, measured: "Measured") -> None:
         """Writes the files; JSON first, which has all that the others are made of. Raises AgentMemError."""
-        from agentmem_cli.formats.export import is_json, result_as_file
+        from agentmem_cli.report.export import is_json, result_as_file
 
         for name in sorted(self.files, key=is_json, reverse=True):
             self._output(name).write(result_as_file(measured, name, self.words))
 
     def write_result(self, measured: "Measured") -> None:
         """Writes everything of a result; JUnit has the verdicts, or those of the targets where no bound is set."""
-        from agentmem_cli.formats.bench_document import bench_document
-        from agentmem_cli.formats.junit import of_targets
+        from agentmem_cli.report.bench_report import bench_document
+        from agentmem_cli.report.junit import of_targets
 
         self.write_files(measured)
         self._summarize(bench_document(measured, self.words))
@@ -95,8 +95,8 @@ class Outputs:
 
     def write_verdicts(self, report: "GateReport", *, strict: bool = False) -> None:
         """Writes everything of a comparison. Raises AgentMemError."""
-        from agentmem_cli.formats.export import verdicts_as_file
-        from agentmem_cli.formats.gate_document import gate_document
+        from agentmem_cli.report.export import verdicts_as_file
+        from agentmem_cli.report.gate_report import gate_document
 
         for name in self.files:
             self._output(name).write(verdicts_as_file(report, name, self.words))
@@ -112,13 +112,13 @@ class Outputs:
             self._summary().check()
 
     def _summarize(self, document: "Document") -> None:
-        from agentmem_cli.formats.markdown import markdown
+        from agentmem_cli.report.markdown import markdown
 
         if self.github_summary:
             self._summary().write(markdown(document).encode())
 
     def _write_junit(self, suite: str, verdicts: "Sequence[Verdict]", *, strict: bool) -> None:
-        from agentmem_cli.formats.junit import junit_xml
+        from agentmem_cli.report.junit import junit_xml
 
         if self.junit is not None:
             self._output(self.junit, "--junit").write(junit_xml(suite, verdicts, strict=strict))

@@ -9,7 +9,7 @@ from agentmem_cli.cli import bench_output, options
 from agentmem_cli.cli.bench_output import Outputs
 from agentmem_cli.cli.output import print_json, print_rich
 from agentmem_cli.errors import UsageError
-from agentmem_cli.formats.wording import Words
+from agentmem_cli.report.translations import Words
 
 if TYPE_CHECKING:
     from agentmem_cli.bench.result import BenchResult
@@ -24,7 +24,7 @@ def show(
     junit: bench_output.JunitOption = None,
 ) -> None:
     """Show a result that was written as JSON, of this version or an earlier one, and write it in other formats."""
-    from agentmem_cli.formats.measured import with_figures
+    from agentmem_cli.report.bench_report import with_figures
 
     words = Words(lang)
     outputs = Outputs(output or [], [result], words, github_summary, junit)
@@ -37,7 +37,7 @@ def show(
 
         print_json(as_document(found))
     else:
-        from agentmem_cli.report_bench import bench_report
+        from agentmem_cli.report.terminal import bench_report
 
         print_rich(*bench_report(measured, words))
 

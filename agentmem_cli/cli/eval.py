@@ -72,7 +72,7 @@ def evaluate(
     if json:
         print_json(_as_json(runs, compared))
     else:
-        from agentmem_cli.report_evaluation import evaluation_report
+        from agentmem_cli.report.store_tables import evaluation_report
 
         print_rich(*evaluation_report(runs, compared, worst))
 

@@ -152,7 +152,7 @@ def ingest(
     if json:
         print_json({**dump_report(report), "better_model": None if advice is None else advice.better})
     elif not quiet:
-        from agentmem_cli.report import ingest_table
+        from agentmem_cli.report.store_tables import ingest_table
 
         print_rich(ingest_table(report, store, used.name, dry_run))
     if report.rejected:

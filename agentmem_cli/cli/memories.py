@@ -29,7 +29,7 @@ def get(identity: IdArgument, store: options.StoreOption = ".agentmem", json: op
     if json:
         print_json(dump_memory(memory))
     else:
-        from agentmem_cli.report_memories import memory_table
+        from agentmem_cli.report.store_tables import memory_table
 
         print_rich(memory_table(memory))
 
@@ -57,7 +57,7 @@ def list_memories(
     if json:
         print_json([dump_memory(memory) for memory in memories])
     elif memories:
-        from agentmem_cli.report_memories import memories_table
+        from agentmem_cli.report.store_tables import memories_table
 
         print_rich(memories_table(memories, offset))
     else:
@@ -76,7 +76,7 @@ def history(identity: IdArgument, store: options.StoreOption = ".agentmem", json
     if json:
         print_json([dump_event(event) for event in events])
     else:
-        from agentmem_cli.report_memories import history_table
+        from agentmem_cli.report.store_tables import history_table
 
         print_rich(history_table(events))
 

@@ -25,7 +25,7 @@ def models(context: typer.Context, json: options.JsonOption = False) -> None:
     if json:
         print_json([asdict(entry) for entry in known])
     else:
-        from agentmem_cli.report import models_table
+        from agentmem_cli.report.store_tables import models_table
 
         print_rich(models_table(known))
 

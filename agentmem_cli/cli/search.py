@@ -73,7 +73,7 @@ def search(
     elif jsonl:
         print_jsonl(dump_hit(hit, explain=explain) for hit in hits)
     elif hits:
-        from agentmem_cli.report_memories import hits_table
+        from agentmem_cli.report.store_tables import hits_table
 
         print_rich(hits_table(hits, k, memories, explain=explain))
     if not hits:

@@ -26,7 +26,7 @@ def stats(store: options.StoreOption = ".agentmem", json: options.JsonOption = F
     if json:
         print_json({**asdict(found), "total_bytes": found.total_bytes})
     else:
-        from agentmem_cli.report import stats_tables
+        from agentmem_cli.report.store_tables import stats_tables
 
         print_rich(*stats_tables(found, store))
 
@@ -51,7 +51,7 @@ def verify(
     if json:
         print_json({"ok": not findings, "findings": [asdict(finding) for finding in findings]})
     elif findings:
-        from agentmem_cli.report import findings_table
+        from agentmem_cli.report.store_tables import findings_table
 
         print_rich(findings_table(findings))
     else:

@@ -13,10 +13,9 @@ from typing import Final
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from agentmem_cli.bench.result_file import read_result
-from agentmem_cli.formats.figure import Plot
-from agentmem_cli.formats.measured import with_figures
-from agentmem_cli.formats.plots import plots
-from agentmem_cli.formats.wording import Words
+from agentmem_cli.report.bench_report import with_figures
+from agentmem_cli.report.plots import Plot, plots
+from agentmem_cli.report.translations import Words
 
 _WIDTH: Final = 480
 _HEIGHT: Final = 330
@@ -28,7 +27,7 @@ def picture(shown: list[Plot]) -> bytes:
     narrow = [plot for plot in shown if not plot.is_wide]
     height = _HEIGHT * -(-len(narrow) // 2)
     root = Element("svg", xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {2 * _WIDTH} {height}")
-    colours = files("agentmem_cli.formats").joinpath("page.css").read_text(encoding="utf-8").partition("body {")[0]
+    colours = files("agentmem_cli.report").joinpath("page.css").read_text(encoding="utf-8").partition("body {")[0]
     SubElement(root, "style").text = f"{colours}text {{ font-family: system-ui, sans-serif !important; }}"
     SubElement(root, "rect", {"width": "100%", "height": "100%", "fill": "var(--paper)"})
     for index, plot in enumerate(narrow):

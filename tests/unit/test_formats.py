@@ -13,15 +13,13 @@ from agentmem_cli.bench.gates import GateReport, Side
 from agentmem_cli.bench.result import BenchResult, BenchWarning, ModelResult, WorkloadFacts
 from agentmem_cli.bench.verdict import Verdict
 from agentmem_cli.errors import UsageError
-from agentmem_cli.formats.bench_document import bench_document
-from agentmem_cli.formats.document import Document, Table
-from agentmem_cli.formats.export import check_result_file, result_as_file, verdicts_as_file
-from agentmem_cli.formats.gate_document import bounds_table, gate_document
-from agentmem_cli.formats.junit import junit_xml, of_targets
-from agentmem_cli.formats.markdown import markdown
-from agentmem_cli.formats.measured import with_figures
-from agentmem_cli.formats.rows import COLUMNS, csv_text
-from agentmem_cli.formats.wording import LANGS, TEXTS, Lang, Words
+from agentmem_cli.report.bench_report import bench_document, with_figures
+from agentmem_cli.report.document import Document, Table
+from agentmem_cli.report.export import COLUMNS, check_result_file, csv_text, result_as_file, verdicts_as_file
+from agentmem_cli.report.gate_report import bounds_table, gate_document
+from agentmem_cli.report.junit import junit_xml, of_targets
+from agentmem_cli.report.markdown import markdown
+from agentmem_cli.report.translations import LANGS, TEXTS, Lang, Words
 from agentmem_cli.support.safe_text import printable
 from agentmem_cli.support.statistics import Interval
 from tests.bench_results import bench_result, full_result, model_result

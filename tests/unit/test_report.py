@@ -8,8 +8,7 @@ from rich.console import Console, RenderableType
 
 from agentmem_cli.embedding.catalog import CatalogEntry
 from agentmem_cli.records.memory import Hit, IngestReport
-from agentmem_cli.report import ingest_table, models_table
-from agentmem_cli.report_memories import hits_table
+from agentmem_cli.report.store_tables import hits_table, ingest_table, models_table
 
 HOSTILE = "[red]x[/red] [/] :smile: \x1b[2J\x1b]0;t\x07\x9b31m\u202eevil\nline"
 HARMLESS = "[red]x[/red] [/] :smile: \\u001b[2J\\u001b]0;t\\u0007\\u009b31m\\u202eevil\\nline"

@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from agentmem_cli.bench.result import BenchResult, BenchWarning, Likeness, ModelResult, Retrieval, WorkloadFacts
-from agentmem_cli.formats.measured import with_figures
-from agentmem_cli.report_bench import bench_report
+from agentmem_cli.report.bench_report import with_figures
+from agentmem_cli.report.terminal import bench_report
 from tests.bench_results import bench_result, model_result, store_point
 from tests.unit.test_report import HARMLESS, HOSTILE, OBEYED, words
 

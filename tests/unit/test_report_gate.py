@@ -9,10 +9,10 @@ from rich.console import Console, RenderableType
 from agentmem_cli.bench.figures import Metric
 from agentmem_cli.bench.gates import Bounds, check, compare
 from agentmem_cli.bench.verdict import Outcome
-from agentmem_cli.formats.gate_document import METRICS, MOODS
-from agentmem_cli.formats.measured import with_figures
-from agentmem_cli.formats.wording import LANGS, TEXTS
-from agentmem_cli.report_bench import bench_report, comparison_report
+from agentmem_cli.report.bench_report import with_figures
+from agentmem_cli.report.gate_report import METRICS, MOODS
+from agentmem_cli.report.terminal import bench_report, comparison_report
+from agentmem_cli.report.translations import LANGS, TEXTS
 from tests.bench_results import bench_result, model_result
 from tests.e2e.conftest import assert_inert
 

@@ -5,10 +5,9 @@ from dataclasses import replace
 import pytest
 
 from agentmem_cli.bench.result import AddSample, BatchRun, BenchResult, Comparison, IngestSample, TokenCounts
-from agentmem_cli.formats.bench_document import bench_document
-from agentmem_cli.formats.markdown import markdown
-from agentmem_cli.formats.measured import with_figures
-from agentmem_cli.formats.wording import Words
+from agentmem_cli.report.bench_report import bench_document, with_figures
+from agentmem_cli.report.markdown import markdown
+from agentmem_cli.report.translations import Words
 from tests.bench_results import bench_result, model_result
 
 SEED = """\

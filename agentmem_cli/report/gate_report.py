@@ -6,9 +6,8 @@ from typing import Final
 
 from agentmem_cli.bench.gates import GateReport
 from agentmem_cli.bench.verdict import Outcome, Verdict
-from agentmem_cli.formats.building import NONE, Row, interval_text, table
-from agentmem_cli.formats.document import Cell, Document, Mood, Table
-from agentmem_cli.formats.wording import Words
+from agentmem_cli.report.document import NONE, Cell, Document, Mood, Row, Table, interval_text, table
+from agentmem_cli.report.translations import Words
 
 MOODS: Final[dict[Outcome, Mood]] = {
     "met": "good",

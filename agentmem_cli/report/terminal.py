@@ -7,13 +7,12 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from agentmem_cli.bench.gates import GateReport
-from agentmem_cli.formats import document
-from agentmem_cli.formats.bench_document import bench_document
-from agentmem_cli.formats.gate_document import gate_document
-from agentmem_cli.formats.measured import Measured
-from agentmem_cli.formats.wording import Words
+from agentmem_cli.report import document
+from agentmem_cli.report.bench_report import Measured, bench_document
+from agentmem_cli.report.gate_report import gate_document
+from agentmem_cli.report.tables import inert, plain_table
+from agentmem_cli.report.translations import Words
 from agentmem_cli.support.safe_text import printable
-from agentmem_cli.tables import inert, plain_table
 
 _ENGLISH: Final = Words()
 _STYLES: Final = {"good": "bold green", "bad": "bold red", "unsure": "bold yellow"}

@@ -5,9 +5,9 @@ from importlib.resources import files
 from typing import Final
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from agentmem_cli.formats.document import Cell, Document, Facts, Table
-from agentmem_cli.formats.figure import Plot
-from agentmem_cli.formats.wording import Words
+from agentmem_cli.report.document import Cell, Document, Facts, Table
+from agentmem_cli.report.plots import Plot
+from agentmem_cli.report.translations import Words
 from agentmem_cli.support.safe_text import printable
 
 _STYLE: Final = "page.css"

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from agentmem_cli.formats.document import Cell, Document, Facts, Table
-from agentmem_cli.formats.wording import Words
+from agentmem_cli.report.document import Cell, Document, Facts, Table
+from agentmem_cli.report.translations import Words
 from agentmem_cli.support.safe_text import printable
 
 _MEANT_AS_TEXT: Final = re.compile(r"[\\`*_\[\]|~$&]|<(?=[A-Za-z/!?])")

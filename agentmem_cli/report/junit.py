@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from agentmem_cli.bench.verdict import TargetVerdict, Verdict
-from agentmem_cli.formats.measured import Measured
+from agentmem_cli.report.bench_report import Measured
 from agentmem_cli.support.safe_text import printable
 
 

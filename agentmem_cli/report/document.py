@@ -1,0 +1,95 @@
+"""What a report consists of, before it is Rich, Markdown or HTML: plain text, which whoever renders it makes inert."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeAlias
+
+from agentmem_cli.report.translations import Lang, Words
+from agentmem_cli.support.statistics import Interval
+
+Mood: TypeAlias = Literal["good", "bad", "unsure"]
+Facts: TypeAlias = list[tuple[str, str]]  # what, and how it is; what may be empty
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell of a table; the mood is a verdict's."""
+
+    text: str
+    strong: bool = False
+    mood: Mood | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column's heading; numbers stand to the right."""
+
+    heading: str
+    is_number: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table, its rows as long as its columns; `facts` are lines below it, the caption says how to read it."""
+
+    title: str
+    columns: list[Column]
+    rows: list[list[Cell]]
+    caption: str = ""
+    facts: Facts = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A report: what it is of, its tables, what they amount to, the doubts about it, and what its words mean.
+
+    `notes` are of what it left out.
+    """
+
+    lang: Lang
+    title: str
+    header: Facts
+    tables: list[Table]
+    verdicts: list[Table] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    glossary: Facts = field(default_factory=list)
+
+
+NONE: Final = "-"
+Row: TypeAlias = Sequence[str | Cell]
+
+
+def table(
+    words: Words,
+    name: str,
+    title: str,
+    texts: Sequence[str],
+    numbers: Sequence[str],
+    rows: Sequence[Row],
+    *,
+    caption: str = "",
+    facts: Facts | None = None,
+) -> Table:
+    """A table whose columns are those of texts, then those of numbers, as far as the language has a heading for them.
+
+    The headings are said under `name` and the column's own name.
+    """
+    headings = [words(f"{name}.{column}") for column in (*texts, *numbers)]
+    columns = [Column(heading, index >= len(texts)) for index, heading in enumerate(headings) if heading]
+    cells = [
+        [Cell(cell) if isinstance(cell, str) else cell for cell, heading in zip(row, headings, strict=True) if heading]
+        for row in rows
+    ]
+    shown = [(what, how) for what, how in facts or [] if what]
+    return Table(title, columns, cells, caption, shown)
+
+
+def or_none(form: str, value: float | None) -> str:
+    """A number, or a dash where there is none."""
+    return NONE if value is None else f"{value:{form}}"
+
+
+def interval_text(words: Words, interval: Interval | None, form: str) -> str:
+    """From its least to its most, or a dash."""
+    return NONE if interval is None else words("interval", f"{interval.low:{form}}", f"{interval.high:{form}}")
