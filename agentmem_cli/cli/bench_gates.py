@@ -12,7 +12,7 @@ import typer
 from agentmem_cli.cli import bench_output, options
 from agentmem_cli.cli.bench_output import Outputs
 from agentmem_cli.cli.output import print_json, print_rich, say
-from agentmem_cli.cli.steps import steps_view
+from agentmem_cli.cli.progress import steps_view
 from agentmem_cli.errors import AgentMemError, GateError, UsageError
 from agentmem_cli.report.translations import Words
 

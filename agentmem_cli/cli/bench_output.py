@@ -13,7 +13,7 @@ from agentmem_cli.report.translations import Lang, Words
 if TYPE_CHECKING:
     from agentmem_cli.bench.gates import GateReport
     from agentmem_cli.bench.verdict import Verdict
-    from agentmem_cli.outputs import Output
+    from agentmem_cli.cli.output_file import Output
     from agentmem_cli.report.bench_report import Measured
     from agentmem_cli.report.document import Document
 
@@ -130,6 +130,6 @@ class Outputs:
         return self._output(name, "--github-summary", appends=True)
 
     def _output(self, name: str, option: str = "--output", *, appends: bool = False) -> "Output":
-        from agentmem_cli.outputs import Output
+        from agentmem_cli.cli.output_file import Output
 
         return Output(name, option, self.inputs, appends=appends)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agentmem_cli.cli import options
-from agentmem_cli.cli.opening import existing_store
+from agentmem_cli.cli.options import existing_store
 from agentmem_cli.cli.output import print_json, print_rich, say, stderr_console
 from agentmem_cli.errors import UsageError
 from agentmem_cli.support.safe_text import printable

@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 import typer
 
 from agentmem_cli.cli import options
-from agentmem_cli.cli.making import making_view
 from agentmem_cli.cli.output import (
     INCOMPLETE,
     INTERRUPTED,
@@ -18,6 +17,7 @@ from agentmem_cli.cli.output import (
     print_rich,
     say,
 )
+from agentmem_cli.cli.progress import making_view
 from agentmem_cli.errors import UsageError
 
 
@@ -89,9 +89,9 @@ def ingest(
     A missing scope is filled from --agent-id, --user-id, --run-id and --memory-type.
     """
     from agentmem_cli.api import AgentMem
-    from agentmem_cli.cli.progress import IngestObserver, view_for
+    from agentmem_cli.cli.ingest_progress import IngestObserver, view_for
+    from agentmem_cli.cli.output_file import Output
     from agentmem_cli.ingest.files import IngestOptions
-    from agentmem_cli.outputs import Output
     from agentmem_cli.records.jsonl import dump_report
 
     _check_files(files)

@@ -8,7 +8,7 @@ import orjson
 import typer
 
 from agentmem_cli.cli import options
-from agentmem_cli.cli.conditions import filter_of
+from agentmem_cli.cli.options import filter_of
 from agentmem_cli.cli.output import INCOMPLETE, print_json, print_rich, say
 from agentmem_cli.errors import AgentMemError, StoreDamagedError, UsageError
 from agentmem_cli.support.safe_text import inert_json
@@ -135,7 +135,7 @@ def export(
     A file is replaced when all is written: if a memory is damaged, it stays as it was, and the exit code is 1.
     """
     from agentmem_cli.api import AgentMem
-    from agentmem_cli.outputs import Output
+    from agentmem_cli.cli.output_file import Output
     from agentmem_cli.records.jsonl import dump_memory
 
     file = None if output is None else Output(output, store=store)

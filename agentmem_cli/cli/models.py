@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from agentmem_cli.cli import options
-from agentmem_cli.cli.making import making_view
 from agentmem_cli.cli.output import print_json, print_rich, say
+from agentmem_cli.cli.progress import making_view
 from agentmem_cli.errors import UsageError
 
 app = typer.Typer(rich_markup_mode=None)

@@ -1,181 +1,91 @@
-"""What an ingest shows while it runs: a bar, a line now and then, or JSON lines; all on stderr."""
+"""What is shown while a model is made: a bar on a terminal, a line now and then elsewhere; all on stderr."""
 
 import sys
 import time
-from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager, ExitStack
-from types import TracebackType
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final
 
-import orjson
-
 from agentmem_cli.cli.output import say, stderr_console
-from agentmem_cli.errors import RejectedLineError
-from agentmem_cli.ingest.files import Observer, Progress
-from agentmem_cli.outputs import Output
-from agentmem_cli.records.memory import Position, Rejection
-from agentmem_cli.support.safe_text import inert_json, printable
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
+    from rich.progress import Progress, TaskID
+
+    from agentmem_cli.embedding.base import OnProgress
+from collections.abc import Callable
 
 _LINE_EVERY_S: Final = 10.0
 
 
-class View(AbstractContextManager["View"], ABC):
-    """Shows where an ingest is."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
-
-    def started(self, file: str, size_bytes: int | None) -> None:
-        """A file has been opened."""
-
-    @abstractmethod
-    def committed(self, progress: Progress) -> None:
-        """A batch is durable."""
-
-    def line(self, text: str) -> None:
-        """Prints a line beside what is shown."""
-        print(printable(text), file=sys.stderr, flush=True)
+@contextmanager
+def making_view(quiet: bool = False) -> "Iterator[OnProgress]":
+    """What to tell of the progress of a model that is made; shows nothing until there is some."""
+    if quiet:
+        yield lambda step, share: None
+    elif sys.stderr.isatty():
+        with ExitStack() as shown:
+            yield _Bar(shown)
+    else:
+        yield _Lines()
 
 
-class IngestObserver(Observer, AbstractContextManager["IngestObserver"]):
-    """Passes commits to a view, and prints and writes down rejected lines.
+class _Bar:
+    """A Rich bar, from the first step to the last: an ingest that follows shows its own."""
 
-    The file of these is complete when the ingest is, or ends at a rejected line; else a former one stays as it was.
-    """
-
-    def __init__(self, view: View, rejects: Output | None, quiet: bool) -> None:
-        self.stored = 0
-        self._view = view
-        self._quiet = quiet
-        self._stack = ExitStack()
-        self._rejects = None if rejects is None else self._stack.enter_context(rejects.opened())
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if isinstance(error, RejectedLineError):
-            self._stack.close()
-        else:
-            self._stack.__exit__(kind, error, trace)
-
-    def started(self, file: str, earlier: Position | None, size_bytes: int | None) -> None:
-        if earlier is not None and not earlier.complete and not self._quiet:
-            self._view.line(
-                f"{file}: an earlier ingest stopped after line {earlier.line}; what it stored is not embedded again"
-            )
-        self._view.started(file, size_bytes)
-
-    def rejected(self, rejection: Rejection) -> None:
-        if not self._quiet:
-            self._view.line(f"{rejection.file}:{rejection.line}: rejected: {rejection.reason}")
-        if self._rejects is not None:
-            row = {
-                "file": rejection.file,
-                "line": rejection.line,
-                "reason": rejection.reason,
-                "raw": rejection.raw.decode(errors="backslashreplace"),
-            }
-            self._rejects.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
-
-    def committed(self, progress: Progress) -> None:
-        self.stored = progress.stored
-        self._view.committed(progress)
-
-
-class NoView(View):
-    """Shows nothing."""
-
-    def committed(self, progress: Progress) -> None:
-        return None
-
-
-class JsonView(View):
-    """One JSON object a commit."""
-
-    def committed(self, progress: Progress) -> None:
-        row = {
-            "event": "committed",
-            "file": progress.position.file,
-            "line": progress.position.line,
-            "memories": progress.stored,
-        }
-        print(inert_json(orjson.dumps(row).decode()), file=sys.stderr, flush=True)
-
-    def line(self, text: str) -> None:
-        # Whoever reads JSON lines gets nothing else between them.
-        row = {"event": "message", "message": text}
-        print(inert_json(orjson.dumps(row).decode()), file=sys.stderr, flush=True)
-
-
-class LinesView(View):
-    """A line now and then, for logs."""
-
-    def __init__(self) -> None:
-        self._start = self._shown_at = time.monotonic()
-
-    def committed(self, progress: Progress) -> None:
-        now = time.monotonic()
-        if now - self._shown_at >= _LINE_EVERY_S:
-            self._shown_at = now
-            stored, line = progress.stored, progress.position.line
-            say(f"{progress.position.file}: line {line}, {stored} memories, {stored / (now - self._start):.0f}/s")
-
-
-class BarView(View):
-    """A Rich bar: how much of the file, memories/s, tokens/s, time left."""
-
-    def __init__(self) -> None:
-        from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as RichProgress
-
-        self._bar: RichProgress = RichProgress(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[rates]}", markup=False),
-            TimeRemainingColumn(),
-            console=stderr_console(),
-            transient=True,
-        )
+    def __init__(self, shown: ExitStack) -> None:
+        self._shown = shown
+        self._bar: Progress | None = None
         self._task: TaskID | None = None
-        self._start = time.monotonic()
 
-    def __enter__(self) -> "BarView":
-        self._bar.start()
-        return self
+    def __call__(self, step: str, share: float) -> None:
+        if self._bar is None or self._task is None:
+            from rich.progress import Progress
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
+            self._bar = self._shown.enter_context(Progress(console=stderr_console(), transient=True))
+            self._task = self._bar.add_task("", total=1.0)
+        self._bar.update(self._task, description=f"making the static model: {step}", completed=share)
+        if share >= 1:
+            self._shown.close()
 
-    def started(self, file: str, size_bytes: int | None) -> None:
-        if self._task is not None:
-            self._bar.remove_task(self._task)
-        self._task = self._bar.add_task(printable(file), total=size_bytes, rates="starting")
 
-    def committed(self, progress: Progress) -> None:
-        if self._task is None:
+class _Lines:
+    """A line in a log at first, and then at most every ten seconds."""
+
+    def __init__(self) -> None:
+        self._said_at: float | None = None
+
+    def __call__(self, step: str, share: float) -> None:
+        if self._said_at is None:
+            say("making the static model: this takes a minute or two, once")
+        elif time.monotonic() - self._said_at < _LINE_EVERY_S:
             return
-        spent_s = max(time.monotonic() - self._start, 1e-9)
-        report = progress.report
-        rates = f"{progress.stored} memories, {progress.stored / spent_s:.0f}/s, {report.tokens / spent_s:.0f} tokens/s"
-        self._bar.update(self._task, completed=progress.source_bytes, rates=rates)
-
-    def line(self, text: str) -> None:
-        self._bar.console.print(printable(text))
+        else:
+            say(f"making the static model: {step}, {share:.0%}")
+        self._said_at = time.monotonic()
 
 
-def view_for(progress: str) -> View:
-    """The view that `--progress` asks for; `auto` is a bar on a terminal, and a line now and then elsewhere."""
-    if progress == "none":
-        return NoView()
-    if progress == "jsonl":
-        return JsonView()
-    return BarView() if sys.stderr.isatty() else LinesView()
+_STEP_EVERY_S: Final = 10.0
+
+
+@contextmanager
+def steps_view(quiet: bool) -> Iterator[Callable[[str], None]]:
+    """What to tell of each step."""
+    if quiet:
+        yield lambda step: None
+    elif sys.stderr.isatty():
+        with stderr_console().status("starting") as status:
+            yield status.update
+    else:
+        yield _LinesNowAndThen()
+
+
+class _LinesNowAndThen:
+    """A line in a log at most every ten seconds."""
+
+    def __init__(self) -> None:
+        self._said_at = time.monotonic()
+
+    def __call__(self, step: str) -> None:
+        if time.monotonic() - self._said_at >= _STEP_EVERY_S:
+            self._said_at = time.monotonic()
+            say(f"bench: {step}")

@@ -14,13 +14,13 @@ from typing import Final
 
 import pytest
 
-from agentmem_cli import outputs
 from agentmem_cli.bench.growth import Growth, How, grow_alone
 from agentmem_cli.bench.result_file import as_bytes
+from agentmem_cli.cli import output_file
 from agentmem_cli.cli.main import run
+from agentmem_cli.cli.output_file import Output
 from agentmem_cli.embedding.base import EmbedderSpec
 from agentmem_cli.errors import AgentMemError, StoreDamagedError, StoreError
-from agentmem_cli.outputs import Output
 from agentmem_cli.store.embedded.schema import PAGE_BYTES
 from agentmem_cli.support.processes import module_command
 from tests.bench_results import bench_result
@@ -181,7 +181,7 @@ def failing(*_: object) -> None:
     raise OSError(28, "No space left on device")
 
 
-@pytest.mark.parametrize(("module", "call"), [(os, "fsync"), (Path, "replace"), (outputs, "fsync_folder")])
+@pytest.mark.parametrize(("module", "call"), [(os, "fsync"), (Path, "replace"), (output_file, "fsync_folder")])
 def test_a_former_file_survives_a_disk_that_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: object, call: str
 ) -> None:
@@ -199,7 +199,7 @@ def test_a_full_disk_leaves_the_former_file_and_nothing_beside_it(tmp_path: Path
     path.write_bytes(OLD)
     script = (
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
-        "from agentmem_cli.outputs import Output\n"
+        "from agentmem_cli.cli.output_file import Output\n"
         f"with Output({str(path)!r}).opened() as stream:\n"
         "    while True: stream.write(bytes(1000))\n"
     )

@@ -1,0 +1,181 @@
+"""What an ingest shows while it runs: a bar, a line now and then, or JSON lines; all on stderr."""
+
+import sys
+import time
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, ExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from agentmem_cli.cli.output import say, stderr_console
+from agentmem_cli.cli.output_file import Output
+from agentmem_cli.errors import RejectedLineError
+from agentmem_cli.ingest.files import Observer, Progress
+from agentmem_cli.records.memory import Position, Rejection
+from agentmem_cli.support.safe_text import inert_json, printable
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+_LINE_EVERY_S: Final = 10.0
+
+
+class View(AbstractContextManager["View"], ABC):
+    """Shows where an ingest is."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def started(self, file: str, size_bytes: int | None) -> None:
+        """A file has been opened."""
+
+    @abstractmethod
+    def committed(self, progress: Progress) -> None:
+        """A batch is durable."""
+
+    def line(self, text: str) -> None:
+        """Prints a line beside what is shown."""
+        print(printable(text), file=sys.stderr, flush=True)
+
+
+class IngestObserver(Observer, AbstractContextManager["IngestObserver"]):
+    """Passes commits to a view, and prints and writes down rejected lines.
+
+    The file of these is complete when the ingest is, or ends at a rejected line; else a former one stays as it was.
+    """
+
+    def __init__(self, view: View, rejects: Output | None, quiet: bool) -> None:
+        self.stored = 0
+        self._view = view
+        self._quiet = quiet
+        self._stack = ExitStack()
+        self._rejects = None if rejects is None else self._stack.enter_context(rejects.opened())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, RejectedLineError):
+            self._stack.close()
+        else:
+            self._stack.__exit__(kind, error, trace)
+
+    def started(self, file: str, earlier: Position | None, size_bytes: int | None) -> None:
+        if earlier is not None and not earlier.complete and not self._quiet:
+            self._view.line(
+                f"{file}: an earlier ingest stopped after line {earlier.line}; what it stored is not embedded again"
+            )
+        self._view.started(file, size_bytes)
+
+    def rejected(self, rejection: Rejection) -> None:
+        if not self._quiet:
+            self._view.line(f"{rejection.file}:{rejection.line}: rejected: {rejection.reason}")
+        if self._rejects is not None:
+            row = {
+                "file": rejection.file,
+                "line": rejection.line,
+                "reason": rejection.reason,
+                "raw": rejection.raw.decode(errors="backslashreplace"),
+            }
+            self._rejects.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+
+    def committed(self, progress: Progress) -> None:
+        self.stored = progress.stored
+        self._view.committed(progress)
+
+
+class NoView(View):
+    """Shows nothing."""
+
+    def committed(self, progress: Progress) -> None:
+        return None
+
+
+class JsonView(View):
+    """One JSON object a commit."""
+
+    def committed(self, progress: Progress) -> None:
+        row = {
+            "event": "committed",
+            "file": progress.position.file,
+            "line": progress.position.line,
+            "memories": progress.stored,
+        }
+        print(inert_json(orjson.dumps(row).decode()), file=sys.stderr, flush=True)
+
+    def line(self, text: str) -> None:
+        # Whoever reads JSON lines gets nothing else between them.
+        row = {"event": "message", "message": text}
+        print(inert_json(orjson.dumps(row).decode()), file=sys.stderr, flush=True)
+
+
+class LinesView(View):
+    """A line now and then, for logs."""
+
+    def __init__(self) -> None:
+        self._start = self._shown_at = time.monotonic()
+
+    def committed(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if now - self._shown_at >= _LINE_EVERY_S:
+            self._shown_at = now
+            stored, line = progress.stored, progress.position.line
+            say(f"{progress.position.file}: line {line}, {stored} memories, {stored / (now - self._start):.0f}/s")
+
+
+class BarView(View):
+    """A Rich bar: how much of the file, memories/s, tokens/s, time left."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        self._bar: RichProgress = RichProgress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[rates]}", markup=False),
+            TimeRemainingColumn(),
+            console=stderr_console(),
+            transient=True,
+        )
+        self._task: TaskID | None = None
+        self._start = time.monotonic()
+
+    def __enter__(self) -> "BarView":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def started(self, file: str, size_bytes: int | None) -> None:
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+        self._task = self._bar.add_task(printable(file), total=size_bytes, rates="starting")
+
+    def committed(self, progress: Progress) -> None:
+        if self._task is None:
+            return
+        spent_s = max(time.monotonic() - self._start, 1e-9)
+        report = progress.report
+        rates = f"{progress.stored} memories, {progress.stored / spent_s:.0f}/s, {report.tokens / spent_s:.0f} tokens/s"
+        self._bar.update(self._task, completed=progress.source_bytes, rates=rates)
+
+    def line(self, text: str) -> None:
+        self._bar.console.print(printable(text))
+
+
+def view_for(progress: str) -> View:
+    """The view that `--progress` asks for; `auto` is a bar on a terminal, and a line now and then elsewhere."""
+    if progress == "none":
+        return NoView()
+    if progress == "jsonl":
+        return JsonView()
+    return BarView() if sys.stderr.isatty() else LinesView()
