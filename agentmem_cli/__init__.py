@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from agentmem_cli._version import __version__
 from agentmem_cli.errors import (
     AgentMemError,
     DeviceError,
@@ -21,12 +22,12 @@ from agentmem_cli.errors import (
     StoreWriteError,
     UsageError,
 )
-from agentmem_cli.records.memory import BatchResult, FieldChange, HistoryEvent, Hit, IngestReport, Memory, Scope
+from agentmem_cli.ingest.report import IngestReport
+from agentmem_cli.records.memory import BatchResult, FieldChange, HistoryEvent, Hit, Memory, Scope
 
 if TYPE_CHECKING:
     from agentmem_cli.api import AgentMem
 
-__version__ = "0.1.0"
 __all__ = [
     "AgentMem",
     "AgentMemError",
@@ -53,6 +54,7 @@ __all__ = [
     "StoreNotFoundError",
     "StoreWriteError",
     "UsageError",
+    "__version__",
 ]
 
 

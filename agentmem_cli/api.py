@@ -2,35 +2,63 @@
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, TypeAlias
 
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
 from agentmem_cli.embedding import catalog, static_files
-from agentmem_cli.embedding.base import Device, Embedder, EmbedderSpec, OnProgress, no_progress
+from agentmem_cli.embedding.base import (
+    Device,
+    Embedder,
+    EmbedderSpec,
+    OnProgress,
+    Vectors,
+    embed_checked,
+    embed_queries_checked,
+    no_progress,
+)
 from agentmem_cli.embedding.chunking import Chunking
-from agentmem_cli.errors import InvalidMemoryError, ModelNotFoundError, StoreNotFoundError, UsageError
+from agentmem_cli.embedding.languages import ModelAdvice, better_model, letters_by_script
+from agentmem_cli.errors import (
+    InvalidMemoryError,
+    ModelNotFoundError,
+    StoreMismatchError,
+    StoreNotFoundError,
+    UsageError,
+)
 from agentmem_cli.ingest.files import IngestOptions, Observer, dry_run_store, ingest_files
 from agentmem_cli.ingest.pipeline import Pipeline, Ready
+from agentmem_cli.ingest.report import IngestReport
+from agentmem_cli.records.filter import SearchFilter, Where
 from agentmem_cli.records.jsonl import memory_from_fields
-from agentmem_cli.records.memory import BatchResult, HistoryEvent, IngestReport, Memory
-from agentmem_cli.records.values import JsonValue, is_possible_id, kind_of
-from agentmem_cli.searching import StoreSearch
-from agentmem_cli.store.embedded.folder import check_unused, path_of
+from agentmem_cli.records.memory import BatchResult, HistoryEvent, Hit, Memory
+from agentmem_cli.records.times import parse_span
+from agentmem_cli.records.values import JsonValue, check_whole, is_encodable, is_possible_id, kind_of
+from agentmem_cli.search.evaluation import Evaluation, evaluate
+from agentmem_cli.search.query import NEIGHBOUR_SHARE, LabelledQuery, Mode, Query, Ranking
+from agentmem_cli.search.retrieve import Search
+from agentmem_cli.store.embedded.connection import MOST_ROWS
+from agentmem_cli.store.embedded.folder import MODELS, check_unused, path_of
 from agentmem_cli.store.embedded.graph_builder import MIN_TAIL
+from agentmem_cli.store.embedded.maintenance import Maintenance, StoreStats
 from agentmem_cli.store.embedded.store import EmbeddedStore
+from agentmem_cli.store.embedded.verify import Finding
 from agentmem_cli.support.processes import abandon, tell_after_fork
-from agentmem_cli.upkeep import StoreUpkeep
 
 DEFAULT_STORE: Final = ".agentmem"
 _WRITING_MIN_TAIL: Final = 10_000  # while memories keep coming, the graph is left alone for longer than at the end
+_ADVISING_MEMORIES: Final = 100
 Indexing: TypeAlias = Literal["background", "wait", "off"]
 
 
-class AgentMem(StoreSearch, StoreUpkeep):
+class AgentMem:
     """A store of memories in a folder, and the embedding model that its vectors are of.
 
     `model` is a name or alias of `agentmem models`; `model_path` a local model folder; `embedder_url` an
@@ -100,7 +128,7 @@ class AgentMem(StoreSearch, StoreUpkeep):
         if error is None:
             self.close()
         else:
-            self._store.close()  # whoever is being interrupted doesn't wait for a graph
+            self._store.close()  # an interrupted caller does not wait for a graph
 
     @property
     def model(self) -> EmbedderSpec:
@@ -148,6 +176,13 @@ class AgentMem(StoreSearch, StoreUpkeep):
         with self._turn:
             return self._store.count()
 
+    def load(self) -> Embedder:
+        """The embedder; loads the model the first time, which takes about a second. Raises ModelError."""
+        with self._turn:
+            return self._loaded()
+
+    # Add and ingest
+
     def add(
         self,
         text: str,
@@ -166,7 +201,7 @@ class AgentMem(StoreSearch, StoreUpkeep):
         """Adds one memory, or updates the one of the same id, and returns its id; when it returns, it is durable.
 
         An update keeps what it does not give: a field that is None here keeps its value, unless `replace` makes this
-        the whole memory. With `chunk`, a memory that is longer than the model reads is split into windows (see
+        the whole memory. With `chunk`, a memory that is longer than the model reads is split into chunks (see
         `IngestOptions`). Raises InvalidMemoryError, StoreError, ModelError; nothing is stored then, unless an fsync
         failed (see `Pipeline.commit`).
         """
@@ -232,6 +267,99 @@ class AgentMem(StoreSearch, StoreUpkeep):
         pipeline.report.elapsed_s = time.perf_counter() - start
         return pipeline.report
 
+    # Search
+
+    def search(
+        self,
+        query: str,
+        k: int = 10,
+        *,
+        agent_id: str | None = None,
+        user_id: str | None = None,
+        run_id: str | None = None,
+        memory_type: str | None = None,
+        where: Where | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        mode: Mode = "hybrid",
+        neighbour_share: float = NEIGHBOUR_SHARE,
+        recency_half_life: timedelta | str | None = None,
+        importance_weight: float = 0.0,
+        dedupe: bool = False,
+        context: int = 0,
+    ) -> list[Hit]:
+        """The k memories that answer a query best, best first, of those that match: every scope given, every
+        condition of `where`, and created at `since` or later and before `until`.
+
+        `where` maps a key of metadata to the value that it must equal, or to operators and operands:
+        `{"topic": "food", "turn": {">=": 3, "<": 9}, "kind": {"in": ["a", "b"]}, "seat": {"exists": True}}`. Values
+        are compared with those of their own type alone (3 is not "3"); `!=` and `not in` take all that `=` and `in`
+        leave, so also what has no such key; `a.b` is a key of that name, or `b` in the object under `a`. The times
+        are datetimes, ISO 8601 strings (UTC where no zone is said), or ages such as `7d` (s, m, h, d, w).
+
+        The filter applies before the k are taken, so fewer come back only where fewer match. How they are ranked is
+        said in `Ranking`. Raises UsageError for a blank query or k below 1, and ModelError, StoreError.
+        """
+        wanted = SearchFilter.of(agent_id, user_id, run_id, memory_type, where, since, until)
+        half_life_s = (
+            None if recency_half_life is None else parse_span("recency_half_life", recency_half_life).total_seconds()
+        )
+        ranking = Ranking(mode, neighbour_share, half_life_s, importance_weight, dedupe, context)
+        return self.search_many([Query(query, wanted)], k, ranking)[0]
+
+    def search_many(self, queries: Sequence[Query], k: int = 10, ranking: Ranking | None = None) -> list[list[Hit]]:
+        """The hits of each query, in the order of the queries; they are embedded together."""
+        check_whole("k", k, at_least=1)
+        for query in queries:
+            if not isinstance(query, Query):
+                raise UsageError(f"a query is a Query(text, filter), not {kind_of(query)}")
+            _check_text(query.text)
+        ranking = ranking or Ranking()
+        with self._turn:
+            vectors = {} if ranking.mode == "text" else self._vectors(queries)
+            return self._answers(queries, vectors, k, ranking)
+
+    def evaluate(
+        self, queries: Sequence[LabelledQuery], rankings: Sequence[Ranking] = (Ranking(),)
+    ) -> list[Evaluation]:
+        """How well each ranking finds what queries ask for, of those queries whose relevant ids are said.
+
+        Queries are embedded once for all rankings. `agentmem_cli.search.evaluation.compare` compares two of the
+        results, query by query. Raises UsageError where no query has relevant ids, and ModelError, StoreError.
+        """
+        labelled = [query.query for query in queries if query.relevant]
+        for query in labelled:
+            _check_text(query.text)
+        with self._turn:
+            by_words_alone = all(ranking.mode == "text" for ranking in rankings)
+            vectors = {} if by_words_alone else self._vectors(labelled)
+            relevant = dict.fromkeys(identity for query in queries for identity in query.relevant)
+            missing = [i for i in relevant if not is_encodable(i) or self._store.get(i) is None]
+
+            def evaluation(ranking: Ranking) -> Evaluation:
+                return evaluate(queries, lambda asked, k: self._answers(asked, vectors, k, ranking), missing)
+
+            return [evaluation(ranking) for ranking in rankings]
+
+    def advice(self, queries: Sequence[str]) -> ModelAdvice | None:
+        """That the model can't read these queries, and which can read them and the newest memories; None where it does.
+
+        Queries in Latin letters are taken for read. Raises ModelError, StoreError.
+        """
+        foreign = [query for query in queries if better_model(letters_by_script([query])) is not None]
+        if not foreign:
+            return None
+        with self._turn:
+            embedder = self.load()
+            embedded = embed_checked(embedder, foreign)
+            reader = self._store.reader()
+            newest = [] if reader is None else reader.newest(SearchFilter(), _ADVISING_MEMORIES, 0)
+        tokens, letters = embedded.tokens - embedded.special_tokens, letters_by_script(foreign)
+        store_letters = letters + letters_by_script(memory.text for memory in newest)
+        return ModelAdvice.on(embedder.spec.name, tokens, embedded.unknown_tokens, letters, store_letters)
+
+    # Look after
+
     def get(self, id: str) -> Memory | None:
         """The memory of this id, or None."""
         with self._turn:
@@ -242,10 +370,119 @@ class AgentMem(StoreSearch, StoreUpkeep):
         with self._turn:
             return self._store.history(id) if is_possible_id(id) else []
 
-    def load(self) -> Embedder:
-        """The embedder; loads the model the first time, which takes about a second. Raises ModelError."""
+    def list_memories(
+        self,
+        limit: int = 20,
+        offset: int = 0,
+        *,
+        agent_id: str | None = None,
+        user_id: str | None = None,
+        run_id: str | None = None,
+        memory_type: str | None = None,
+        where: Where | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+    ) -> list[Memory]:
+        """The memories that match (as `search` has it), newest first: `limit` of them, after `offset`."""
+        wanted = SearchFilter.of(agent_id, user_id, run_id, memory_type, where, since, until)
+        return self.page_matching(wanted, limit, offset)
+
+    def page_matching(self, wanted: SearchFilter, limit: int, offset: int) -> list[Memory]:
+        """The memories that match, newest first: `limit` of them, after `offset`."""
+        check_whole("limit", limit, at_least=1)
+        check_whole("offset", offset, at_least=0)
         with self._turn:
-            return self._loaded()
+            return Maintenance(self._store).page(wanted, min(limit, MOST_ROWS), min(offset, MOST_ROWS))
+
+    def ids_matching(self, wanted: SearchFilter) -> list[str]:
+        """The ids of all memories that match, in the order of their arrival."""
+        with self._turn:
+            return Maintenance(self._store).ids(wanted)
+
+    def stats(self) -> StoreStats:
+        """What the store holds: counts by scope and type, bytes by file, the model, the state of the graph."""
+        with self._turn:
+            return Maintenance(self._store).stats()
+
+    def delete(self, *ids: str) -> int:
+        """Removes memories durably, with their texts and vectors, and says how many were there.
+
+        The history keeps that they were there and are deleted, not their texts. After `compact` they are gone from
+        the files too.
+        """
+        with self._turn, self._store.turn:
+            self._open_existing()
+            return Maintenance(self._store).delete([identity for identity in ids if is_possible_id(identity)])
+
+    def verify(self) -> list[Finding]:
+        """All that is wrong with the store: empty where every row, vector and file is what was stored."""
+        with self._turn:
+            return Maintenance(self._store).verify()
+
+    def repair(self) -> None:
+        """Rebuilds what is derived from memories and vectors. Damage to these stays as it is."""
+        with self._turn, self._store.turn:
+            self._open_existing()
+            Maintenance(self._store).repair()
+
+    def compact(self) -> None:
+        """Rewrites the store's files without what was removed or replaced. Needs as much free disk again.
+
+        Raises StoreError where somebody reads the store: what was removed is then still in its files.
+        """
+        with self._turn, self._store.turn:
+            self._open_existing()
+            Maintenance(self._store).compact()
+
+    def export(self, *, vectors: bool = False, on_damaged: Callable[[str], None] | None = None) -> Iterator[Memory]:
+        """Every memory, in the order of its arrival; with `vectors`, taking them in elsewhere needs no embedding.
+
+        Raises StoreDamagedError at a memory that is not what was stored, and names it; with `on_damaged`, it leaves
+        such memories out, and calls that with the id of each.
+        """
+        with self._turn:
+            memories = Maintenance(self._store).memories(vectors=vectors, on_damaged=on_damaged)
+        yield from memories
+
+    def reembed(
+        self,
+        model: str | None = None,
+        *,
+        model_path: str | None = None,
+        embedder_url: str | None = None,
+        embedder: Embedder | None = None,
+        on_progress: Callable[[int], None] = lambda texts: None,
+    ) -> None:
+        """Gives every memory a vector of another model, which the store is then pinned to.
+
+        The old vectors stay in use until all new ones are made; cut off, it goes on from the last durable batch of
+        1,000 when called again. Long memories keep their chunks. `on_progress` is told how many texts became durable.
+        Raises ModelError, StoreError.
+        """
+        with self._turn, self._store.turn:
+            self._open_existing()
+            spec = embedder.spec if embedder is not None else self._resolve(model, model_path, embedder_url)
+            if spec.fingerprint() == self._spec.fingerprint():
+                raise StoreMismatchError(f"store {self._store.folder} holds vectors of {spec.name} already")
+            if embedder is not None:
+                new = embedder
+            else:
+                new = catalog.load(spec, self._threads, self._device, embedder_url=embedder_url)
+                static_files.carry(spec, self._models_folder)
+
+            def embed(texts: Sequence[str]) -> tuple[Vectors, NDArray[np.bool_]]:
+                embedded = embed_checked(new, texts)
+                return embedded.vectors, embedded.cut
+
+            try:
+                Maintenance(self._store).reembed(spec.stored(), embed, on_progress)
+            finally:
+                if self._store.embedder() == spec.stored():  # also where the last step was interrupted
+                    self._store.vectors_of = spec.stored()
+                    self._spec, self._embedder, self._carries_model = spec, new, embedder is None
+            static_files.drop_others(spec, self._models_folder)
+
+    # Inside
 
     def _loaded(self) -> Embedder:
         """The embedder, for those who have the turn, or whose caller has it and waits for them."""
@@ -255,8 +492,8 @@ class AgentMem(StoreSearch, StoreUpkeep):
             )
         return self._embedder
 
-    def _pipeline(self, chunk: bool, window_tokens: int | None = None, *, replace: bool) -> Pipeline:
-        chunking = Chunking.of(self._spec, window_tokens) if chunk else None
+    def _pipeline(self, chunk: bool, chunk_tokens: int | None = None, *, replace: bool) -> Pipeline:
+        chunking = Chunking.of(self._spec, chunk_tokens) if chunk else None
         return Pipeline(self._store, self._spec, self._loaded, chunking=chunking, whole_records=replace)
 
     def _index_meanwhile(self) -> None:
@@ -289,6 +526,45 @@ class AgentMem(StoreSearch, StoreUpkeep):
     def _pinned(self) -> EmbedderSpec:
         return EmbedderSpec.from_stored(self._store.embedder() or {})
 
+    def _vectors(self, queries: Sequence[Query]) -> dict[str, Vectors]:
+        """The vectors of those queries that any memory may answer, by text; the model isn't loaded for none."""
+        texts = list(dict.fromkeys(query.text for query in queries if self._store.any(query.wanted)))
+        return dict(zip(texts, embed_queries_checked(self.load(), texts), strict=True)) if texts else {}
+
+    def _answers(
+        self, queries: Sequence[Query], vectors: Mapping[str, Vectors], k: int, ranking: Ranking
+    ) -> list[list[Hit]]:
+        pin = self.load().spec.fingerprint() if vectors else None
+        return [self._hits(query, vectors.get(query.text), pin, k, ranking) for query in queries]
+
+    def _hits(
+        self, query: Query, vector: Vectors | None, pin: Mapping[str, str | int] | None, k: int, ranking: Ranking
+    ) -> list[Hit]:
+        if vector is None and ranking.mode != "text":
+            return []  # no memory matches
+        with self._store.view(query.wanted, pin) as view:
+            return [] if view is None else Search(view, query.text, vector, ranking).hits(k)
+
+    @property
+    def _models_folder(self) -> Path:
+        """Where the store keeps its copy of a static model."""
+        return self._store.folder / MODELS
+
+    def _open_existing(self) -> None:
+        if not self._store.exists:
+            raise StoreNotFoundError(f"no store at {self._store.folder}: make one with 'agentmem ingest'")
+        self.open()
+
+    def _resolve(self, model: str | None, model_path: str | None, embedder_url: str | None) -> EmbedderSpec:
+        spec = catalog.resolve(model, model_path, embedder_url, on_progress=self._on_model_progress)
+        return catalog.recognised(spec, self._known_specs())
+
+    def _known_specs(self) -> list[EmbedderSpec]:
+        """The store's own model, and the one that a re-embedding which was cut off is for."""
+        staging_for = Maintenance(self._store).staging_for()
+        staged = [] if staging_for is None else [EmbedderSpec.from_stored(orjson.loads(staging_for))]
+        return [self._spec, *staged]
+
 
 def _as_memory(given: Memory | Mapping[str, object]) -> Memory:
     if isinstance(given, Memory):
@@ -296,3 +572,12 @@ def _as_memory(given: Memory | Mapping[str, object]) -> Memory:
     if not isinstance(given, Mapping):
         raise InvalidMemoryError(f"a memory is a Memory or a mapping, not {kind_of(given)}")
     return memory_from_fields(given)
+
+
+def _check_text(text: str) -> None:
+    if not isinstance(text, str):
+        raise UsageError(f"a query's text must be a string, not {kind_of(text)}")
+    if not text.strip():
+        raise UsageError("the query is empty: say what to search for")
+    if not is_encodable(text):
+        raise UsageError("the query is not valid text: it has bytes that aren't UTF-8")

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from agentmem_cli.embedding.base import Vectors
-from agentmem_cli.records.memory import Hit, SearchFilter
+from agentmem_cli.records.filter import SearchFilter
+from agentmem_cli.records.memory import Hit
 from agentmem_cli.search.query import Ranking
 from agentmem_cli.search.retrieve import Search
 from agentmem_cli.store.embedded.store import EmbeddedStore

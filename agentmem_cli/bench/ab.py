@@ -64,7 +64,7 @@ def this_installation() -> Installation:
 def installation_at(path: str) -> Installation:
     """The agentmem at a path: its executable, or the folder of the virtual environment that it is in.
 
-    Raises UsageError where there is none.
+    Raises UsageError if it is missing.
     """
     executable = Path(path).absolute()
     if executable.is_dir():

@@ -41,7 +41,7 @@ class Side:
 class GateReport:
     """What a comparison found. `rounds` is how many pairs of runs were judged, None where two results were compared.
 
-    `differences` are what speaks against comparing the two; `unmatched` what only one of them measured.
+    `differences` are reasons not to compare the two; `unmatched` what only one of them measured.
     """
 
     base: Side

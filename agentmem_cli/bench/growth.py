@@ -47,7 +47,7 @@ class Doing:
 class Growth:
     """What a store takes in, one after the other, and what is searched for after each.
 
-    `folder` is for files and stores; whoever made it removes it, with what a killed process has left there.
+    `folder` is for files and stores; its maker removes it, with what a killed process has left there.
     `first_lines` are the first batch that a model is given, `warm_up_lines` what it embeds before the store begins to
     grow. `labelled` queries are asked of a store of their own.
     """

@@ -84,7 +84,7 @@ _THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_
 
 def this_environment() -> Environment:
     """Where this process runs."""
-    from agentmem_cli import __version__
+    from agentmem_cli._version import __version__
 
     return Environment(
         agentmem=__version__,

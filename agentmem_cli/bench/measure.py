@@ -18,8 +18,8 @@ from agentmem_cli.bench.result import AddSample, IngestSample, Likeness, Retriev
 from agentmem_cli.embedding.base import Embedder, Vectors, embed_queries_checked
 from agentmem_cli.errors import StoreError, UsageError
 from agentmem_cli.ingest.files import MIN_BATCH_SIZE, IngestOptions
+from agentmem_cli.ingest.report import IngestReport
 from agentmem_cli.records.jsonl import parse_memory
-from agentmem_cli.records.memory import IngestReport
 from agentmem_cli.search.evaluation import METRICS
 from agentmem_cli.search.query import Mode, Ranking, read_queries
 
@@ -111,7 +111,7 @@ def _ingest(mem: AgentMem, lines: Sequence[bytes]) -> tuple[IngestSample, TokenC
 
 NEIGHBOURS: Final = 10
 _EQUAL: Final = 1e-5  # scores that differ less are the same in float32
-_CHUNK_ROWS: Final = 10_000
+_PAGE_ROWS: Final = 10_000
 
 
 def graph_found(mem: AgentMem, embedder: Embedder, queries: Sequence[str]) -> list[int]:
@@ -141,9 +141,9 @@ def _exact_scores(mem: AgentMem, queries: Vectors) -> NDArray[np.float32]:
     """The 10 best cosines of each query (n, 10), best first, by a scan of all vectors."""
     best = np.full((len(queries), NEIGHBOURS), -2.0, dtype=np.float32)
     memories = mem.export(vectors=True)
-    while chunk := list(itertools.islice(memories, _CHUNK_ROWS)):
-        raw = b"".join(memory.vector.float32 for memory in chunk if memory.vector is not None)
-        scores = queries @ np.frombuffer(raw, dtype=np.float32).reshape(len(chunk), -1).T
+    while page := list(itertools.islice(memories, _PAGE_ROWS)):
+        raw = b"".join(memory.vector.float32 for memory in page if memory.vector is not None)
+        scores = queries @ np.frombuffer(raw, dtype=np.float32).reshape(len(page), -1).T
         best = -np.sort(-np.concatenate([best, scores], axis=1), axis=1)[:, :NEIGHBOURS]
     return best
 

@@ -10,7 +10,7 @@ takes too, had one model, figures for data, and strings for warnings.
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 1
 
 WarningKind: TypeAlias = Literal[
     "noisy",

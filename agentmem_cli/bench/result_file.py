@@ -1,26 +1,25 @@
-"""A result file -> BenchResult: of this version, or of an earlier one, brought up to it."""
+"""Results as JSON: read, written, and their schema."""
 
 import sys
 from dataclasses import asdict
 from inspect import cleandoc
+from pathlib import Path
 from typing import Final
 
 import msgspec
 import orjson
 
-from agentmem_cli.bench import version1
 from agentmem_cli.bench.figures import Figures, figures_of
 from agentmem_cli.bench.result import SCHEMA_VERSION, BenchResult
 from agentmem_cli.errors import UsageError
 
-_EARLIER: Final = 1
+_REFERENCE: Final = "#/$defs/{name}"
 
 
 class _Version(msgspec.Struct):
-    """What is read first: version 1 wrote several models as a list of results."""
+    """What is read first."""
 
     schema_version: int | None = None
-    models: list[msgspec.Raw] | None = None
 
 
 def read_result(content: bytes, name: str) -> BenchResult:
@@ -30,9 +29,7 @@ def read_result(content: bytes, name: str) -> BenchResult:
     type, which is named.
     """
     try:
-        version = schema_version(content)
-        if version == _EARLIER:
-            return version1.read(content)
+        version = msgspec.json.decode(content, type=_Version).schema_version
         if version == SCHEMA_VERSION:
             return msgspec.json.decode(content, type=BenchResult)
     except msgspec.ValidationError as error:
@@ -42,19 +39,17 @@ def read_result(content: bytes, name: str) -> BenchResult:
     if version is None:
         raise UsageError(f"{name} is not a result of agentmem bench: it has no schema_version")
     raise UsageError(
-        f"{name} is a result of version {version}, and this agentmem reads 1 to {SCHEMA_VERSION}: use a newer agentmem"
+        f"{name} is a result of version {version}, and this agentmem reads {SCHEMA_VERSION}: use a newer agentmem"
     )
 
 
-def schema_version(content: bytes) -> int | None:
-    """The version in which a result was written. Raises msgspec.DecodeError for what `read_result` refuses."""
-    return _version_of(msgspec.json.decode(content, type=_Version))
-
-
-def _version_of(head: _Version) -> int | None:
-    if head.schema_version is None and head.models:
-        return msgspec.json.decode(head.models[0], type=_Version).schema_version
-    return head.schema_version
+def read_file(file: str) -> BenchResult:
+    """The result in a file. Raises UsageError."""
+    try:
+        content = Path(file).read_bytes()
+    except OSError as error:
+        raise UsageError(f"{file}: can't be read: {error.strerror}") from error
+    return read_result(content, file)
 
 
 def as_document(result: BenchResult) -> dict[str, object]:
@@ -69,9 +64,6 @@ def as_document(result: BenchResult) -> dict[str, object]:
 def as_bytes(result: BenchResult) -> bytes:
     """The same as indented UTF-8."""
     return orjson.dumps(as_document(result), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-
-
-_REFERENCE = "#/$defs/{name}"
 
 
 def result_schema() -> dict[str, object]:

@@ -1,10 +1,10 @@
-"""What speaks against a result, as values: whoever reads the figures is told what they are worth."""
+"""Reasons to doubt a result, as values."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from agentmem_cli.bench.result import BatchRun, BenchResult, BenchWarning, Machine, ModelResult
-from agentmem_cli.records.memory import UNKNOWN_WARNING_RATIO
+from agentmem_cli.embedding.languages import UNREAD_WARNING_RATIO
 from agentmem_cli.support.failpoints import SLOWDOWN_VARIABLE, slowdown
 from agentmem_cli.support.statistics import bootstrap_interval, drift, median, relative_spread
 
@@ -68,7 +68,7 @@ def _about_the_texts(measured: ModelResult) -> Iterator[BenchWarning]:
         return
     counts = max(measured.batches, key=lambda run: run.batch_size).counts
     own_tokens = counts.tokens - counts.special_tokens
-    if own_tokens and counts.unknown_tokens / own_tokens > UNKNOWN_WARNING_RATIO:
+    if own_tokens and counts.unknown_tokens / own_tokens > UNREAD_WARNING_RATIO:
         ratio = counts.unknown_tokens / own_tokens
         yield BenchWarning(
             "unknown-tokens",

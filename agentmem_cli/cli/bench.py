@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from agentmem_cli.bench.result import BenchResult
     from agentmem_cli.bench.runner import Bench, Subject
     from agentmem_cli.embedding.base import Device
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,13 +34,14 @@ def show(
     github_summary: bench_output.SummaryOption = False,
     junit: bench_output.JunitOption = None,
 ) -> None:
-    """Show a result that was written as JSON, of this version or an earlier one, and write it in other formats."""
+    """Show a result that was written as JSON, and write it in other formats."""
+    from agentmem_cli.bench.result_file import read_file
     from agentmem_cli.report.bench_report import with_figures
 
     words = Words(lang)
     outputs = Outputs(output or [], [result], words, github_summary, junit)
     outputs.check_for_results()
-    found = read(result)
+    found = read_file(result)
     measured = with_figures(found)
     outputs.write_result(measured)
     if json:
@@ -52,17 +52,6 @@ def show(
         from agentmem_cli.report.terminal import bench_report
 
         print_rich(*bench_report(measured, words))
-
-
-def read(file: str) -> "BenchResult":
-    """The result in a file. Raises UsageError."""
-    from agentmem_cli.bench.result_file import read_result
-
-    try:
-        content = Path(file).read_bytes()
-    except OSError as error:
-        raise UsageError(f"{file}: can't be read: {error.strerror}") from error
-    return read_result(content, file)
 
 
 app = typer.Typer(rich_markup_mode=None)

@@ -67,20 +67,18 @@ def compare(
     machines are shared, use `bench ab`. Exit code 4 for a regression.
     """
     from agentmem_cli.bench import gates
+    from agentmem_cli.bench.result_file import read_file
 
     share = _share(max_regression)
     outputs = Outputs(output or [], [base, new], Words(lang), github_summary, junit)
     outputs.check_for_verdicts()
-    (base_result, base_version), (new_result, new_version) = _read(base), _read(new)
     try:
-        report = gates.compare(base_result, new_result, (base, new), share)
+        report = gates.compare(read_file(base), read_file(new), (base, new), share)
     except ValueError as error:
         raise UsageError(f"{base} and {new} can't be compared: {error}") from error
-    if base_version != new_version:
-        report.differences.append(f"schema: version {base_version} against {new_version}")
     if report.differences and not force:
         raise UsageError(
-            f"{base} and {new} are no measure of each other: {'; '.join(report.differences)} (--force compares them)"
+            f"{base} and {new} can't be compared: {'; '.join(report.differences)} (--force compares them all the same)"
         )
     if not report.verdicts:
         raise UsageError(f"{base} and {new} have no figure in common: {'; '.join(report.unmatched)}")
@@ -115,8 +113,9 @@ def ab(
 ) -> None:
     """Measure two installations in turn on this machine, and judge the ratio of each pair of runs.
 
-    Each run is a process of its own; the two of a round take turns at every step, and whoever begins changes. This is
-    the gate for machines that are shared: what they do meanwhile falls on both. Exit code 4 for a regression.
+    Each run is a process of its own. The two of a round take turns at every step, and the one that begins changes.
+    This is the gate for shared machines: what such a machine does meanwhile falls on both. Exit code 4 for a
+    regression.
     """
     from agentmem_cli.bench.ab import AbRun, installation_at, this_installation
 
@@ -167,16 +166,6 @@ def refuse_options_of(context: typer.Context) -> None:
         if source is not None and source.name == "COMMANDLINE":
             option = "--" + name.replace("_", "-")
             raise UsageError(f"{option} is of bench alone: give options of {context.invoked_subcommand} after its name")
-
-
-def _read(file: str) -> "tuple[BenchResult, int | None]":
-    from agentmem_cli.bench.result_file import read_result, schema_version
-
-    try:
-        content = Path(file).read_bytes()
-    except OSError as error:
-        raise UsageError(f"{file}: can't be read: {error.strerror}") from error
-    return read_result(content, file), schema_version(content)
 
 
 def _measured(run: "AbRun", outputs: Outputs) -> "GateReport":

@@ -64,11 +64,11 @@ def ingest(
     ] = 200,
     chunk: Annotated[
         bool,
-        typer.Option("--chunk", help="Split memories that are longer than the model reads into overlapping windows."),
+        typer.Option("--chunk", help="Split memories that are longer than the model reads into overlapping chunks."),
     ] = False,
     chunk_tokens: Annotated[
         int | None,
-        typer.Option("--chunk-tokens", metavar="N", help="Split them into windows of N tokens rather than 128."),
+        typer.Option("--chunk-tokens", metavar="N", help="Split them into chunks of N tokens rather than 128."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Report what would be done, and store nothing.")] = False,
     wait_index: Annotated[
@@ -92,7 +92,7 @@ def ingest(
     from agentmem_cli.cli.ingest_progress import IngestObserver, view_for
     from agentmem_cli.cli.output_file import Output
     from agentmem_cli.ingest.files import IngestOptions
-    from agentmem_cli.records.jsonl import dump_report
+    from agentmem_cli.ingest.report import dump_report
 
     _check_files(files)
     rejects_file = None

@@ -10,6 +10,7 @@ from typer.exceptions import Abort, TyperException
 
 from agentmem_cli.cli import bench, ingest, memories, models, search, store
 from agentmem_cli.cli.eval import evaluate
+from agentmem_cli.cli.guide import guide
 from agentmem_cli.cli.output import INTERRUPTED, TERMINATED, Terminated, say
 from agentmem_cli.errors import AgentMemError
 
@@ -36,15 +37,16 @@ app.command("index")(store.index)
 app.command("compact")(store.compact)
 app.command("reembed")(store.reembed)
 app.command("eval")(evaluate)
+app.command("guide")(guide)
 app.add_typer(bench.app, name="bench")
 app.add_typer(models.app, name="models")
 
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from agentmem_cli import __version__
+        from agentmem_cli._version import __version__
 
-        typer.echo(f"agentmem {__version__}")
+        typer.echo(f"agentmem {__version__} (distribution agentmem-cli {__version__})")
         raise typer.Exit
 
 
@@ -98,7 +100,7 @@ def _output_failed(error: OSError | SystemExit, debug: bool) -> int:
         raise error
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered has nowhere to go
     if isinstance(cause, BrokenPipeError):
-        return 0  # whoever read our output has seen enough, as `| head` does
+        return 0  # the reader of our output has seen enough, as `| head` does
     return _failed(f"the output can't be written: {cause.strerror}", 1, debug)
 
 

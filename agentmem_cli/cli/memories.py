@@ -103,7 +103,7 @@ def delete(
 
     wanted = filter_of(agent_id, user_id, run_id, memory_type, where, since, until)
     if bool(ids) == bool(wanted):
-        raise UsageError("delete takes either ids or filters (--user-id, --where, ...), and one of them it needs")
+        raise UsageError("delete takes either ids or filters (--user-id, --where, ...), give at least one of them")
     with AgentMem(store, create=False, wait_s=wait) as mem:
         doomed = ids or mem.ids_matching(wanted)
         if doomed and not yes:

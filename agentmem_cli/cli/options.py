@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 if TYPE_CHECKING:
-    from agentmem_cli.records.memory import SearchFilter
+    from agentmem_cli.records.filter import SearchFilter
     from agentmem_cli.records.values import JsonScalar, JsonValue
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -170,7 +170,7 @@ def filter_of(
     until: str | None,
 ) -> "SearchFilter":
     """The filter that options ask for. Raises UsageError."""
-    from agentmem_cli.records.memory import SearchFilter
+    from agentmem_cli.records.filter import SearchFilter
 
     return SearchFilter.of(agent_id, user_id, run_id, memory_type, parse_conditions(where), since, until)
 
@@ -210,7 +210,7 @@ def _key(argument: str, key: str) -> str:
     try:
         return str(orjson.loads(key))
     except orjson.JSONDecodeError as error:
-        raise UsageError(f"--where {argument}: a key in quotes is a JSON string, and {key} is none") from error
+        raise UsageError(f"--where {argument}: a key in quotes must be a JSON string, and {key} is not") from error
 
 
 def _list(argument: str, value: str) -> "list[JsonScalar]":

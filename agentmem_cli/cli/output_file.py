@@ -157,7 +157,7 @@ class OutputStream:
     """An output that is being written."""
 
     def __init__(self, file: IO[bytes], output: Output, *, is_live: bool = False) -> None:
-        """With `is_live`, whoever reads at the other end gets each piece at once."""
+        """With `is_live`, each piece is flushed at once, for a reader at the other end."""
         self._file = file
         self._output = output
         self._is_live = is_live

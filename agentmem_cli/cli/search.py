@@ -14,7 +14,7 @@ from agentmem_cli.records.lines import STDIN
 
 if TYPE_CHECKING:
     from agentmem_cli.api import AgentMem
-    from agentmem_cli.records.memory import SearchFilter
+    from agentmem_cli.records.filter import SearchFilter
     from agentmem_cli.search.query import LabelledQuery, Ranking
 
 

@@ -33,7 +33,7 @@ def stats(store: options.StoreOption = ".agentmem", json: options.JsonOption = F
 
 def verify(
     store: options.StoreOption = ".agentmem",
-    repair: Annotated[bool, typer.Option("--repair", help="Build anew what is derived, and check again.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Rebuild what is derived, and check again.")] = False,
     wait: options.WaitOption = 0,
     json: options.JsonOption = False,
 ) -> None:
@@ -76,7 +76,7 @@ def index(store: options.StoreOption = ".agentmem", json: options.JsonOption = F
 def compact(
     store: options.StoreOption = ".agentmem", wait: options.WaitOption = 0, json: options.JsonOption = False
 ) -> None:
-    """Write a store's files anew, without what was deleted or replaced. Needs as much free disk again."""
+    """Rewrite a store's files without what was deleted or replaced. Needs as much free disk again."""
     from agentmem_cli.api import AgentMem
 
     with AgentMem(store, create=False, wait_s=wait) as mem:

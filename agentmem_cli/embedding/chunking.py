@@ -1,4 +1,4 @@
-"""A long text -> overlapping windows that a model reads to their ends: cut by its own tokens, where words end."""
+"""A long text -> overlapping chunks that a model reads to their ends: cut by its own tokens, where words end."""
 
 import re
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from agentmem_cli.errors import UsageError
 
 Span: TypeAlias = tuple[int, int]  # characters [start, stop) of a text
 
-MIN_WINDOW_TOKENS: Final = 16
+MIN_CHUNK_TOKENS: Final = 16
 _LONG_TOKENS: Final = 512
-# Measured: MiniLM finds less in windows as long as it reads (256), and a static model in whole texts: see the README.
-_WINDOW_TOKENS: Final = 128
-_OVERLAP: Final = 8  # windows share one in so many of their tokens
-_SLACK: Final = 4  # a window may lose one in so many of its tokens to end with a sentence
+# Measured: MiniLM finds less in chunks as long as it reads (256), and a static model in whole texts: see the README.
+_CHUNK_TOKENS: Final = 128
+_OVERLAP: Final = 8  # chunks share one in so many of their tokens
+_SLACK: Final = 4  # a chunk may lose one in so many of its tokens to end with a sentence
 _SPARE_TOKENS: Final = 4  # a tokenizer may see a few more in a text that begins or ends elsewhere
 _SENTENCE_END: Final = re.compile(r"[.!?…]\s|[。！？]|\n")
 # Of a model that doesn't say what its tokens are: a character of CJK, or at most four others, are taken for one.
@@ -25,34 +25,34 @@ _LIKELY_TOKEN: Final = re.compile(rf"[{_CJK}]|[^\s{_CJK}]{{1,4}}")
 
 @dataclass(frozen=True, slots=True)
 class Chunking:
-    """How memories are split: those of more than `longest` tokens, into windows of at most `window` tokens."""
+    """How memories are split: those of more than `longest` tokens into chunks of up to `chunk` tokens."""
 
     longest: int
-    window: int
+    chunk: int
 
     @classmethod
-    def of(cls, spec: EmbedderSpec, window: int | None = None) -> "Chunking":
+    def of(cls, spec: EmbedderSpec, chunk: int | None = None) -> "Chunking":
         """What the model can't read to its end is split, or what has more than 512 tokens where it reads more.
 
-        Windows have 128 tokens, if none are wanted. Raises UsageError for fewer than 16, or more than the model reads.
+        Chunks have 128 tokens, if none are wanted. Raises UsageError for fewer than 16, or more than the model reads.
         """
         limit = spec.token_limit
-        if window is not None and (window < MIN_WINDOW_TOKENS or (limit and window > limit)):
-            most = f" to {limit}, which is all that {spec.name} reads" if limit else " at least"
-            raise UsageError(f"windows of {window} tokens can't be: they have {MIN_WINDOW_TOKENS}{most}")
+        if chunk is not None and (chunk < MIN_CHUNK_TOKENS or (limit and chunk > limit)):
+            choice = f"{MIN_CHUNK_TOKENS} to {limit}, which is all that {spec.name} reads" if limit else "16 or more"
+            raise UsageError(f"chunks of {chunk} tokens are not possible: choose {choice}")
         longest = min(limit or _LONG_TOKENS, _LONG_TOKENS)
-        window = window or min(longest, _WINDOW_TOKENS)
-        return cls(max(longest, window), window)
+        chunk = chunk or min(longest, _CHUNK_TOKENS)
+        return cls(max(longest, chunk), chunk)
 
     def may_split(self, text: str) -> bool:
         """Whether a text can be long enough to be split: a token is of one byte at least."""
         return len(text) > self.longest or len(text.encode()) > self.longest
 
 
-def windows(embedder: Embedder, text: str, chunking: Chunking) -> list[Span]:
-    """The windows of a text, in order; none where it isn't to be split, or has no tokens.
+def chunks(embedder: Embedder, text: str, chunking: Chunking) -> list[Span]:
+    """The chunks of a text, in order; none where it isn't to be split, or has no tokens.
 
-    Each shares about an eighth of its tokens with the next; all tokens of the text are in some. Windows end with a
+    Each shares about an eighth of its tokens with the next; all tokens of the text are in some. Chunks end with a
     sentence, or else a word, where one ends in their last quarter.
     """
     if not chunking.may_split(text):
@@ -64,11 +64,11 @@ def windows(embedder: Embedder, text: str, chunking: Chunking) -> list[Span]:
         spans = [match.span() for match in _LIKELY_TOKEN.finditer(text)]
     if len(spans) + special_tokens <= chunking.longest:
         return []
-    most = max(1, chunking.window - special_tokens - _SPARE_TOKENS)
-    return _windows(text, [span for span in spans if span[0] < span[1]], most)
+    most = max(1, chunking.chunk - special_tokens - _SPARE_TOKENS)
+    return _chunks(text, [span for span in spans if span[0] < span[1]], most)
 
 
-def _windows(text: str, spans: Sequence[Span], most: int) -> list[Span]:
+def _chunks(text: str, spans: Sequence[Span], most: int) -> list[Span]:
     found: list[Span] = []
     first = 0
     while first + most < len(spans):
@@ -83,7 +83,7 @@ def _windows(text: str, spans: Sequence[Span], most: int) -> list[Span]:
 
 
 def _good_end(text: str, spans: Sequence[Span], first: int, most: int) -> int:
-    """The last token, exclusive, of a window that could go on to `most`."""
+    """The last token, exclusive, of a chunk that could go on to `most`."""
     least = max(first + 1, most - (most - first) // _SLACK)
     word_end = 0
     for end in range(most, least, -1):

@@ -26,7 +26,7 @@ import httpx
 import numpy as np
 import orjson
 
-from agentmem_cli import __version__
+from agentmem_cli._version import __version__
 from agentmem_cli.embedding.base import Vectors
 from agentmem_cli.errors import EmbeddingError, UsageError
 from agentmem_cli.support.processes import abandon, tell_after_fork
@@ -166,7 +166,7 @@ def checked_url(url: str) -> str:
         sound = False
     if not sound or " " in url or printable(url) != url:
         shown = printable(_SECRETS.sub("...", url))
-        raise UsageError(f"embedder URL {shown} is none: give one such as http://127.0.0.1:8080/v1")
+        raise UsageError(f"{shown} is not a valid embedder URL: give one such as http://127.0.0.1:8080/v1")
     if parsed.userinfo:
         raise UsageError(f"an embedder URL may hold no user or password: put the key in {KEY_VARIABLE}")
     return url.rstrip("/")
@@ -183,7 +183,7 @@ def key_for(url: str) -> str:
     if not key:
         return ""
     if not (key.isascii() and key.isprintable() and " " not in key):
-        raise UsageError(f"{KEY_VARIABLE} has characters that no key has: set it anew")
+        raise UsageError(f"{KEY_VARIABLE} has characters that no key has: set it again")
     if httpx.URL(url).scheme != "https" and not _is_loopback(url):
         raise UsageError(f"{KEY_VARIABLE} would go to {url} unencrypted: give an https URL, or unset the key")
     return key
@@ -277,7 +277,7 @@ class Endpoint:
     async def _try(
         self, method: str, path: str, content: bytes, max_answer_bytes: int
     ) -> tuple[Answer, Exception | None]:
-        """The answer; or one of no status that says in its body why there is none, and the reason."""
+        """The answer; or one without a status whose body says what went wrong, and the error."""
         try:
             return await self._while_answering(self._ask(method, path, content, max_answer_bytes)), None
         except (asyncio.TimeoutError, httpx.TimeoutException) as error:

@@ -95,7 +95,7 @@ def from_vocabulary(weights: Path, vocabulary: Path, token_limit: int) -> Iterat
 
 @contextmanager
 def _assembled(files: Mapping[str, Path], token_limit: int) -> Iterator[Path]:
-    # Made anew for every load: nothing in it can be stale, and no two processes meet in it.
+    # Made again for every load: nothing in it can be stale, and no two processes meet in it.
     with tempfile.TemporaryDirectory(prefix="agentmem-model-") as name:
         folder = Path(name)
         for entry, target in files.items():

@@ -21,7 +21,7 @@ class TokenIds:
     """Tokenizes without special tokens, padding or truncation, through `tokenizers`, or faster (see `speed_up`)."""
 
     def __init__(self, tokenizer_json: str) -> None:
-        """Takes the content of a tokenizer.json. Raises the library's bare Exception where it is none."""
+        """Takes the content of a tokenizer.json. Raises the library's bare Exception for anything else."""
         self._json = tokenizer_json
         self._tokenizer: Tokenizer = Tokenizer.from_str(tokenizer_json)
         self._tokenizer.no_truncation()

@@ -16,9 +16,10 @@ import numpy as np
 from agentmem_cli.embedding.base import Embedded, Embedder, EmbedderSpec, Vectors, none_cut
 from agentmem_cli.errors import InvalidMemoryError, RejectedLineError, UsageError
 from agentmem_cli.ingest.pipeline import Pipeline, Ready
+from agentmem_cli.ingest.report import IngestReport
 from agentmem_cli.records.jsonl import parse_memory
 from agentmem_cli.records.lines import MAX_EXPANSION, MAX_LINE_BYTES, Line, LineSource, open_source
-from agentmem_cli.records.memory import IngestReport, Memory, Position, Rejection, Scope
+from agentmem_cli.records.memory import Memory, Position, Rejection, Scope
 from agentmem_cli.store.embedded.store import EmbeddedStore
 
 MIN_BATCH_SIZE: Final = 10
@@ -38,7 +39,7 @@ class IngestOptions:
 
     A memory whose id is stored updates that one: what its line leaves out keeps its value, null empties a field, and
     with `replace` the line is the whole record. With `chunk`, memories that are longer than the model reads (than 512
-    tokens, where it reads more) are split into overlapping windows of `chunk_tokens` tokens, 128 by default; also those
+    tokens, where it reads more) are split into overlapping chunks of `chunk_tokens` tokens, 128 by default; also those
     that the store has already. A dry run doesn't foretell that.
     """
 
@@ -247,13 +248,13 @@ class _Beside:
         future: Future[_Done] = Future()
         try:
             future.set_result(work())
-        except Exception as error:  # noqa: BLE001 - whoever asks for the result gets it, as from a thread
+        except Exception as error:  # noqa: BLE001 - the caller gets it with the result, as from a thread
             future.set_exception(error)
         return future
 
 
 def _drawn_ahead(items: Iterator[_Item], thread: _Beside) -> "Generator[Future[_Item | None], None, None]":
-    """The items, and None at their end, which a thread draws a few ahead of whoever takes them."""
+    """The items, and None at their end, which a thread draws a few ahead."""
     drawn: deque[Future[_Item | None]] = deque()
     try:
         while True:

@@ -11,9 +11,10 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from agentmem_cli.embedding.base import Embedder, EmbedderSpec, Vectors, embed_checked, is_unit
-from agentmem_cli.embedding.chunking import Chunking, Span, windows
+from agentmem_cli.embedding.chunking import Chunking, Span, chunks
 from agentmem_cli.embedding.languages import letters_by_script
-from agentmem_cli.records.memory import IngestReport, Memory, Position, StoredVector
+from agentmem_cli.ingest.report import IngestReport
+from agentmem_cli.records.memory import Memory, Position, StoredVector
 from agentmem_cli.store.embedded.batch_plan import BatchPlan
 from agentmem_cli.store.embedded.store import EmbeddedStore
 from agentmem_cli.support.failpoints import slowed
@@ -28,7 +29,7 @@ class TextVector(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """What is done for a batch before its turn comes: vectors by text, and the windows of texts; None is 'not done'."""
+    """What is done for a batch before its turn comes: vectors by text, and the chunks of texts; None is 'not done'."""
 
     vectors: Mapping[str, TextVector] = field(default_factory=dict)
     splits: Mapping[str, Sequence[Span]] | None = None
@@ -52,7 +53,7 @@ class Pipeline:
         chunking: Chunking | None = None,
         whole_records: bool = False,
     ) -> None:
-        """With `chunking`, long memories are split into windows; with `whole_records`, an update replaces all of a
+        """With `chunking`, long memories are split into chunks; with `whole_records`, an update replaces all of a
         memory rather than what it gives.
 
         A dry run keeps one of a vector's dims, since nobody will search for it.
@@ -117,7 +118,7 @@ class Pipeline:
         self.report.embedded += embedded
         self.report.reused += plan.added + plan.updated - embedded
         self.report.truncated += sum(row.vector_id in truncated for row in plan.memories)
-        self.report.windows += len(plan.windows.rows)
+        self.report.chunks += len(plan.chunks.rows)
 
     def _rows(self, texts: Sequence[str], known: Mapping[str, TextVector]) -> Vectors:
         if not texts:
@@ -146,13 +147,13 @@ class Pipeline:
         return {text: TextVector(vector, bool(cut)) for text, vector, cut in vectors}
 
     def _splits(self, memories: Iterable[Memory]) -> dict[str, list[Span]]:
-        """The windows that texts shall have: those that came with them, or, where they are to be split, new ones."""
+        """The chunks that texts shall have: those that came with them, or, where they are to be split, new ones."""
         if self._chunking is None:
             given = ((memory, self._usable(memory)) for memory in memories)
             return {
-                memory.text: [(window.start, window.stop) for window in vector.windows]
+                memory.text: [(chunk.start, chunk.stop) for chunk in vector.chunks]
                 for memory, vector in given
-                if vector is not None and vector.windows
+                if vector is not None and vector.chunks
             }
         texts = [memory.text for memory in memories if self._chunking.may_split(memory.text)]
         if not texts:
@@ -160,28 +161,28 @@ class Pipeline:
         with self._embedding, self.stage("load"):
             embedder = self._load_embedder()
         with self.stage("split"):
-            return {text: windows(embedder, text, self._chunking) for text in texts}
+            return {text: chunks(embedder, text, self._chunking) for text in texts}
 
     def _given_vectors(self, memories: Iterable[Memory]) -> dict[str, TextVector]:
-        """The vectors that came with memories and are of this embedder, by text; damaged ones are made anew."""
+        """The vectors that came with memories and are of this embedder, by text; damaged ones are embedded again."""
         given = {}
         for memory in memories:
             vector = self._usable(memory)
             if vector is None:
                 continue
             given[memory.text] = TextVector(np.frombuffer(vector.float32, dtype=np.float32), vector.cut)
-            for window in vector.windows:
-                row = np.frombuffer(window.float32, dtype=np.float32)
-                given.setdefault(memory.text[window.start : window.stop], TextVector(row, cut=False))
+            for chunk in vector.chunks:
+                row = np.frombuffer(chunk.float32, dtype=np.float32)
+                given.setdefault(memory.text[chunk.start : chunk.stop], TextVector(row, cut=False))
         return given
 
     def _usable(self, memory: Memory) -> StoredVector | None:
-        """The vector that came with a memory, if it and those of its windows can be stored."""
+        """The vector that came with a memory, if it and those of its chunks can be stored."""
         vector = memory.vector
         if vector is None or vector.revision != self._spec.revision:
             return None
-        rows = [vector.float32, *(window.float32 for window in vector.windows)]
-        stops = [window.stop for window in vector.windows]
+        rows = [vector.float32, *(chunk.float32 for chunk in vector.chunks)]
+        stops = [chunk.stop for chunk in vector.chunks]
         whole = all(len(row) == 4 * self._spec.dim and is_unit(np.frombuffer(row, np.float32)) for row in rows)
         return vector if whole and max(stops, default=0) <= len(memory.text) else None
 

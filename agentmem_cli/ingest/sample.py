@@ -8,7 +8,7 @@ from typing import Final
 from agentmem_cli.errors import InvalidMemoryError, UsageError
 from agentmem_cli.records.jsonl import parse_memory
 from agentmem_cli.records.lines import open_source
-from agentmem_cli.store.embedded.maintenance import Keeper
+from agentmem_cli.store.embedded.maintenance import Maintenance
 from agentmem_cli.store.embedded.store import EmbeddedStore
 
 SAMPLE_TEXTS: Final = 3_000
@@ -17,7 +17,7 @@ SAMPLE_TEXTS: Final = 3_000
 def sample_texts(source: Path, count: int = SAMPLE_TEXTS) -> list[str]:
     """Up to `count` distinct texts of a JSONL file (bad lines left out) or a store's folder, the same every time.
 
-    Every memory is as likely to be among them. Raises UsageError where there are none, InputError, StoreError.
+    Every memory is as likely to be among them. Raises UsageError for an empty source, InputError, StoreError.
     """
     if not source.exists():
         raise UsageError(f"--fit {source}: there is no such file or store")
@@ -40,7 +40,7 @@ def _of_file(path: Path) -> Iterator[str]:
 def _of_store(folder: Path) -> Iterator[str]:
     store = EmbeddedStore(folder)
     try:
-        for memory in Keeper(store).memories(vectors=False):
+        for memory in Maintenance(store).memories(vectors=False):
             yield memory.text
     finally:
         store.close()

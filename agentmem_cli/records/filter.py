@@ -1,10 +1,13 @@
-"""What a filter asks of metadata: conditions on its keys, checked when they are made. Standard library only."""
+"""Which memories a search may return: scopes, times, and conditions on metadata. Standard library only."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final, Literal, TypeAlias, cast
 
-from agentmem_cli.errors import UsageError
+from agentmem_cli.errors import InvalidMemoryError, UsageError
+from agentmem_cli.records.memory import Scope
+from agentmem_cli.records.times import bound
 from agentmem_cli.records.values import JsonScalar, JsonValue, is_object, kind_of, plain_metadata, shown
 
 Test: TypeAlias = Literal["in", "<", "<=", ">", ">=", "exists"]
@@ -89,3 +92,39 @@ def _scalar(place: str, test: Test, value: JsonValue) -> JsonScalar:
     if test != "in" and (value is None or isinstance(value, bool)):
         raise UsageError(f"{place} compares with a number or a string, not with {kind_of(value)}")
     return value
+
+
+@dataclass(frozen=True, slots=True)
+class SearchFilter:
+    """Which memories a search may return: equal in every scope that is said, meeting every condition of `where`, and
+    created at `since` or later and before `until` (aware UTC times)."""
+
+    scope: Scope = field(default_factory=Scope)
+    where: tuple[Condition, ...] = ()
+    since: datetime | None = None
+    until: datetime | None = None
+
+    @classmethod
+    def of(
+        cls,
+        agent_id: str | None = None,
+        user_id: str | None = None,
+        run_id: str | None = None,
+        memory_type: str | None = None,
+        where: Where | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+    ) -> "SearchFilter":
+        """The filter that a caller asks for; see `checked_where` and `bound`. Raises UsageError where no memory can
+        match."""
+        try:
+            scope, conditions = Scope(agent_id, user_id, run_id, memory_type), checked_where(where or {})
+        except InvalidMemoryError as error:
+            raise UsageError(f"no memory can match: {error}") from error
+        first, end = bound("since", since), bound("until", until)
+        if first is not None and end is not None and first >= end:
+            raise UsageError(f"no memory can match: since {since} is not before until {until}")
+        return cls(scope, conditions, first, end)
+
+    def __bool__(self) -> bool:
+        return self != SearchFilter()

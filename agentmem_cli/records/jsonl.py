@@ -11,16 +11,7 @@ from typing import Final, cast
 import orjson
 
 from agentmem_cli.errors import InvalidMemoryError
-from agentmem_cli.records.memory import (
-    HistoryEvent,
-    Hit,
-    IngestReport,
-    Memory,
-    Scope,
-    StoredVector,
-    StoredWindow,
-    from_microseconds,
-)
+from agentmem_cli.records.memory import HistoryEvent, Hit, Memory, Scope, StoredChunk, StoredVector, from_microseconds
 from agentmem_cli.records.times import parse_time
 from agentmem_cli.records.values import (
     MAX_INTEGER,
@@ -37,12 +28,12 @@ from agentmem_cli.records.values import (
 _LONG_INTEGER: Final = b"0" * 19
 _DIGITS_AS_ZEROS: Final = bytes(ord("0") if chr(byte).isdecimal() else byte for byte in range(128)) + bytes(128)
 VECTOR_KEY: Final = "agentmem_vector"
-_VECTOR_FIELDS: Final = {"revision", "float32", "cut", "windows"}
+_VECTOR_FIELDS: Final = {"revision", "float32", "cut", "chunks"}
 _UNSAID: Final = Scope()
 _SCOPE_NAMES: Final = ("agent_id", "user_id", "run_id", "memory_type")
 _CLEARABLE: Final = frozenset((*_SCOPE_NAMES, "importance", "metadata"))  # a memory always has an id, a text and a time
 _NOTHING: Final = frozenset[str]()
-_WHERE_ANY: Final = {"before", "after", "passage", "duplicates"}  # of a hit: said where there are any
+_WHERE_ANY: Final = {"before", "after", "chunk", "duplicates"}  # of a hit: said where there are any
 
 
 def parse_memory(line: bytes, text_field: str = "text", defaults: Scope | None = None) -> Memory:
@@ -129,10 +120,9 @@ def _dump_vector(vector: StoredVector) -> dict[str, JsonValue]:
     fields: dict[str, JsonValue] = {"revision": vector.revision, "float32": _encoded(vector.float32)}
     if vector.cut:
         fields["cut"] = True
-    if vector.windows:
-        fields["windows"] = [
-            {"start": window.start, "stop": window.stop, "float32": _encoded(window.float32)}
-            for window in vector.windows
+    if vector.chunks:
+        fields["chunks"] = [
+            {"start": chunk.start, "stop": chunk.stop, "float32": _encoded(chunk.float32)} for chunk in vector.chunks
         ]
     return fields
 
@@ -146,28 +136,6 @@ def dump_event(event: HistoryEvent) -> dict[str, JsonValue]:
     fields: dict[str, JsonValue] = asdict(event)
     fields["at"] = event.at.isoformat()
     return fields
-
-
-def dump_report(report: IngestReport) -> dict[str, JsonValue]:
-    """A report as the JSON object that `ingest --json` prints."""
-    return {
-        "read": report.read,
-        "added": report.added,
-        "updated": report.updated,
-        "unchanged": report.unchanged,
-        "rejected": report.rejected,
-        "embedded": report.embedded,
-        "reused": report.reused,
-        "truncated": report.truncated,
-        "windows": report.windows,
-        "tokens": report.tokens,
-        "unknown_token_ratio": report.unknown_token_ratio,
-        "unindexed": report.unindexed,
-        "indexing": report.indexing,
-        "elapsed_s": report.elapsed_s,
-        "memories_per_s": report.memories_per_s,
-        "stages_s": dict(report.stages_s),
-    }
 
 
 def dump_metadata(metadata: Mapping[str, JsonValue]) -> str | None:
@@ -217,24 +185,24 @@ def _vector(rest: dict[str, object]) -> StoredVector | None:
         raise InvalidMemoryError(
             f"{VECTOR_KEY} must have a revision and float32, as 'agentmem export --vectors' writes"
         )
-    windows = value.get("windows", [])
-    if not isinstance(windows, list):
-        raise InvalidMemoryError(f"{VECTOR_KEY}: windows must be a list, not {kind_of(windows)}")
+    chunks = value.get("chunks", [])
+    if not isinstance(chunks, list):
+        raise InvalidMemoryError(f"{VECTOR_KEY}: chunks must be a list, not {kind_of(chunks)}")
     return StoredVector(
         revision=check_string("revision", value["revision"]),
         float32=_decoded(value["float32"]),
         cut=value.get("cut") is True,
-        windows=tuple(map(_window, windows)),
+        chunks=tuple(map(_chunk, chunks)),
     )
 
 
-def _window(value: object) -> StoredWindow:
+def _chunk(value: object) -> StoredChunk:
     if not isinstance(value, dict) or set(value) != {"start", "stop", "float32"}:
-        raise InvalidMemoryError(f"{VECTOR_KEY}: a window must have start, stop and float32")
+        raise InvalidMemoryError(f"{VECTOR_KEY}: a chunk must have start, stop and float32")
     start, stop = value["start"], value["stop"]
     if type(start) is not int or type(stop) is not int or not 0 <= start < stop:
-        raise InvalidMemoryError(f"{VECTOR_KEY}: a window must start at 0 or after, and stop after that")
-    return StoredWindow(start, stop, _decoded(value["float32"]))
+        raise InvalidMemoryError(f"{VECTOR_KEY}: a chunk must start at 0 or after, and stop after that")
+    return StoredChunk(start, stop, _decoded(value["float32"]))
 
 
 def _decoded(float32: object) -> bytes:

@@ -21,7 +21,7 @@ STDIN: Final = "-"
 MAX_LINE_BYTES: Final = 1_000_000
 MAX_EXPANSION: Final = 200  # text rarely shrinks below a twentieth; a gzip bomb's zeros do to a thousandth
 _FREE_EXPANSION_BYTES: Final = 64_000_000  # a small file may expand to this much, whatever the ratio
-_CHUNK_BYTES: Final = 1 << 18
+_BLOCK_BYTES: Final = 1 << 18
 _LOOK_EVERY_S: Final = 0.1
 _BOM: Final = b"\xef\xbb\xbf"
 _GZIP_MAGIC: Final = b"\x1f\x8b"
@@ -102,11 +102,11 @@ class _CountedReader(RawIOBase):
     def readinto(self, buffer: "WriteableBuffer") -> int:
         view = memoryview(buffer)
         # Not `readinto1`: with a large buffer that waits for more than is there, and a slow pipe would stall.
-        chunk = self._unread or self._stream.read1(len(view))
+        block = self._unread or self._stream.read1(len(view))
         self._unread = b""
-        view[: len(chunk)] = chunk
-        self.bytes_read += len(chunk)
-        return len(chunk)
+        view[: len(block)] = block
+        self.bytes_read += len(block)
+        return len(block)
 
 
 class LineSource:
@@ -120,7 +120,7 @@ class LineSource:
         self._origin = stream
         self._raw = _CountedReader(stream)
         self._is_gzip = self._raw.magic == _GZIP_MAGIC
-        counted = _Eager(self._raw, _CHUNK_BYTES)
+        counted = _Eager(self._raw, _BLOCK_BYTES)
         self._stream = gzip.GzipFile(fileobj=counted, mode="rb") if self._is_gzip else counted
         self._expanded_bytes = 0
         self._yielded_bytes = 0
@@ -147,8 +147,8 @@ class LineSource:
         """
         # Two bytes over the limit tell that a line is too long, even if one is its CR; the first may have a BOM too.
         held_bytes, number, held = max_line_bytes + 2 + len(_BOM), 1, b""
-        for chunk in self._chunks():
-            *ended, rest = chunk.split(b"\n")
+        for block in self._blocks():
+            *ended, rest = block.split(b"\n")
             for piece in ended:
                 self._yielded_bytes += len(piece) + 1
                 line = _line(number, held + piece[:held_bytes], max_line_bytes)
@@ -161,13 +161,13 @@ class LineSource:
         if line is not None:
             yield line
 
-    def _chunks(self) -> Iterator[bytes]:
+    def _blocks(self) -> Iterator[bytes]:
         try:
-            while chunk := self._stream.read1(_CHUNK_BYTES):
-                self._expanded_bytes += len(chunk)
+            while block := self._stream.read1(_BLOCK_BYTES):
+                self._expanded_bytes += len(block)
                 if self._is_gzip:
                     self._check_expansion()
-                yield chunk
+                yield block
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise InputError(f"{self.name}: damaged or cut-off gzip file ({error}): compress it again") from error
         except OSError as error:

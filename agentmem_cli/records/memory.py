@@ -2,16 +2,13 @@
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Final
 
-from agentmem_cli.embedding.languages import UNREAD_WARNING_RATIO, ModelAdvice, Script
-from agentmem_cli.errors import InvalidMemoryError, UsageError
-from agentmem_cli.records.filter import Condition, Where, checked_where
-from agentmem_cli.records.times import as_utc, bound
+from agentmem_cli.errors import InvalidMemoryError
+from agentmem_cli.records.times import as_utc
 from agentmem_cli.records.values import (
     JsonValue,
     check_name,
@@ -31,7 +28,6 @@ MEMORY_TYPES: Final = (
     "knowledge",
     "contextual",
 )
-UNKNOWN_WARNING_RATIO: Final = UNREAD_WARNING_RATIO
 _RUN_KEYS: Final = ("session", "session_id", "conversation_id")  # of metadata
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _SORTED_JSON: Final = json.JSONEncoder(sort_keys=True)  # made once: `json.dumps` makes one a call
@@ -56,7 +52,7 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredWindow:
+class StoredChunk:
     """A part of a long memory, the characters [start, stop) of its text, and its vector: float32 bytes."""
 
     start: int
@@ -68,13 +64,13 @@ class StoredWindow:
 class StoredVector:
     """A vector that came with a memory: float32 bytes, and the revision of the embedder that made it.
 
-    `cut` says that the text is longer than that embedder reads; `windows` are the parts that it was split into.
+    `cut` says that the text is longer than that embedder reads; `chunks` are the parts that it was split into.
     """
 
     revision: str
     float32: bytes
     cut: bool = False
-    windows: tuple[StoredWindow, ...] = ()
+    chunks: tuple[StoredChunk, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +172,7 @@ class ScoreParts:
 class Hit:
     """A memory that a search found; a higher `score` is a better answer (in mode `vector`, the cosine).
 
-    `before` and `after` are the memories around it in its run, in their order, where they were asked for; `passage`
+    `before` and `after` are the memories around it in its run, in their order, where they were asked for; `chunk`
     is the part of a long memory that was found; `duplicates` the ids of the hits that were folded into this one.
     """
 
@@ -193,7 +189,7 @@ class Hit:
     parts: ScoreParts = field(default_factory=ScoreParts)
     before: tuple[Memory, ...] = ()
     after: tuple[Memory, ...] = ()
-    passage: str | None = None
+    chunk: str | None = None
     duplicates: tuple[str, ...] = ()
 
 
@@ -218,42 +214,6 @@ class HistoryEvent:
     text: str | None
     at: datetime
     changes: Mapping[str, FieldChange] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class SearchFilter:
-    """Which memories a search may return: equal in every scope that is said, meeting every condition of `where`, and
-    created at `since` or later and before `until` (aware UTC times)."""
-
-    scope: Scope = field(default_factory=Scope)
-    where: tuple[Condition, ...] = ()
-    since: datetime | None = None
-    until: datetime | None = None
-
-    @classmethod
-    def of(
-        cls,
-        agent_id: str | None = None,
-        user_id: str | None = None,
-        run_id: str | None = None,
-        memory_type: str | None = None,
-        where: Where | None = None,
-        since: datetime | str | None = None,
-        until: datetime | str | None = None,
-    ) -> "SearchFilter":
-        """The filter that a caller asks for; see `checked_where` and `bound`. Raises UsageError where no memory can
-        match."""
-        try:
-            scope, conditions = Scope(agent_id, user_id, run_id, memory_type), checked_where(where or {})
-        except InvalidMemoryError as error:
-            raise UsageError(f"no memory can match: {error}") from error
-        first, end = bound("since", since), bound("until", until)
-        if first is not None and end is not None and first >= end:
-            raise UsageError(f"no memory can match: since {since} is not before until {until}")
-        return cls(scope, conditions, first, end)
-
-    def __bool__(self) -> bool:
-        return self != SearchFilter()
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,56 +243,6 @@ class BatchResult:
     added: int
     updated: int
     unchanged: int
-
-
-@dataclass(slots=True)
-class IngestReport:
-    """What an ingest did. `embedded` counts texts that the model saw; `reused` memories whose vector was there.
-
-    `unindexed` vectors were not in the published graph when it ended, so that searches scan them; `indexing` says
-    whether it is being built. `truncated` memories, of those that were added or updated, are longer than the model
-    reads, and only their beginnings are found by meaning; `windows` are the parts that others were split into. Stages
-    overlap, so that their times together may exceed `elapsed_s`. `letters` are the embedded texts' characters by script
-    (see `agentmem_cli.embedding.languages`).
-    """
-
-    read: int = 0
-    added: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    rejected: int = 0
-    embedded: int = 0
-    reused: int = 0
-    truncated: int = 0
-    tokens: int = 0
-    special_tokens: int = 0
-    unknown_tokens: int = 0
-    unindexed: int = 0
-    indexing: bool = False
-    elapsed_s: float = 0.0
-    stages_s: dict[str, float] = field(default_factory=dict)
-    windows: int = 0
-    letters: Counter[Script] = field(default_factory=Counter)
-
-    @property
-    def stored(self) -> int:
-        """How many memories the store is known to hold because of this ingest."""
-        return self.added + self.updated + self.unchanged
-
-    @property
-    def unknown_token_ratio(self) -> float:
-        """The share of the embedded texts' own tokens that the model has no vector for."""
-        own_tokens = self.tokens - self.special_tokens
-        return self.unknown_tokens / own_tokens if own_tokens else 0.0
-
-    def advice(self, model: str) -> ModelAdvice | None:
-        """That the model which embedded can't read the texts, and which can; None where it does."""
-        return ModelAdvice.on(model, self.tokens - self.special_tokens, self.unknown_tokens, self.letters)
-
-    @property
-    def memories_per_s(self) -> float:
-        """Memories stored a second of the whole run, model loading and indexing included."""
-        return self.stored / self.elapsed_s if self.elapsed_s else 0.0
 
 
 def run_of(run_id: str | None, metadata: Mapping[str, JsonValue]) -> str | None:

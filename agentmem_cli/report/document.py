@@ -1,4 +1,4 @@
-"""What a report consists of, before it is Rich, Markdown or HTML: plain text, which whoever renders it makes inert."""
+"""What a report consists of, before it is Rich, Markdown or HTML: plain text, which each renderer makes inert."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -86,7 +86,7 @@ def table(
 
 
 def or_none(form: str, value: float | None) -> str:
-    """A number, or a dash where there is none."""
+    """A number, or a dash for a missing one."""
     return NONE if value is None else f"{value:{form}}"
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rich.console import RenderableType
 from rich.table import Table
 
-from agentmem_cli.records.memory import IngestReport
+from agentmem_cli.ingest.report import IngestReport
 from agentmem_cli.report.tables import inert as _inert
 from agentmem_cli.report.tables import plain_table as _table
 from agentmem_cli.store.embedded.maintenance import StoreStats
@@ -36,8 +36,8 @@ def ingest_table(report: IngestReport, store: str, model: str, dry_run: bool) ->
     table.add_column("", justify="right")
     for name in ("read", "added", "updated", "unchanged", "rejected", "embedded", "reused", "truncated"):
         table.add_row(name, f"{getattr(report, name):,}")
-    if report.windows:
-        table.add_row("windows of long memories", f"{report.windows:,}")
+    if report.chunks:
+        table.add_row("chunks of long memories", f"{report.chunks:,}")
     table.add_row("tokens the model does not know", f"{report.unknown_token_ratio:.1%}")
     for stage, spent_s in report.stages_s.items():
         table.add_row(f"{stage}, s", f"{spent_s:.3f}")
@@ -54,7 +54,7 @@ def stats_tables(stats: StoreStats, store: str) -> list[RenderableType]:
     totals.add_row("memories", f"{stats.memories:,}")
     totals.add_row("memories longer than the model reads", f"{stats.truncated:,}")
     totals.add_row("vectors (distinct texts)", f"{stats.vectors:,}")
-    totals.add_row("windows of long memories", f"{stats.windows:,}")
+    totals.add_row("chunks of long memories", f"{stats.chunks:,}")
     totals.add_row("history events", f"{stats.history_events:,}")
     totals.add_row("model", _inert(f"{stats.embedder['name']}, {stats.embedder['dim']} dims"))
     totals.add_row("graph", ", ".join(f"{name} {value}" for name, value in stats.graph.items()))
@@ -127,7 +127,7 @@ def hits_table(hits: Sequence[Hit], k: int, memories: int, *, explain: bool = Fa
         for memory in hit.after:
             table.add_row("", _around(memory))
     none_left = "" if len(hits) == k else f"; no other of the {memories:,} memories matches"
-    table.caption = f"{len(hits)} of at most {k}{none_left}"
+    table.caption = f"{len(hits)} result{'' if len(hits) == 1 else 's'}{none_left}"
     return table
 
 
@@ -142,7 +142,7 @@ def _parts(parts: ScoreParts) -> dict[str, float]:
 
 
 def _found(hit: Hit) -> Text:
-    found = inert(hit.text if hit.passage is None else f"… {hit.passage} …")
+    found = inert(hit.text if hit.chunk is None else f"… {hit.chunk} …")
     found.append(f"\n{printable(hit.id)}", "dim")
     if hit.duplicates:
         found.append(f"\nand like it: {', '.join(map(printable, hit.duplicates))}", "dim")

@@ -19,7 +19,7 @@ _STYLES: Final = {"good": "bold green", "bad": "bold red", "unsure": "bold yello
 
 
 def bench_report(measured: Measured, words: Words = _ENGLISH) -> list[RenderableType]:
-    """A benchmark's tables: what it was measured on, the figures, the targets, and what speaks against them."""
+    """A benchmark's tables: what it was measured on, the figures, the targets and the warnings."""
     return _renderables(bench_document(measured, words), words)
 
 

@@ -167,7 +167,7 @@ _HEADER: Final = {
     ),
     "interrupted": ("this is what was measured by then", "以下为中断前测得的部分"),
     "results": ("Results", "📊 测试结果总结"),
-    "warnings": ("What speaks against it", "注意事项"),
+    "warnings": ("Warnings", "注意事项"),
     "warning": ("Warning", "警告"),
     "glossary": ("What the words mean", "术语说明"),
     "plots": ("Plots", "图表"),

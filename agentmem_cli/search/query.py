@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal, TypeAlias, get_args
 
 from agentmem_cli.errors import InvalidMemoryError, RejectedLineError, UsageError
+from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.records.jsonl import parse_object, pop_scope
 from agentmem_cli.records.lines import MAX_LINE_BYTES, Line, LineSource, open_source
-from agentmem_cli.records.memory import SearchFilter
 from agentmem_cli.records.values import check_name, check_share, check_string, check_whole, kind_of
 
 Mode: TypeAlias = Literal["hybrid", "vector", "text"]

@@ -54,7 +54,7 @@ class _Scored:
     """A candidate on its way to a hit."""
 
     candidate: Candidate
-    window: Span | None  # of a long text, where one of its windows was nearer than its beginning
+    chunk: Span | None  # of a long text, where one of its chunks was nearer than its beginning
     cosine: float | None
     text: float | None
     base: float
@@ -145,11 +145,11 @@ class Search:
 
     def _base(self, candidate: Candidate, near: TextScore | None) -> _Scored:
         cosine = None if near is None else max(-1.0, min(1.0, near.score))  # float32 rounds a little past the ends
-        window = None if near is None else near.window
+        chunk = None if near is None else near.chunk
         text = None if self._texts is None else _at(self._texts, candidate.vector_id)
         if cosine is not None and text is not None:
-            return _Scored(candidate, window, cosine, text, hybrid_score(cosine, text))
-        return _Scored(candidate, window, cosine, text, cosine or text or 0.0)
+            return _Scored(candidate, chunk, cosine, text, hybrid_score(cosine, text))
+        return _Scored(candidate, chunk, cosine, text, cosine or text or 0.0)
 
     # Ranking
 
@@ -250,6 +250,6 @@ def _hit(
         parts=ScoreParts(scored.cosine, scored.text, scored.neighbours, scored.recency, scored.importance),
         before=before,
         after=after,
-        passage=None if scored.window is None else memory.text[slice(*scored.window)],
+        chunk=None if scored.chunk is None else memory.text[slice(*scored.chunk)],
         duplicates=duplicates,
     )

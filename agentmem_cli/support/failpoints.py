@@ -14,7 +14,7 @@ STEPS: Final = (
     "commit.vectors",
     "commit.memories",
     "commit.history",
-    "commit.windows",
+    "commit.chunks",
     "commit.words",
     "commit.position",
     "commit.done",

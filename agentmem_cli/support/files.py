@@ -50,6 +50,6 @@ def sha256_of(*paths: Path) -> str:
     digest = hashlib.sha256()
     for path in paths:
         with path.open("rb") as stream:
-            while chunk := stream.read(1 << 20):
-                digest.update(chunk)
+            while block := stream.read(1 << 20):
+                digest.update(block)
     return digest.hexdigest()

@@ -1,6 +1,6 @@
 """How sure a figure is: intervals of means, medians and ratios. Pure and deterministic; knows no memories.
 
-All but that of `paired_ratio` are percentile intervals (Efron, Tibshirani 1993, chapter 13): the samples are drawn anew
+All but that of `paired_ratio` are percentile intervals (Efron, Tibshirani 1993, chapter 13): the samples are redrawn
 with replacement, and the middle 95 % of the figures that come of it is the interval. For a mean of few samples it is
 too narrow: it holds the truth 81 to 86 times in 100 for 5 of them, 90 to 94 times for 30. A median's holds it 94 times
 for 5, and 87 to 93 times for 6 to 11; a ratio's of two unpaired medians 97 times for 5, and 90 times for 3.

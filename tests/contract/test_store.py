@@ -11,7 +11,8 @@ import pytest
 
 from agentmem_cli.embedding.base import Vectors
 from agentmem_cli.errors import StoreBusyError, StoreMismatchError, StoreNotFoundError, StoreWriteError
-from agentmem_cli.records.memory import Memory, Position, Scope, SearchFilter
+from agentmem_cli.records.filter import SearchFilter
+from agentmem_cli.records.memory import Memory, Position, Scope
 from agentmem_cli.store.embedded.batch_plan import BatchPlan
 from agentmem_cli.store.embedded.database import Database
 from agentmem_cli.store.embedded.store import EmbeddedStore

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from agentmem_cli.errors import StoreWriteError
-from agentmem_cli.records.memory import Memory, SearchFilter
+from agentmem_cli.records.filter import SearchFilter
+from agentmem_cli.records.memory import Memory
 from agentmem_cli.store.embedded import graph
 from agentmem_cli.store.embedded.database import Database
 from agentmem_cli.store.embedded.graph import Graph

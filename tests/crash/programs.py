@@ -176,7 +176,7 @@ def search_once(mem: AgentMem, ack_file: Path) -> str:
 
 
 def split(note: Note, store: str, file: str, batch: int, step: str, occurrence: int) -> None:
-    """Takes long memories in, each in windows, and is killed at a step of a commit."""
+    """Takes long memories in, each in chunks, and is killed at a step of a commit."""
     with AgentMem(store, embedder=embedder(), index="off") as mem:
         mem.open()
         _kill_at(note, step, occurrence)

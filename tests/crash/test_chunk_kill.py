@@ -31,10 +31,10 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def _windows(store: Path) -> list[object]:
+def _chunks(store: Path) -> list[object]:
     return column(
         store,
-        "SELECT m.id FROM memories m WHERE EXISTS (SELECT 1 FROM windows w WHERE w.text_vector_id = m.vector_id)"
+        "SELECT m.id FROM memories m WHERE EXISTS (SELECT 1 FROM chunks w WHERE w.text_vector_id = m.vector_id)"
         " ORDER BY m.seq",
     )
 
@@ -51,13 +51,13 @@ def test_a_batch_killed_while_it_is_split_is_split_whole_or_not_at_all(
     child = forks.start("split", store, file, _BATCH, step, 2)
     assert child.wait() == -signal.SIGKILL
     done = 2 * _BATCH if step == "commit.done" else _BATCH
-    assert _windows(store) == [f"m{number}" for number in range(done)]
+    assert _chunks(store) == [f"m{number}" for number in range(done)]
     with AgentMem(store, embedder=embedder(), index="wait") as mem:
         assert mem.verify() == []
         assert mem.stats().truncated == (_MEMORIES - done if first == "stored" else 0)
         report = mem.ingest([str(file)], _CHUNK)
-        assert report.windows == mem.stats().windows * (_MEMORIES - done) // _MEMORIES
+        assert report.chunks == mem.stats().chunks * (_MEMORIES - done) // _MEMORIES
         assert (mem.stats().truncated, mem.verify()) == (0, [])
         hit = mem.search("ones7 tens18 tens19", 1, mode="vector")[0]
-        assert (hit.id, hit.passage is None) == ("m7", False)
-    assert len(_windows(store)) == _MEMORIES
+        assert (hit.id, hit.chunk is None) == ("m7", False)
+    assert len(_chunks(store)) == _MEMORIES

@@ -8,7 +8,6 @@ from pathlib import Path
 from agentmem_cli import AgentMem
 from agentmem_cli.store.embedded.database import Database
 from agentmem_cli.store.embedded.graph_builder import build, start_builder
-from agentmem_cli.store.embedded.maintenance import Upkeep
 from tests.crash.inputs import embedder, id_of, index_files, text_of
 
 _KILLS = 12
@@ -53,5 +52,6 @@ def _kill_when_seen(store: Path, suffix: str, after_s: float) -> None:
 def _forget_graph(store: Path) -> None:
     with AgentMem(store, embedder=embedder(), index="off") as mem:
         mem.open()
-        Upkeep(mem._store.writer()).forget_graph()
+        with mem._store.writer().transaction():
+            mem._store.writer().forget_graph()
         mem._store.graph.remove_unpublished(mem._store.writer())

@@ -54,7 +54,7 @@ def test_the_result_has_the_keys_that_readers_count_on(run: Run) -> None:
         "models",
         "warnings",
     ]
-    assert (run.measured["schema_version"], run.measured["complete"]) == (2, True)
+    assert (run.measured["schema_version"], run.measured["complete"]) == (1, True)
     assert set(run.measured["environment"]) >= {"agentmem", "python", "platform", "cpu", "cores", "versions"}
     assert set(run.measured["environment"]["versions"]) >= {"fastembed", "onnxruntime", "numpy", "hnswlib", "sqlite"}
     assert set(run.model) == {

@@ -12,11 +12,10 @@ import orjson
 import pytest
 
 from agentmem_cli.bench.ab import IN_TURN, OVER, measuring, this_installation
-from agentmem_cli.bench.result import BenchResult, WorkloadFacts
+from agentmem_cli.bench.result import BenchResult
 from agentmem_cli.bench.result_file import as_bytes
 from tests.bench_results import batch_run, bench_result, comparison, model_result, store_point
 from tests.e2e.conftest import MEMORIES, TIMEOUT_S, Cli, assert_inert
-from tests.unit.test_reading import VERSION_1
 
 RUN = ("bench", "--sizes", "10,20", "--repeats", "1", "--warmup", "0", "--compare", "10", "--workload", MEMORIES)
 STEADY = (0.98, 0.99, 1.0, 1.01, 1.02)
@@ -116,17 +115,6 @@ class TestCompare:
         forced = agentmem("bench", "compare", *files, "--force", "--json")
         assert forced.exit_code == 0
         assert forced.stderr == "agentmem: warning: not the same: cpu: A CPU against B CPU\n"
-
-    def test_a_result_of_another_version_needs_force(self, agentmem: Cli) -> None:
-        base = agentmem.write("base.json", VERSION_1)
-        new = write(agentmem, "new.json", bench_result(workload=WorkloadFacts("phase4", 1000)))
-        refused = agentmem("bench", "compare", base, new)
-        assert (refused.exit_code, "schema: version 1 against 2" in refused.error()) == (2, True)
-        forced = agentmem("bench", "compare", base, new, "--force", "--json").json()
-        assert {(verdict["metric"], verdict["at"]) for verdict in forced["verdicts"]} == {
-            ("ops_per_s", "batch 10"),
-            ("ops_per_s", "batch 1000"),
-        }
 
     @pytest.mark.parametrize(
         ("content", "said"),

@@ -11,7 +11,6 @@ import pytest
 from agentmem_cli.bench.result_file import as_bytes, read_result
 from tests.bench_results import bench_result, full_result
 from tests.e2e.conftest import Cli, assert_inert
-from tests.unit.test_reading import VERSION_1
 from tests.unit.test_report import HOSTILE
 
 
@@ -48,13 +47,6 @@ def test_a_stored_result_is_shown_as_it_was_when_it_was_measured(agentmem: Cli, 
     assert "Batches: parsed, embedded, durable and searchable" in english.stdout
     assert "单个 vs 批量对比测试 (100条)" in chinese.stdout
     assert agentmem("bench", "show", stored, "--json").json()["models"][0]["figures"]["best_batch"] == 1000
-
-
-def test_a_result_of_version_1_is_shown_and_written_anew(agentmem: Cli) -> None:
-    agentmem.write("old.json", VERSION_1)
-    result = agentmem("bench", "show", "old.json", "--output", "new.json", "--output", "new.html")
-    assert result.exit_code == 0
-    assert read_result((agentmem.folder / "new.json").read_bytes(), "new.json").schema_version == 2
 
 
 def test_a_hostile_result_is_shown_inert(agentmem: Cli) -> None:

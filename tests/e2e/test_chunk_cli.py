@@ -41,7 +41,7 @@ def _first(agentmem: Cli) -> Any:  # noqa: ANN401 - JSON
 
 def test_what_stands_late_in_a_long_memory_is_found_once_it_is_split(agentmem: Cli, file: str) -> None:
     result = agentmem("ingest", file, "--json", "--progress", "none")
-    assert (result.json()["truncated"], result.json()["windows"]) == (1, 0)
+    assert (result.json()["truncated"], result.json()["chunks"]) == (1, 0)
     assert result.stderr == (
         "agentmem: warning: 1 of 62 memories is longer than all-MiniLM-L6-v2 reads (256 tokens): only the beginning is "
         "searched by meaning; --chunk splits them\n"
@@ -51,13 +51,13 @@ def test_what_stands_late_in_a_long_memory_is_found_once_it_is_split(agentmem: C
     assert _first(agentmem)["id"] != "long"
 
     result = agentmem("ingest", file, "--chunk", "--json", "--progress", "none")
-    assert (result.json()["unchanged"], result.json()["windows"] > 15, result.stderr) == (62, True, "")
+    assert (result.json()["unchanged"], result.json()["chunks"] > 15, result.stderr) == (62, True, "")
     hit = _first(agentmem)
     assert hit["id"] == "long"
-    assert _FACT in hit["passage"]
-    assert len(hit["passage"].split()) <= 128
+    assert _FACT in hit["chunk"]
+    assert len(hit["chunk"].split()) <= 128
     stats = agentmem("stats", "--json")
-    assert (stats.json()["truncated"], stats.json()["windows"], stats.stderr) == (0, result.json()["windows"], "")
+    assert (stats.json()["truncated"], stats.json()["chunks"], stats.stderr) == (0, result.json()["chunks"], "")
     assert agentmem("verify").exit_code == 0
 
     shown = agentmem("search", _QUERY, "-k", "1").stdout
@@ -71,14 +71,14 @@ def test_a_store_that_was_split_is_exported_and_taken_in_elsewhere(agentmem: Cli
     result = agentmem("ingest", "out.jsonl", "--store", "copy", "--json", "--progress", "none")
     assert (result.json()["embedded"], result.json()["tokens"], result.stderr) == (0, 0, "")
     found = json.loads(agentmem("search", _QUERY, "-k", "1", "--jsonl", "--store", "copy").stdout)
-    assert (found["id"], _FACT in found["passage"]) == ("long", True)
+    assert (found["id"], _FACT in found["chunk"]) == ("long", True)
 
 
-def test_windows_that_the_model_can_not_read_are_a_usage_error(agentmem: Cli, file: str) -> None:
+def test_chunks_that_the_model_can_not_read_are_a_usage_error(agentmem: Cli, file: str) -> None:
     result = agentmem("ingest", file, "--chunk-tokens", "257")
     assert (result.exit_code, result.error()) == (
         2,
-        "windows of 257 tokens can't be: they have 16 to 256, which is all that all-MiniLM-L6-v2 reads",
+        "chunks of 257 tokens can't be: they have 16 to 256, which is all that all-MiniLM-L6-v2 reads",
     )
     assert not (agentmem.folder / ".agentmem").exists()
 

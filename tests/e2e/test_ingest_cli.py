@@ -20,7 +20,7 @@ REPORT_KEYS: Final = {
     "indexing",
     "reused",
     "truncated",
-    "windows",
+    "chunks",
     "tokens",
     "unknown_token_ratio",
     "better_model",

@@ -1,7 +1,8 @@
-"""What the README shows is what its commands print; only figures of time may differ."""
+"""What the README and the guides show is what their commands print; only figures of time may differ."""
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,25 +10,45 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```console(?: (\w+))?\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+README = ROOT / "README.md"
+GUIDES = ROOT / "agentmem_cli" / "guides"
+PAGES = [README, *sorted(GUIDES.glob("*.md"))]
 FIGURE = re.compile(r"\d[\d,.]*")
 SHORT_RUN = " --repeats 3 --warmup 0"  # fewer have no intervals
 
 
+def blocks(page: Path, language: str) -> list[tuple[str, str]]:
+    """The blocks of a language in a page, each with the word after the language, if there is one."""
+    found: list[tuple[str, str]] = re.findall(
+        rf"^```{language}(?: (\w+))?\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+    return found
+
+
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def ingested(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the examples, ingested, as a reader of the guides has it."""
     folder = tmp_path_factory.mktemp("readme")
     (folder / "examples").symlink_to(ROOT / "examples")
+    _run("agentmem ingest examples/memories.jsonl", folder)
     return folder
 
 
-def test_the_console_sessions_print_what_the_readme_says(workplace: Path) -> None:
-    """In the order of the README, since a search needs the ingest above it."""
-    assert {kind for kind, _ in BLOCKS} == {"", "figures", "measured"}
-    for kind, block in BLOCKS:
+@pytest.fixture
+def workplace(ingested: Path, tmp_path: Path) -> Path:
+    """A copy of that folder."""
+    shutil.copytree(ingested, tmp_path / "workplace", symlinks=True)
+    return tmp_path / "workplace"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "console")], ids=lambda page: page.stem)
+def test_the_console_sessions_print_what_the_page_says(workplace: Path, page: Path) -> None:
+    if page == README:  # which begins with the ingest
+        shutil.rmtree(workplace / ".agentmem")
+    for kind, block in blocks(page, "console"):
+        assert kind in ("", "figures", "measured")
         for command, expected in _steps(block):
-            printed = _run(command + (SHORT_RUN if kind == "measured" else ""), workplace)
+            printed = _run(_shortened(command) if kind == "measured" else command, workplace)
             if kind:
                 assert _without_figures(printed) == _without_figures(expected), command
             else:
@@ -35,11 +56,21 @@ def test_the_console_sessions_print_what_the_readme_says(workplace: Path) -> Non
                 assert _figures(printed) == pytest.approx(_figures(expected), abs=0.005), command
 
 
-def test_the_python_example_runs(workplace: Path) -> None:
-    (example,) = re.findall(r"^```python\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
-    done = subprocess.run([sys.executable, "-c", example], cwd=workplace, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "Maya is allergic to cashews." in done.stdout
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.stem)
+def test_the_python_examples_run(workplace: Path, page: Path) -> None:
+    for _, example in blocks(page, "python"):
+        done = subprocess.run(
+            [sys.executable, "-c", example], cwd=workplace, capture_output=True, text=True, timeout=60
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout
+
+
+def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 200
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        assert (ROOT / target).exists(), target
 
 
 def test_the_example_script_runs() -> None:
@@ -56,7 +87,12 @@ def test_each_exit_code_of_the_errors_is_in_the_readme() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     codes = {kind.exit_code for kind in kinds if issubclass(kind, errors.AgentMemError)}
     for code in codes | {0, INCOMPLETE, INTERRUPTED, TERMINATED}:
-        assert re.search(rf"^\| {code} \|", README, re.MULTILINE), code
+        assert re.search(rf"^\| {code} \|", README.read_text(encoding="utf-8"), re.MULTILINE), code
+
+
+def _shortened(command: str) -> str:
+    bench, pipe, rest = command.partition(" | ")
+    return bench + SHORT_RUN + pipe + rest
 
 
 def _steps(block: str) -> list[tuple[str, str]]:

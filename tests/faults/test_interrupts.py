@@ -304,7 +304,7 @@ def test_a_snapshot_that_nobody_ended_hides_nothing_from_later_calls(folder: Pat
         assert reader is not None
         left = reader.snapshot()
         left.__enter__()
-        rows = reader.chunks("SELECT id FROM memories", rows=1)
+        rows = reader.pages("SELECT id FROM memories", rows=1)
         next(rows)  # which holds what it reads, with a snapshot or without
         mem.add("after", id="after")
         assert mem.get("after") is not None

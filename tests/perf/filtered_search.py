@@ -21,7 +21,7 @@ import numpy as np
 from agentmem_cli import AgentMem, Memory, Scope
 from agentmem_cli.embedding.base import Embedder, Vectors
 from agentmem_cli.embedding.synthetic_texts import mixed_texts
-from agentmem_cli.records.memory import SearchFilter
+from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.store.embedded.snapshot import is_walk_shorter, matching_ids, nearest_vectors
 
 SHARES: Final = (0.001, 0.01, 0.1, 0.5)

@@ -3,7 +3,7 @@
     agentmem bench --models minilm,minilm-int8,minilm-static --sizes 10,50,100,300 \
         --workload examples/memories.jsonl --queries examples/queries.jsonl \
         --output bench.json --output examples/bench-report.md
-    python -m tests.perf.report_picture bench.json docs/bench-report.svg
+    python -m tests.perf.report_picture bench.json examples/bench-report.svg
 """
 
 import sys

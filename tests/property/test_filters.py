@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentmem_cli import AgentMem, Memory
-from agentmem_cli.records.filter import Where
-from agentmem_cli.records.memory import SearchFilter
+from agentmem_cli.records.filter import SearchFilter, Where
 from agentmem_cli.records.values import JsonScalar, JsonValue
 from tests.fakes import FakeEmbedder
 

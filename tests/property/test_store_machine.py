@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from agentmem_cli import AgentMem, Memory, Scope
-from agentmem_cli.records.memory import SearchFilter
+from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.records.values import JsonScalar
 from agentmem_cli.store.embedded import snapshot
 from agentmem_cli.support import failpoints

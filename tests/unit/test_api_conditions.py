@@ -10,8 +10,7 @@ from typing import Final
 import pytest
 
 from agentmem_cli import AgentMem, Memory, UsageError
-from agentmem_cli.records.filter import Comparisons, Where
-from agentmem_cli.records.memory import SearchFilter
+from agentmem_cli.records.filter import Comparisons, SearchFilter, Where
 from agentmem_cli.records.values import JsonValue
 from tests.fakes import FakeEmbedder
 

@@ -15,7 +15,6 @@ from agentmem_cli.store.embedded import graph_builder
 from agentmem_cli.store.embedded.database import Database
 from agentmem_cli.store.embedded.graph_builder import build, has_offer
 from agentmem_cli.store.embedded.lock import PUBLISHING, FolderLock, WriterLock, is_held
-from agentmem_cli.store.embedded.maintenance import Upkeep
 from agentmem_cli.store.embedded.rows import GraphRow
 from agentmem_cli.store.embedded.store import EmbeddedStore
 from tests.fakes import FakeEmbedder
@@ -158,7 +157,8 @@ def test_a_builder_gives_up_when_all_vectors_change_under_it(
 
     def changed_meanwhile(database: Database, after: int, limit: int) -> tuple[list[int], bytes]:
         monkeypatch.setattr(Database, "some_vectors", some_vectors)
-        Upkeep(writer._store.writer()).forget_graph()
+        with writer._store.writer().transaction():
+            writer._store.writer().forget_graph()
         return some_vectors(database, after, limit)
 
     monkeypatch.setattr(Database, "some_vectors", changed_meanwhile)

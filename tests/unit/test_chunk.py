@@ -48,22 +48,22 @@ def write(folder: Path, *rows: object) -> str:
 
 def first(mem: AgentMem, query: str = _FACT) -> tuple[str, str | None]:
     hit = mem.search(query, 1, mode="vector")[0]
-    return hit.id, hit.passage
+    return hit.id, hit.chunk
 
 
 def vectors(mem: AgentMem) -> tuple[int, int]:
     stats = mem.stats()
-    return stats.vectors, stats.windows
+    return stats.vectors, stats.chunks
 
 
 def test_a_fact_late_in_a_long_memory_is_found_with_its_passage_where_it_was_split(mem: AgentMem) -> None:
     mem.add(long_text(), id="long", chunk=True)
-    found, passage = first(mem)
+    found, chunk = first(mem)
     assert found == "long"
-    assert passage is not None
-    assert "spare key" in passage
-    assert passage in long_text()
-    assert len(passage.split()) <= _LIMIT
+    assert chunk is not None
+    assert "spare key" in chunk
+    assert chunk in long_text()
+    assert len(chunk.split()) <= _LIMIT
     assert mem.search(_FACT, 1)[0].text == long_text()
 
 
@@ -82,7 +82,7 @@ def test_a_memory_that_fits_is_stored_as_ever(mem: AgentMem) -> None:
 
 @pytest.mark.parametrize("graph", [False, True])
 @pytest.mark.parametrize("walk_vectors", [0, 10**9])
-def test_a_memory_comes_once_however_many_of_its_windows_are_near(
+def test_a_memory_comes_once_however_many_of_its_chunks_are_near(
     mem: AgentMem, graph: bool, walk_vectors: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshot, "_WALK_VECTORS", walk_vectors)
@@ -100,7 +100,7 @@ def test_a_memory_comes_once_however_many_of_its_windows_are_near(
 
 @pytest.mark.parametrize("walk_vectors", [0, 10**9])
 @pytest.mark.parametrize("graph", [False, True])
-def test_a_filter_holds_for_windows_too(
+def test_a_filter_holds_for_chunks_too(
     mem: AgentMem, graph: bool, walk_vectors: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshot, "_WALK_VECTORS", walk_vectors)
@@ -111,11 +111,11 @@ def test_a_filter_holds_for_windows_too(
     for user in ("ana", "bob"):
         (hit,) = mem.search(_FACT, 10, mode="vector", user_id=user)
         assert hit.id == user
-        assert hit.passage is not None
-        assert "spare key" in hit.passage
+        assert hit.chunk is not None
+        assert "spare key" in hit.chunk
 
 
-def test_memories_of_one_long_text_share_its_windows_until_the_last_is_gone(mem: AgentMem) -> None:
+def test_memories_of_one_long_text_share_its_chunks_until_the_last_is_gone(mem: AgentMem) -> None:
     before = vectors(mem)
     mem.add_batch([Memory(long_text(), id="a"), Memory(long_text(), id="b")], chunk=True)
     after = vectors(mem)
@@ -128,7 +128,7 @@ def test_memories_of_one_long_text_share_its_windows_until_the_last_is_gone(mem:
     assert mem.verify() == []
 
 
-def test_an_update_takes_the_windows_of_the_old_text_away(mem: AgentMem) -> None:
+def test_an_update_takes_the_chunks_of_the_old_text_away(mem: AgentMem) -> None:
     before = vectors(mem)
     mem.add(long_text(), id="long", chunk=True)
     mem.add("something short", id="long", chunk=True)
@@ -137,49 +137,49 @@ def test_an_update_takes_the_windows_of_the_old_text_away(mem: AgentMem) -> None
     assert mem.verify() == []
 
 
-def test_a_window_that_is_a_memory_too_keeps_its_vector_as_long_as_one_of_both_is_there(mem: AgentMem) -> None:
+def test_a_chunk_that_is_a_memory_too_keeps_its_vector_as_long_as_one_of_both_is_there(mem: AgentMem) -> None:
     mem.add(long_text(), id="long", chunk=True)
-    passage = first(mem)[1]
-    assert passage is not None
-    mem.add(passage, id="own")
-    assert {hit.id for hit in mem.search(passage, 2, mode="vector")} == {"long", "own"}
+    chunk = first(mem)[1]
+    assert chunk is not None
+    mem.add(chunk, id="own")
+    assert {hit.id for hit in mem.search(chunk, 2, mode="vector")} == {"long", "own"}
     mem.delete("own")
-    assert first(mem) == ("long", passage)
-    mem.add(passage, id="own")
+    assert first(mem) == ("long", chunk)
+    mem.add(chunk, id="own")
     mem.delete("long")
-    assert first(mem, passage) == ("own", None)
-    assert mem.stats().windows == 0
+    assert first(mem, chunk) == ("own", None)
+    assert mem.stats().chunks == 0
     assert mem.verify() == []
 
 
 def test_an_ingest_of_what_is_stored_splits_it_where_that_is_asked_for(mem: AgentMem, tmp_path: Path) -> None:
     path = write(tmp_path, {"id": "long", "text": long_text()}, {"id": "short", "text": "brief"})
     report = mem.ingest([path])
-    assert (report.added, report.truncated, report.windows) == (2, 1, 0)
-    assert (mem.stats().truncated, mem.stats().windows) == (1, 0)
+    assert (report.added, report.truncated, report.chunks) == (2, 1, 0)
+    assert (mem.stats().truncated, mem.stats().chunks) == (1, 0)
     report = mem.ingest([path], _CHUNK)
     assert (report.unchanged, report.added, report.updated, report.embedded) == (2, 0, 0, 0)
-    assert report.windows == mem.stats().windows > 15
+    assert report.chunks == mem.stats().chunks > 15
     assert mem.stats().truncated == 0
     assert first(mem)[0] == "long"
     assert len(mem.history("long")) == 1
     for options in (_CHUNK, IngestOptions()):
         again = mem.ingest([path], options)
-        assert (again.windows, again.tokens) == (0, 0)
-        assert mem.stats().windows == report.windows
+        assert (again.chunks, again.tokens) == (0, 0)
+        assert mem.stats().chunks == report.chunks
     assert mem.verify() == []
 
 
-def test_windows_of_another_length_take_the_place_of_those_that_were_there(tmp_path: Path) -> None:
+def test_chunks_of_another_length_take_the_place_of_those_that_were_there(tmp_path: Path) -> None:
     path = write(tmp_path, {"id": "long", "text": long_text()})
     with AgentMem(tmp_path / "wide", embedder=FakeEmbedder(token_limit=64)) as mem:
         counts = []
         for tokens in (16, 64, 16):
             report = mem.ingest([path], IngestOptions(chunk=True, chunk_tokens=tokens))
-            assert mem.stats().windows == report.windows
-            assert vectors(mem) == (1 + report.windows, report.windows)
+            assert mem.stats().chunks == report.chunks
+            assert vectors(mem) == (1 + report.chunks, report.chunks)
             assert mem.verify() == []
-            counts.append(report.windows)
+            counts.append(report.chunks)
         assert counts[0] == counts[2] > 3 * counts[1] > 0
         mem.delete("long")
         assert vectors(mem) == (0, 0)
@@ -194,7 +194,7 @@ def test_long_and_short_memories_come_in_together(tmp_path: Path, batch_size: in
         report = opened.ingest([path], IngestOptions(batch_size=batch_size, chunk=True))
         assert (report.added, report.embedded, report.truncated) == (100, 100, 0)
         stats = opened.stats()
-        assert (stats.vectors, stats.windows) == (fake.texts_embedded, report.windows)
+        assert (stats.vectors, stats.chunks) == (fake.texts_embedded, report.chunks)
         assert {hit.id for hit in opened.search(_FACT, 15, mode="vector")} == {f"m{i}" for i in range(0, 100, 7)}
         assert opened.verify() == []
 
@@ -211,11 +211,11 @@ def test_truncated_counts_memories_and_not_texts(mem: AgentMem, tmp_path: Path) 
     assert mem.stats().truncated == 0
 
 
-def test_a_window_that_is_too_long_for_a_new_model_leaves_its_memory_truncated(mem: AgentMem, tmp_path: Path) -> None:
+def test_a_chunk_that_is_too_long_for_a_new_model_leaves_its_memory_truncated(mem: AgentMem, tmp_path: Path) -> None:
     mem.add(long_text(), id="long", chunk=True)
-    windows = mem.stats().windows
+    chunks = mem.stats().chunks
     mem.reembed(embedder=FakeEmbedder("narrow", token_limit=17))
-    assert (mem.stats().truncated, mem.stats().windows) == (0, windows)
+    assert (mem.stats().truncated, mem.stats().chunks) == (0, chunks)
     assert mem.verify() == []
     assert first(mem)[0] == "long"
     mem.reembed(embedder=FakeEmbedder("narrower", token_limit=8))
@@ -223,11 +223,11 @@ def test_a_window_that_is_too_long_for_a_new_model_leaves_its_memory_truncated(m
     mem.reembed(embedder=FakeEmbedder("wide", token_limit=1_000))
     assert mem.stats().truncated == 0
     report = mem.ingest([write(tmp_path, {"id": "long", "text": long_text()})], _CHUNK)
-    assert (report.windows, mem.stats().windows) == (0, 0)
+    assert (report.chunks, mem.stats().chunks) == (0, 0)
     assert mem.verify() == []
 
 
-def test_reembedding_reads_a_long_text_for_all_its_windows(mem: AgentMem) -> None:
+def test_reembedding_reads_a_long_text_for_all_its_chunks(mem: AgentMem) -> None:
     mem.add(long_text(), id="long", chunk=True)
     made = FakeEmbedder("other", token_limit=_LIMIT)
     mem.reembed(embedder=made)
@@ -236,7 +236,7 @@ def test_reembedding_reads_a_long_text_for_all_its_windows(mem: AgentMem) -> Non
 
 
 @pytest.mark.parametrize("with_vectors", [False, True])
-def test_an_export_taken_in_elsewhere_has_the_windows_too(tmp_path: Path, mem: AgentMem, with_vectors: bool) -> None:
+def test_an_export_taken_in_elsewhere_has_the_chunks_too(tmp_path: Path, mem: AgentMem, with_vectors: bool) -> None:
     mem.add(long_text(), id="long", chunk=True)
     mem.add(filler(40), id="cut")
     rows = [dump_memory(memory) for memory in mem.export(vectors=with_vectors)]
@@ -250,11 +250,11 @@ def test_an_export_taken_in_elsewhere_has_the_windows_too(tmp_path: Path, mem: A
         assert first(other) == first(mem)
         assert other.verify() == []
         again = other.ingest([write(tmp_path, *rows)])
-        assert (again.unchanged, again.windows) == (len(mem), 0)
+        assert (again.unchanged, again.chunks) == (len(mem), 0)
 
 
 @pytest.mark.parametrize(
-    "window",
+    "chunk",
     [
         {"start": 0, "stop": 5},
         {"start": 5, "stop": 5, "float32": ""},
@@ -262,31 +262,31 @@ def test_an_export_taken_in_elsewhere_has_the_windows_too(tmp_path: Path, mem: A
         {"start": True, "stop": 5, "float32": ""},
         {"start": 0, "stop": 5.0, "float32": ""},
         {"start": 0, "stop": 5, "float32": "?"},
-        "window",
+        "chunk",
     ],
 )
-def test_a_line_whose_windows_make_no_sense_is_rejected(mem: AgentMem, tmp_path: Path, window: object) -> None:
+def test_a_line_whose_chunks_make_no_sense_is_rejected(mem: AgentMem, tmp_path: Path, chunk: object) -> None:
     vector = base64.b64encode(np.zeros(FAKE_DIM, dtype=np.float32).tobytes()).decode()
-    row = {"text": "text", VECTOR_KEY: {"revision": "fake-1", "float32": vector, "windows": [window]}}
+    row = {"text": "text", VECTOR_KEY: {"revision": "fake-1", "float32": vector, "chunks": [chunk]}}
     assert mem.ingest([write(tmp_path, row)]).rejected == 1
 
 
 @pytest.mark.parametrize("stop", [5, 99])
-def test_windows_that_do_not_fit_their_text_or_model_are_left_out(mem: AgentMem, tmp_path: Path, stop: int) -> None:
+def test_chunks_that_do_not_fit_their_text_or_model_are_left_out(mem: AgentMem, tmp_path: Path, stop: int) -> None:
     row = FakeEmbedder().embed(["text here"]).vectors[0]
     part = row if stop == 99 else row * 2
     fields = {
         "revision": "fake-1",
         "float32": base64.b64encode(row.tobytes()).decode(),
-        "windows": [{"start": 0, "stop": stop, "float32": base64.b64encode(part.tobytes()).decode()}],
+        "chunks": [{"start": 0, "stop": stop, "float32": base64.b64encode(part.tobytes()).decode()}],
     }
     report = mem.ingest([write(tmp_path, {"id": "x", "text": "text here", VECTOR_KEY: fields})])
-    assert (report.added, report.embedded, report.windows) == (1, 1, 0)
+    assert (report.added, report.embedded, report.chunks) == (1, 1, 0)
     assert mem.verify() == []
 
 
-def test_windows_that_the_model_can_not_read_are_refused_before_anything_is_stored(tmp_path: Path) -> None:
-    refused = r"windows of 17 tokens can't be: they have 16 to 16, which is all"
+def test_chunks_that_the_model_can_not_read_are_refused_before_anything_is_stored(tmp_path: Path) -> None:
+    refused = r"chunks of 17 tokens can't be: they have 16 to 16, which is all"
     with (
         AgentMem(tmp_path / "new", embedder=FakeEmbedder(token_limit=_LIMIT)) as opened,
         pytest.raises(UsageError, match=refused),
@@ -298,7 +298,7 @@ def test_windows_that_the_model_can_not_read_are_refused_before_anything_is_stor
 def test_a_dry_run_splits_nothing(mem: AgentMem, tmp_path: Path) -> None:
     path = write(tmp_path, {"id": "long", "text": long_text()})
     report = mem.ingest([path], IngestOptions(chunk=True, dry_run=True))
-    assert (report.added, report.windows, mem.stats().windows) == (1, 0, 0)
+    assert (report.added, report.chunks, mem.stats().chunks) == (1, 0, 0)
 
 
 _TEXTS: Final = (long_text("a"), long_text("b"), filler(40, "c"), "short", filler(14), filler(15, "a"))
@@ -314,7 +314,7 @@ _STEPS: Final = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(steps=_STEPS)
-def test_whatever_is_done_every_vector_is_of_a_text_or_window_and_verify_is_content(
+def test_whatever_is_done_every_vector_is_of_a_text_or_chunk_and_verify_is_content(
     tmp_path_factory: pytest.TempPathFactory, steps: list[object]
 ) -> None:
     memories: dict[str, str] = {}
@@ -340,7 +340,7 @@ def test_whatever_is_done_every_vector_is_of_a_text_or_window_and_verify_is_cont
             assert mem.verify() == []
             long = {text for text in memories.values() if len(text.split()) > _LIMIT}
             assert mem.stats().truncated == sum(text in long - split for text in memories.values())
-            found = {hit.id: hit.passage for hit in mem.search(_FACT, 3, mode="vector")} if memories else {}
+            found = {hit.id: hit.chunk for hit in mem.search(_FACT, 3, mode="vector")} if memories else {}
             assert set(found) == set(memories)
             for identity, text in memories.items():
                 assert (found[identity] is not None) <= (text in split)

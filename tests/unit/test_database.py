@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from agentmem_cli.errors import StoreBusyError, StoreDamagedError, StoreError, StoreNotFoundError, StoreWriteError
-from agentmem_cli.records.memory import Memory, Position, SearchFilter
+from agentmem_cli.records.filter import SearchFilter
+from agentmem_cli.records.memory import Memory, Position
 from agentmem_cli.store.embedded import connection as connection_module
 from agentmem_cli.store.embedded.database import Database
 from agentmem_cli.store.embedded.rows import GraphRow, HistoryRow, MemoryRow, text_hash
@@ -210,9 +211,9 @@ def test_more_ids_than_one_statement_binds_are_found(database: Database) -> None
 
 def test_vectors_come_in_chunks_in_order_of_their_ids_after_the_one_given(database: Database) -> None:
     _add(database, *(f"text {number}" for number in range(5000)))
-    chunks = list(database.vectors(after=100))
-    assert [number for ids, _ in chunks for number in ids] == list(range(101, 5001))
-    assert all(len(raw) == 8 * len(ids) for ids, raw in chunks)
+    pages = list(database.vectors(after=100))
+    assert [number for ids, _ in pages for number in ids] == list(range(101, 5001))
+    assert all(len(raw) == 8 * len(ids) for ids, raw in pages)
 
 
 def test_the_id_of_a_dropped_vector_is_never_given_again(path: Path, database: Database) -> None:

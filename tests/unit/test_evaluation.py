@@ -9,7 +9,8 @@ import pytest
 
 from agentmem_cli import AgentMem, Hit, UsageError
 from agentmem_cli.embedding.base import Vectors
-from agentmem_cli.records.memory import Scope, SearchFilter
+from agentmem_cli.records.filter import SearchFilter
+from agentmem_cli.records.memory import Scope
 from agentmem_cli.search.evaluation import DEPTH, METRICS, Answer, compare, evaluate
 from agentmem_cli.search.query import LabelledQuery, Query, Ranking
 from tests.fakes import FakeEmbedder

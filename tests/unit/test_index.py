@@ -183,14 +183,14 @@ def test_what_earlier_publications_left_is_removed_and_the_published_graph_kept(
     assert [path.name for path in tmp_path.iterdir()] == ["2.hnsw"]
 
 
-@pytest.mark.parametrize("chunk", [1, 7, 100])
-def test_an_exact_scan_in_chunks_finds_the_nearest_of_all(chunk: int) -> None:
+@pytest.mark.parametrize("page", [1, 7, 100])
+def test_an_exact_scan_in_chunks_finds_the_nearest_of_all(page: int) -> None:
     vectors, query = _vectors(100), _vectors(1, seed=6)[0]
-    chunks = [
-        (list(range(start + 1, min(start + chunk, 100) + 1)), vectors[start : start + chunk].tobytes())
-        for start in range(0, 100, chunk)
+    pages = [
+        (list(range(start + 1, min(start + page, 100) + 1)), vectors[start : start + page].tobytes())
+        for start in range(0, 100, page)
     ]
-    labels, scores = exact_nearest(query, chunks, 5)
+    labels, scores = exact_nearest(query, pages, 5)
     cosines = vectors @ query
     assert labels.tolist() == (np.argsort(-cosines)[:5] + 1).tolist()
     np.testing.assert_allclose(scores, np.sort(cosines)[::-1][:5], atol=1e-6)

@@ -10,8 +10,10 @@ import pytest
 from agentmem_cli import AgentMem, Scope
 from agentmem_cli.embedding.base import Vectors
 from agentmem_cli.errors import EmbeddingError, InputError, RejectedLineError, UsageError
-from agentmem_cli.ingest.files import IngestOptions, Observer, Progress, files
-from agentmem_cli.records.memory import IngestReport, Position, Rejection
+from agentmem_cli.ingest import files
+from agentmem_cli.ingest.files import IngestOptions, Observer, Progress
+from agentmem_cli.ingest.report import IngestReport
+from agentmem_cli.records.memory import Position, Rejection
 from tests.fakes import BrokenEmbedder, FakeEmbedder
 
 _TEN = IngestOptions(batch_size=10)

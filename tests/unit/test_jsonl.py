@@ -6,16 +6,16 @@ import orjson
 import pytest
 
 from agentmem_cli.errors import InvalidMemoryError
+from agentmem_cli.ingest.report import IngestReport, dump_report
 from agentmem_cli.records.jsonl import (
     dump_hit,
     dump_metadata,
-    dump_report,
     load_metadata,
     memory_from_fields,
     parse_memory,
     parse_object,
 )
-from agentmem_cli.records.memory import Hit, IngestReport, Scope
+from agentmem_cli.records.memory import Hit, Scope
 from agentmem_cli.records.times import parse_time
 
 TEN = datetime(2024, 5, 1, 10, tzinfo=timezone.utc)
@@ -289,7 +289,7 @@ def test_a_report_is_dumped_with_its_ratios() -> None:
         "embedded": 2,
         "reused": 1,
         "truncated": 1,
-        "windows": 0,
+        "chunks": 0,
         "tokens": 22,
         "unknown_token_ratio": 0.25,
         "unindexed": 3,

@@ -8,15 +8,9 @@ from typing import Any
 import pytest
 
 from agentmem_cli.errors import InvalidMemoryError
-from agentmem_cli.records.memory import (
-    MEMORY_TYPES,
-    IngestReport,
-    Memory,
-    Scope,
-    SearchFilter,
-    from_microseconds,
-    to_microseconds,
-)
+from agentmem_cli.ingest.report import IngestReport
+from agentmem_cli.records.filter import SearchFilter
+from agentmem_cli.records.memory import MEMORY_TYPES, Memory, Scope, from_microseconds, to_microseconds
 from agentmem_cli.records.times import as_utc
 from agentmem_cli.records.values import MAX_INTEGER, MAX_METADATA_DEPTH, MIN_INTEGER, JsonValue, kind_of, shown
 

@@ -10,7 +10,7 @@ import pytest
 
 from agentmem_cli import AgentMem, Memory, Scope
 from agentmem_cli.embedding.base import Vectors
-from agentmem_cli.records.memory import SearchFilter
+from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.records.values import JsonScalar
 from agentmem_cli.store.embedded import graph, snapshot
 from agentmem_cli.store.embedded.database import Database

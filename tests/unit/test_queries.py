@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from agentmem_cli.errors import InputError, InvalidMemoryError, RejectedLineError
-from agentmem_cli.records.memory import Scope, SearchFilter
+from agentmem_cli.records.filter import SearchFilter
+from agentmem_cli.records.memory import Scope
 from agentmem_cli.search.query import LabelledQuery, Query, parse_query, read_queries
 
 

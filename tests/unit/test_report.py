@@ -7,7 +7,8 @@ import pytest
 from rich.console import Console, RenderableType
 
 from agentmem_cli.embedding.catalog import CatalogEntry
-from agentmem_cli.records.memory import Hit, IngestReport
+from agentmem_cli.ingest.report import IngestReport
+from agentmem_cli.records.memory import Hit
 from agentmem_cli.report.store_tables import hits_table, ingest_table, models_table
 
 HOSTILE = "[red]x[/red] [/] :smile: \x1b[2J\x1b]0;t\x07\x9b31m\u202eevil\nline"
@@ -41,11 +42,11 @@ def test_hits_are_shown_best_first_with_score_scope_id_and_time() -> None:
     assert lines[first] == ["0.912", "likes", "tea", "ana", "2024-05-01"]
     assert lines[first + 1] == ["m1", "core", "10:30", "UTC"]
     assert lines[first + 2] == ["-0.100", "likes", "coffee", "core", "2024-05-01"]
-    assert "2 of at most 2" in shown
+    assert "2 results" in shown
     assert "no other" not in shown
 
 
-@pytest.mark.parametrize(("hits", "said"), [([], "0 of at most 10"), ([hit()], "1 of at most 10")])
+@pytest.mark.parametrize(("hits", "said"), [([], "0 results"), ([hit()], "1 result;")])
 def test_a_user_learns_when_nothing_else_matches(hits: list[Hit], said: str) -> None:
     assert f"{said}; no other of the 12,345 memories matches" in words(rendered(hits_table(hits, 10, 12_345)))
 

@@ -7,16 +7,18 @@ import orjson
 import pytest
 
 from agentmem_cli.bench.result import SCHEMA_VERSION, BenchWarning
+from agentmem_cli.bench.result_file import as_bytes as result_as_bytes
 from agentmem_cli.bench.result_file import result_schema, schema_bytes
-from agentmem_cli.bench.result_file import schema_bytes as result_as_bytes
 from tests.bench_results import bench_result, full_result
 
-DOCS = Path(__file__).parents[2] / "docs"
+BENCH = Path(__file__).parents[2] / "agentmem_cli" / "bench"
 
 
 def test_the_documented_schema_is_the_code_s() -> None:
-    documented = (DOCS / "bench-result.schema.json").read_bytes()
-    assert documented == schema_bytes(), "python -m agentmem_cli.bench.result_file > docs/bench-result.schema.json"
+    documented = (BENCH / "result.schema.json").read_bytes()
+    assert documented == schema_bytes(), (
+        "python -m agentmem_cli.bench.result_file > agentmem_cli/bench/result.schema.json"
+    )
 
 
 def test_results_keep_to_the_schema() -> None:
@@ -35,7 +37,7 @@ def test_a_result_of_another_version_or_with_a_word_for_a_number_does_not() -> N
 
 
 def test_the_page_names_every_key_of_a_result_and_of_a_model() -> None:
-    page = (DOCS / "bench-result.md").read_text(encoding="utf-8")
+    page = (BENCH / "result.md").read_text(encoding="utf-8")
     document = orjson.loads(result_as_bytes(bench_result()))
     for key in (*document, *document["models"][0]):
         assert f"| `{key}" in page

@@ -54,7 +54,7 @@ def workload() -> Workload:
 def test_the_run_says_where_and_on_what_it_was_measured(workload: Workload) -> None:
     result = run(FakeEmbedder(token_limit=40), workload)
     environment, config, facts = result.environment, result.config, result.workload
-    assert (result.complete, result.schema_version, environment.agentmem) == (True, 2, __version__)
+    assert (result.complete, result.schema_version, environment.agentmem) == (True, 1, __version__)
     assert environment.cores >= 1
     assert environment.cpu
     assert {"sqlite", "numpy", "hnswlib", "orjson"} <= set(environment.versions)

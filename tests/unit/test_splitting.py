@@ -1,4 +1,4 @@
-"""A long text is split into windows that a model reads whole, at the ends of sentences and words."""
+"""A long text is split into chunks that a model reads whole, at the ends of sentences and words."""
 
 import re
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedded, Embedder, EmbedderSpec, Vectors
-from agentmem_cli.embedding.chunking import Chunking, windows
+from agentmem_cli.embedding.chunking import Chunking, chunks
 from agentmem_cli.errors import UsageError
 from tests.fakes import FakeEmbedder
 from tests.tiny_models import static_embedder
@@ -36,7 +36,7 @@ _FAKE: Final = FakeEmbedder(token_limit=40)
 
 
 def parts(embedder: Embedder, text: str, tokens: int) -> list[str]:
-    return [text[start:stop] for start, stop in windows(embedder, text, Chunking(tokens, tokens))]
+    return [text[start:stop] for start, stop in chunks(embedder, text, Chunking(tokens, tokens))]
 
 
 def numbered(count: int, between: str = " ") -> str:
@@ -45,17 +45,17 @@ def numbered(count: int, between: str = " ") -> str:
 
 @pytest.mark.parametrize("embedder", [_FAKE, _SERVED], ids=["fake", "served"])
 @pytest.mark.parametrize("text", ["", " ", "short", numbered(20), "爬山" * 10, "\x00", "x" * 40])
-def test_a_text_that_fits_has_no_windows(embedder: Embedder, text: str) -> None:
-    assert windows(embedder, text, Chunking(40, 20)) == []
+def test_a_text_that_fits_has_no_chunks(embedder: Embedder, text: str) -> None:
+    assert chunks(embedder, text, Chunking(40, 20)) == []
 
 
-def test_windows_share_an_eighth_and_end_with_the_text() -> None:
+def test_chunks_share_an_eighth_and_end_with_the_text() -> None:
     found = parts(_FAKE, numbered(100), 40)
     assert [part.split()[0] for part in found] == ["w0", "w32", "w64"]
     assert [part.split()[-1] for part in found] == ["w35", "w67", "w99"]
 
 
-def test_a_window_ends_with_a_sentence_where_one_ends_in_its_last_quarter() -> None:
+def test_a_chunk_ends_with_a_sentence_where_one_ends_in_its_last_quarter() -> None:
     words = numbered(100).split()
     words[29] += "."
     words[10] += "!"
@@ -64,7 +64,7 @@ def test_a_window_ends_with_a_sentence_where_one_ends_in_its_last_quarter() -> N
     assert found[1].startswith("w26 ")
 
 
-def test_a_window_ends_with_a_word_and_the_next_begins_with_one() -> None:
+def test_a_chunk_ends_with_a_word_and_the_next_begins_with_one() -> None:
     text = " ".join(f"unbelievable{i}" for i in range(300))
     found = parts(static_embedder(), text, 64)
     for part, following in pairwise(found):
@@ -74,7 +74,7 @@ def test_a_window_ends_with_a_word_and_the_next_begins_with_one() -> None:
 @pytest.mark.parametrize("text", ["他喜欢在周末去爬山" * 50, "x" * 3_000, "ab" * 900 + " " + "爬山。" * 300])
 @pytest.mark.parametrize("tokens", [16, 64])
 def test_a_text_without_words_is_split_all_the_same(text: str, tokens: int) -> None:
-    found = windows(_SERVED, text, Chunking(tokens, tokens))
+    found = chunks(_SERVED, text, Chunking(tokens, tokens))
     assert found[0][0] == 0
     assert found[-1][1] == len(text)
     assert all(start < next_start <= stop < next_stop for (start, stop), (next_start, next_stop) in pairwise(found))
@@ -109,7 +109,7 @@ def minilm() -> Embedder:
 
 
 @pytest.mark.parametrize("choose", [lambda _: static_embedder(24), lambda minilm: minilm], ids=["static", "minilm"])
-def test_every_window_is_read_to_its_end_and_every_word_is_in_one(
+def test_every_chunk_is_read_to_its_end_and_every_word_is_in_one(
     minilm: Embedder, choose: Callable[[Embedder], Embedder]
 ) -> None:
     embedder, tokens = choose(minilm), 24
@@ -118,7 +118,7 @@ def test_every_window_is_read_to_its_end_and_every_word_is_in_one(
     @given(words=_WORDS, between=st.sampled_from([" ", "", "\n"]))
     def check(words: list[str], between: str) -> None:
         text = between.join(words)
-        found = windows(embedder, text, Chunking(tokens, tokens))
+        found = chunks(embedder, text, Chunking(tokens, tokens))
         own = _tokens(embedder, text)
         assert bool(found) == (own > tokens - getattr(embedder, "special_tokens", 0))
         for start, stop in found:
@@ -136,7 +136,7 @@ def _tokens(embedder: Embedder, text: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("limit", "wanted", "longest", "window"),
+    ("limit", "wanted", "longest", "chunk"),
     [
         (256, None, 256, 128),
         (128, None, 128, 128),
@@ -148,15 +148,15 @@ def _tokens(embedder: Embedder, text: str) -> int:
         (0, 4_000, 4_000, 4_000),
     ],
 )
-def test_what_the_model_can_not_read_is_split_into_windows_that_it_reads_well(
-    limit: int, wanted: int | None, longest: int, window: int
+def test_what_the_model_can_not_read_is_split_into_chunks_that_it_reads_well(
+    limit: int, wanted: int | None, longest: int, chunk: int
 ) -> None:
-    assert Chunking.of(FakeEmbedder(token_limit=limit).spec, wanted) == Chunking(longest, window)
+    assert Chunking.of(FakeEmbedder(token_limit=limit).spec, wanted) == Chunking(longest, chunk)
 
 
 @pytest.mark.parametrize(("limit", "wanted"), [(256, 257), (256, 15), (0, 0), (0, -1)])
-def test_windows_of_other_lengths_are_refused(limit: int, wanted: int) -> None:
-    with pytest.raises(UsageError, match=f"windows of {wanted} tokens"):
+def test_chunks_of_other_lengths_are_refused(limit: int, wanted: int) -> None:
+    with pytest.raises(UsageError, match=f"chunks of {wanted} tokens"):
         Chunking.of(FakeEmbedder(token_limit=limit).spec, wanted)
 
 
@@ -167,8 +167,8 @@ class ManyTokens(FakeEmbedder):
         return [(i, i + 1) for i in range(len(text)) for _ in range(10)]
 
 
-def test_no_two_windows_begin_at_the_same_character() -> None:
-    found = windows(ManyTokens(), "abcdef" * 10, Chunking(16, 16))
+def test_no_two_chunks_begin_at_the_same_character() -> None:
+    found = chunks(ManyTokens(), "abcdef" * 10, Chunking(16, 16))
     assert found[0][0] == 0
     assert found[-1][1] == 60
     assert all(start < next_start <= stop for (start, stop), (next_start, _) in pairwise(found))

@@ -10,7 +10,6 @@ import pytest
 
 from agentmem_cli import AgentMem, Memory, Scope, StoreDamagedError
 from agentmem_cli.ingest.files import IngestOptions
-from agentmem_cli.store.embedded.maintenance import Upkeep
 from tests.fakes import FakeEmbedder
 
 _RARE = "xylophonequagmire"
@@ -101,7 +100,7 @@ def test_a_compaction_by_file_alone_would_leave_the_word(mem: AgentMem, folder: 
     writer.change("VACUUM")
     writer.read("PRAGMA wal_checkpoint(TRUNCATE)")
     assert files_with(folder, _RARE[:12].encode()) == {"memories.db"}
-    Upkeep(writer).vacuum()
+    mem.compact()
     assert files_with(folder, _RARE[:12].encode()) == set()
 
 

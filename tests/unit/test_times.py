@@ -5,7 +5,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from agentmem_cli.errors import UsageError
-from agentmem_cli.records.memory import SearchFilter
+from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.records.times import bound
 
 NOON = datetime(2025, 3, 1, 12, tzinfo=timezone.utc)

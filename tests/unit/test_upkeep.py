@@ -9,7 +9,7 @@ import pytest
 from agentmem_cli import AgentMem, Memory, Scope
 from agentmem_cli.cli.main import run
 from agentmem_cli.errors import StoreError, StoreNotFoundError, UsageError
-from agentmem_cli.records.memory import SearchFilter
+from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.records.values import JsonScalar
 from agentmem_cli.store.embedded import connection
 from agentmem_cli.store.embedded.database import Database

@@ -202,41 +202,41 @@ def test_a_page_of_the_database_that_was_overwritten_is_found(folder: Path) -> N
 
 @pytest.fixture
 def split(tmp_path: Path) -> Path:
-    """A closed store of a short memory and two long ones, in windows."""
+    """A closed store of a short memory and two long ones, in chunks."""
     with AgentMem(tmp_path / "split", embedder=FakeEmbedder()) as mem:
         long = [" ".join(f"{name}{i}" for i in range(60)) for name in ("a", "b")]
         mem.add_batch([Memory(text, id=text[0]) for text in (*long, "short")], chunk=True)
-        assert mem.stats().windows > 8
+        assert mem.stats().chunks > 8
     return tmp_path / "split"
 
 
 @pytest.mark.parametrize(
     "sql",
     [
-        "UPDATE windows SET start = start + 1 WHERE start = (SELECT max(start) FROM windows)",
-        "UPDATE windows SET stop = stop + 1 WHERE start = 0",
-        "UPDATE windows SET stop = 100000 WHERE start = 0",
-        "UPDATE windows SET stop = 'x' WHERE start = 0",
-        "UPDATE windows SET vector_id = 3 WHERE start = 0",
-        "UPDATE windows SET vector_id = 99 WHERE start = 0",
-        "UPDATE windows SET text_vector_id = 3 WHERE start = 0 AND text_vector_id = 1",
+        "UPDATE chunks SET start = start + 1 WHERE start = (SELECT max(start) FROM chunks)",
+        "UPDATE chunks SET stop = stop + 1 WHERE start = 0",
+        "UPDATE chunks SET stop = 100000 WHERE start = 0",
+        "UPDATE chunks SET stop = 'x' WHERE start = 0",
+        "UPDATE chunks SET vector_id = 3 WHERE start = 0",
+        "UPDATE chunks SET vector_id = 99 WHERE start = 0",
+        "UPDATE chunks SET text_vector_id = 3 WHERE start = 0 AND text_vector_id = 1",
     ],
 )
-def test_a_changed_window_is_told_of_and_a_search_raises_nothing_but_an_error_of_ours(split: Path, sql: str) -> None:
+def test_a_changed_chunk_is_told_of_and_a_search_raises_nothing_but_an_error_of_ours(split: Path, sql: str) -> None:
     change(split, sql)
     found = [where for where, _, repairable in findings(split) if not repairable]
     assert found
-    assert all(where.startswith("windows of the text of vector ") for where in found)
+    assert all(where.startswith("chunks of the text of vector ") for where in found)
     with AgentMem(split, embedder=FakeEmbedder()) as mem, suppress(StoreDamagedError):
         mem.search("a1 a2 a3", mode="vector")
 
 
-def test_windows_of_a_text_that_no_memory_has_are_repaired_away(split: Path) -> None:
+def test_chunks_of_a_text_that_no_memory_has_are_repaired_away(split: Path) -> None:
     change(split, "DELETE FROM memories WHERE id = 'a'")
-    assert {where for where, _, _ in findings(split)} > {"windows of the text of vector 1"}
+    assert {where for where, _, _ in findings(split)} > {"chunks of the text of vector 1"}
     assert all(repairable for _, _, repairable in findings(split))
     repair(split)
     assert findings(split) == []
     with AgentMem(split, embedder=FakeEmbedder()) as mem:
         assert {hit.id for hit in mem.search("a1 a2 a3", mode="vector")} == {"b", "s"}
-        assert mem.stats().vectors == 2 + mem.stats().windows
+        assert mem.stats().vectors == 2 + mem.stats().chunks

@@ -5,8 +5,7 @@ import math
 import pytest
 
 from agentmem_cli.errors import UsageError
-from agentmem_cli.records.filter import Condition, Where, checked_where
-from agentmem_cli.records.memory import SearchFilter
+from agentmem_cli.records.filter import Condition, SearchFilter, Where, checked_where
 from agentmem_cli.records.values import JsonScalar
 
 

@@ -9,7 +9,7 @@ import orjson
 
 from agentmem_cli.records.memory import Memory, to_microseconds
 from agentmem_cli.records.values import JsonValue
-from agentmem_cli.store.embedded.chunks import WindowPlan
+from agentmem_cli.store.embedded.chunks import ChunkPlan
 from agentmem_cli.store.embedded.rows import HistoryRow, MemoryRow, StoredMemory, Text, fields_of, text_hash
 
 
@@ -17,7 +17,7 @@ from agentmem_cli.store.embedded.rows import HistoryRow, MemoryRow, StoredMemory
 class BatchPlan:
     """What a batch would write, and `new_texts`: the distinct texts that need a vector, in order, and their hashes.
 
-    The vector of `new_texts[i]` gets the id `first_vector_id + i`; those of new windows follow.
+    The vector of `new_texts[i]` gets the id `first_vector_id + i`; those of new chunks follow.
     """
 
     memories: list[MemoryRow]
@@ -29,7 +29,7 @@ class BatchPlan:
     added: int
     updated: int
     unchanged: int
-    windows: WindowPlan = field(default_factory=WindowPlan)
+    chunks: ChunkPlan = field(default_factory=ChunkPlan)
 
     @property
     def known_texts(self) -> list[Text]:
@@ -39,7 +39,7 @@ class BatchPlan:
     @property
     def texts_to_embed(self) -> list[str]:
         """All that needs a vector, in the order of the vectors' ids."""
-        return [*self.new_texts, *self.windows.new_texts]
+        return [*self.new_texts, *self.chunks.new_texts]
 
 
 class Planner:

@@ -1,6 +1,6 @@
-"""The windows of long texts: parts of them that have vectors of their own, and lead a search to the whole.
+"""The chunks of long texts: parts of them that have vectors of their own, and lead a search to the whole.
 
-Windows are a text's, as its vector is: all memories of one text share them, and they go when its last memory goes.
+Chunks are a text's, as its vector is: all memories of one text share them, and they go when its last memory goes.
 """
 
 import zlib
@@ -10,7 +10,7 @@ from itertools import count
 from typing import TypeAlias, cast
 
 from agentmem_cli.errors import StoreDamagedError
-from agentmem_cli.records.memory import StoredVector, StoredWindow
+from agentmem_cli.records.memory import StoredChunk, StoredVector
 from agentmem_cli.store.embedded.connection import Connection
 from agentmem_cli.store.embedded.rows import text_hash
 
@@ -18,8 +18,8 @@ Span: TypeAlias = tuple[int, int]  # characters [start, stop) of a text
 
 
 @dataclass(frozen=True, slots=True)
-class WindowRow:
-    """A window: of the text that has a vector, the characters [start, stop), which have a vector too."""
+class ChunkRow:
+    """A chunk: of the text that has a vector, the characters [start, stop), which have a vector too."""
 
     text_vector_id: int
     start: int
@@ -28,14 +28,14 @@ class WindowRow:
 
 
 @dataclass(frozen=True, slots=True)
-class WindowPlan:
-    """The windows that a batch would write, in place of all that the texts of `replaced` (vector ids) have.
+class ChunkPlan:
+    """The chunks that a batch would write, in place of all that the texts of `replaced` (vector ids) have.
 
-    `new_texts` are the windows that need a vector, in order, and `new_hashes` theirs; their vectors' ids follow those
+    `new_texts` are the chunks that need a vector, in order, and `new_hashes` theirs; their vectors' ids follow those
     of the batch's own new texts.
     """
 
-    rows: list[WindowRow] = field(default_factory=list)
+    rows: list[ChunkRow] = field(default_factory=list)
     new_texts: list[str] = field(default_factory=list)
     new_hashes: list[bytes] = field(default_factory=list)
     replaced: list[int] = field(default_factory=list)
@@ -43,20 +43,20 @@ class WindowPlan:
 
 @dataclass(frozen=True, slots=True)
 class TextScore:
-    """How near a text is: by the best of its vectors, and which window that is of, or None for the text's own."""
+    """How near a text is: by the best of its vectors, and which chunk that is of, or None for the text's own."""
 
     score: float
-    window: Span | None
+    chunk: Span | None
 
 
 def planned(
     connection: Connection, splits: Mapping[str, Sequence[Span]], new_hashes: Sequence[bytes], first_vector_id: int
-) -> WindowPlan:
-    """The plan that gives each text of `splits` these windows, and no others, where it has or gets a vector.
+) -> ChunkPlan:
+    """The plan that gives each text of `splits` these chunks, and no others, where it has or gets a vector.
 
     `new_hashes` are of the texts that get one with the same batch, the first of them of this id.
     """
-    plan = WindowPlan()
+    plan = ChunkPlan()
     hashes = {text_hash(text[start:stop]) for text, spans in splits.items() for start, stop in spans}
     hashes |= {text_hash(text) for text in splits}
     vector_ids: dict[bytes, int] = dict(
@@ -80,69 +80,72 @@ def planned(
                 vector_ids[digest] = first_vector_id + len(plan.new_texts)
                 plan.new_texts.append(part)
                 plan.new_hashes.append(digest)
-            plan.rows.append(WindowRow(text_vector_id, start, stop, vector_ids[digest]))
+            plan.rows.append(ChunkRow(text_vector_id, start, stop, vector_ids[digest]))
     return plan
 
 
-def write(connection: Connection, plan: WindowPlan) -> list[int]:
-    """Within a transaction: makes a plan true, and returns the vectors that some window had and may need no more."""
+def write(connection: Connection, plan: ChunkPlan) -> list[int]:
+    """Within a transaction: makes a plan true, and returns the vectors that some chunk had and may need no more."""
     replaced = _vector_ids(connection, plan.replaced)
-    connection.change_many("DELETE FROM windows WHERE text_vector_id = ?", [(i,) for i in plan.replaced])
+    connection.change_many("DELETE FROM chunks WHERE text_vector_id = ?", [(i,) for i in plan.replaced])
     connection.insert_many(
-        "INSERT INTO windows(text_vector_id, start, stop, vector_id)",
+        "INSERT INTO chunks(text_vector_id, start, stop, vector_id)",
         [(row.text_vector_id, row.start, row.stop, row.vector_id) for row in plan.rows],
     )
     return replaced
 
 
 def drop_unused(connection: Connection, vector_ids: Iterable[int]) -> None:
-    """Within a transaction: removes those of these vectors that neither a memory nor a window has any more.
+    """Within a transaction: removes those of these vectors that neither a memory nor a chunk has any more.
 
-    With a text that no memory has its windows go, and their vectors.
+    With a text that no memory has its chunks go, and their vectors.
     """
     given = list(vector_ids)
     gone = [
         row[0]
         for row in connection.read_in(
-            "SELECT DISTINCT w.text_vector_id FROM windows w WHERE w.text_vector_id IN ({})"
+            "SELECT DISTINCT w.text_vector_id FROM chunks w WHERE w.text_vector_id IN ({})"
             " AND NOT EXISTS (SELECT 1 FROM memories m WHERE m.vector_id = w.text_vector_id)",
             given,
         )
     ]
     given += _vector_ids(connection, gone)
-    connection.change_many("DELETE FROM windows WHERE text_vector_id = ?", [(i,) for i in gone])
+    connection.change_many("DELETE FROM chunks WHERE text_vector_id = ?", [(i,) for i in gone])
     connection.change_many(
         "DELETE FROM vectors WHERE vector_id = ?1 AND NOT EXISTS (SELECT 1 FROM memories WHERE vector_id = ?1)"
-        " AND NOT EXISTS (SELECT 1 FROM windows WHERE vector_id = ?1)",
+        " AND NOT EXISTS (SELECT 1 FROM chunks WHERE vector_id = ?1)",
         [(vector_id,) for vector_id in given],
     )
 
 
 def drop_orphans(connection: Connection) -> None:
-    """Within a transaction: removes the windows of texts that no memory has, wherever they come from."""
-    connection.change("DELETE FROM windows WHERE text_vector_id NOT IN (SELECT vector_id FROM memories)")
+    """Within a transaction: removes chunks and vectors that no memory has, wherever they come from."""
+    connection.change("DELETE FROM chunks WHERE text_vector_id NOT IN (SELECT vector_id FROM memories)")
+    connection.change(
+        "DELETE FROM vectors WHERE vector_id NOT IN (SELECT vector_id FROM memories UNION SELECT vector_id FROM chunks)"
+    )
 
 
 def exist(connection: Connection) -> bool:
-    """Whether the store has any windows: most have none, and their searches needn't look for them."""
-    return bool(connection.one("SELECT EXISTS (SELECT 1 FROM windows)"))
+    """Whether the store has any chunks: most have none, and their searches needn't look for them."""
+    return bool(connection.one("SELECT EXISTS (SELECT 1 FROM chunks)"))
 
 
-def matching(where: str, *, windowed: bool) -> str:
-    """A question for the vectors of the memories `m` that meet a condition: their texts' own, and those of windows."""
+def matching(where: str, *, chunked: bool) -> str:
+    """A question for the vectors of the memories `m` that meet a condition: their texts' own, and those of chunks."""
     own = f"SELECT m.vector_id FROM memories m WHERE {where}"
-    if not windowed:
+    if not chunked:
         return own
     return (
         f"WITH texts AS MATERIALIZED ({own}) SELECT vector_id FROM texts UNION"
-        " SELECT w.vector_id FROM windows w WHERE w.text_vector_id IN (SELECT vector_id FROM texts)"
+        " SELECT w.vector_id FROM chunks w WHERE w.text_vector_id IN (SELECT vector_id FROM texts)"
     )
 
 
 def texts_of(connection: Connection, scores: Mapping[int, float]) -> dict[int, TextScore]:
     """The scores of vectors -> those of texts, by the text's vector: a text is as near as the nearest of its vectors.
 
-    A vector that is of a window alone stays in: no memory has it. Raises StoreDamagedError.
+    A vector that is of a chunk alone stays in: no memory has it. Raises StoreDamagedError.
     """
     found = {vector_id: TextScore(score, None) for vector_id, score in scores.items()}
     if not exist(connection):
@@ -154,21 +157,16 @@ def texts_of(connection: Connection, scores: Mapping[int, float]) -> dict[int, T
     return found
 
 
-def passage(text: str, found: TextScore) -> str | None:
-    """The window of a text that was found, or None where the text as a whole was."""
-    return None if found.window is None else text[slice(*found.window)]
-
-
-def of_texts(connection: Connection, text_vector_ids: Sequence[int]) -> dict[int, list[WindowRow]]:
-    """The windows of texts, by the text's vector, each in the order of the text."""
-    found: dict[int, list[WindowRow]] = {}
+def of_texts(connection: Connection, text_vector_ids: Sequence[int]) -> dict[int, list[ChunkRow]]:
+    """The chunks of texts, by the text's vector, each in the order of the text."""
+    found: dict[int, list[ChunkRow]] = {}
     for row in _rows(connection, "text_vector_id", text_vector_ids):
         found.setdefault(row.text_vector_id, []).append(row)
     return {text: sorted(rows, key=lambda row: row.start) for text, rows in found.items()}
 
 
 def texts(connection: Connection, vector_ids: Sequence[int]) -> dict[int, str]:
-    """What the windows say that have these vectors, by vector. Long texts are read once each."""
+    """What the chunks say that have these vectors, by vector. Long texts are read once each."""
     rows = _rows(connection, "vector_id", vector_ids)
     wanted = list({row.text_vector_id for row in rows})
     whole = dict(connection.read_in("SELECT vector_id, text FROM memories WHERE vector_id IN ({})", wanted))
@@ -178,41 +176,41 @@ def texts(connection: Connection, vector_ids: Sequence[int]) -> dict[int, str]:
 
 
 class Exported:
-    """The vectors of an export: each with whether its text was cut, and the windows of that text."""
+    """The vectors of an export: each with whether its text was cut, and the chunks of that text."""
 
     def __init__(self, connection: Connection, revision: str) -> None:
         self._connection = connection
         self._revision = revision
         self._cut = {row[0] for row in connection.read("SELECT vector_id FROM cut_vectors")}
-        self._split = {row[0] for row in connection.read("SELECT DISTINCT text_vector_id FROM windows")}
+        self._split = {row[0] for row in connection.read("SELECT DISTINCT text_vector_id FROM chunks")}
 
     def of(self, vector_id: int, vector: object, checksum: object) -> StoredVector | None:
-        """The vector of these bytes, or None where it or a window of its text is not what was stored."""
+        """The vector of these bytes, or None where it or a chunk of its text is not what was stored."""
         if not _is_as_stored(vector, checksum):
             return None
         parts = [] if vector_id not in self._split else self._parts(vector_id)
         if not all(_is_span(*row[:2]) and _is_as_stored(*row[2:]) for row in parts):
             return None
-        windows = tuple(StoredWindow(*row[:3]) for row in parts)
-        return StoredVector(self._revision, cast(bytes, vector), vector_id in self._cut, windows)
+        chunks = tuple(StoredChunk(*row[:3]) for row in parts)
+        return StoredVector(self._revision, cast(bytes, vector), vector_id in self._cut, chunks)
 
     def _parts(self, vector_id: int) -> list[tuple]:  # type: ignore[type-arg]
         return self._connection.read(
-            "SELECT w.start, w.stop, v.vector, v.checksum FROM windows w LEFT JOIN vectors v USING (vector_id)"
+            "SELECT w.start, w.stop, v.vector, v.checksum FROM chunks w LEFT JOIN vectors v USING (vector_id)"
             " WHERE w.text_vector_id = ? ORDER BY w.start",
             (vector_id,),
         )
 
 
 def wrong(connection: Connection) -> Iterator[tuple[int, str, bool]]:
-    """The texts' vectors whose windows aren't what was stored, what is wrong, and whether they can only be dropped."""
-    for (text_vector_id,) in connection.read("SELECT DISTINCT text_vector_id FROM windows ORDER BY 1"):
+    """The texts' vectors whose chunks aren't what was stored, what is wrong, and whether they can only be dropped."""
+    for (text_vector_id,) in connection.read("SELECT DISTINCT text_vector_id FROM chunks ORDER BY 1"):
         memory = connection.read("SELECT text FROM memories WHERE vector_id = ? LIMIT 1", (text_vector_id,))
         if not memory:
             yield text_vector_id, "no memory has their text", True
             continue
         rows = connection.read(
-            "SELECT w.start, w.stop, v.text_hash FROM windows w LEFT JOIN vectors v USING (vector_id)"
+            "SELECT w.start, w.stop, v.text_hash FROM chunks w LEFT JOIN vectors v USING (vector_id)"
             " WHERE w.text_vector_id = ?",
             (text_vector_id,),
         )
@@ -238,10 +236,10 @@ def _vector_ids(connection: Connection, text_vector_ids: Sequence[int]) -> list[
     return [row.vector_id for row in _rows(connection, "text_vector_id", text_vector_ids)]
 
 
-def _rows(connection: Connection, column: str, values: Sequence[int]) -> list[WindowRow]:
+def _rows(connection: Connection, column: str, values: Sequence[int]) -> list[ChunkRow]:
     rows = connection.read_in(
-        f"SELECT text_vector_id, start, stop, vector_id FROM windows WHERE {column} IN ({{}})", values
+        f"SELECT text_vector_id, start, stop, vector_id FROM chunks WHERE {column} IN ({{}})", values
     )
     if not all(isinstance(value, int) for row in rows for value in row):
-        raise StoreDamagedError("a window is not what was stored: 'agentmem verify' lists what is damaged")
-    return [WindowRow(*row) for row in rows]
+        raise StoreDamagedError("a chunk is not what was stored: 'agentmem verify' lists what is damaged")
+    return [ChunkRow(*row) for row in rows]

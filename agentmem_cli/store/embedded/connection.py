@@ -81,7 +81,7 @@ def _translate(path: Path, error: sqlite3.Error) -> StoreError:
 
 
 Parameter: TypeAlias = "str | int | float | bytes | None"
-CHUNK_ROWS: Final = 2048
+PAGE_ROWS: Final = 2048
 VARIABLES: Final = 1000  # bound in one statement
 MOST_ROWS: Final = 2**63 - 1  # SQLite counts no further
 _INSERTED_ROWS: Final = 250  # by one statement
@@ -284,7 +284,7 @@ class Connection:
                 "stored; try again"
             )
 
-    def chunks(self, sql: str, parameters: Sequence[Parameter] = (), rows: int = CHUNK_ROWS) -> Iterator[list[tuple]]:  # type: ignore[type-arg]
+    def pages(self, sql: str, parameters: Sequence[Parameter] = (), rows: int = PAGE_ROWS) -> Iterator[list[tuple]]:  # type: ignore[type-arg]
         """The rows of an answer that may be long, so many at a time."""
         with translated(self._path):
             cursor = self._connection.cursor()

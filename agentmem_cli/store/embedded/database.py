@@ -11,8 +11,9 @@ import orjson
 from numpy.typing import NDArray
 
 from agentmem_cli.errors import StoreDamagedError
+from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.records.jsonl import dump_memory, load_metadata
-from agentmem_cli.records.memory import FieldChange, HistoryEvent, Memory, Position, SearchFilter, from_microseconds
+from agentmem_cli.records.memory import FieldChange, HistoryEvent, Memory, Position, from_microseconds
 from agentmem_cli.records.values import JsonValue
 from agentmem_cli.store.embedded import chunks
 from agentmem_cli.store.embedded.connection import MOST_ROWS, VARIABLES, Connection
@@ -86,7 +87,7 @@ class VectorTable(Connection):
         return 1 + self.one("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'vectors'")
 
     def last_vector_id(self) -> int:
-        """The highest id of a vector, 0 where there is none."""
+        """The highest id of a vector; 0 in an empty store."""
         return self.one("SELECT coalesce(max(vector_id), 0) FROM vectors")
 
     def insert_vectors(self, rows: Iterable[tuple[int, bytes, bytes]]) -> None:
@@ -101,10 +102,10 @@ class VectorTable(Connection):
         self.insert_many("INSERT INTO cut_vectors(vector_id)", [(vector_id,) for vector_id in vector_ids])
 
     def truncated_among(self, vector_ids: Sequence[int]) -> set[int]:
-        """Those of these vectors that are of texts which were cut, and have no windows."""
+        """Those of these vectors that are of texts which were cut, and have no chunks."""
         rows = self.read_in(
             "SELECT vector_id FROM cut_vectors WHERE vector_id IN ({})"
-            " AND vector_id NOT IN (SELECT text_vector_id FROM windows)",
+            " AND vector_id NOT IN (SELECT text_vector_id FROM chunks)",
             vector_ids,
         )
         return {row[0] for row in rows}
@@ -118,14 +119,12 @@ class VectorTable(Connection):
         )
 
     def vectors(self, after: int = 0) -> Iterator[tuple[list[int], bytes]]:
-        """The ids, ascending, of all vectors above an id, and their joined float32 rows, in chunks."""
-        for rows in self.chunks(
-            "SELECT vector_id, vector FROM vectors WHERE vector_id > ? ORDER BY vector_id", [after]
-        ):
+        """The ids, ascending, of all vectors above an id, and their joined float32 rows, in pages."""
+        for rows in self.pages("SELECT vector_id, vector FROM vectors WHERE vector_id > ? ORDER BY vector_id", [after]):
             yield self._joined(rows)
 
     def vectors_of(self, vector_ids: Sequence[int]) -> Iterator[bytes]:
-        """The joined float32 rows of these vectors, in the order of the ids, in chunks.
+        """The joined float32 rows of these vectors, in the order of the ids, in pages.
 
         Raises StoreDamagedError where one is missing.
         """
@@ -186,7 +185,7 @@ class Database(VectorTable):
     def any(self, wanted: SearchFilter) -> bool:
         """Whether any memory matches."""
         if wanted:
-            return len(self.vector_ids_matching(wanted)) > 0  # which whoever asks wants next
+            return len(self.vector_ids_matching(wanted)) > 0  # which the caller asks for next
         return bool(self.one("SELECT EXISTS (SELECT 1 FROM memories)"))
 
     def find(self, ids: Iterable[str]) -> dict[str, StoredMemory]:
@@ -222,7 +221,7 @@ class Database(VectorTable):
         )
 
     def without_memory(self, texts: Iterable[Text]) -> list[Text]:
-        """Those of these texts whose vector is there, for a window at most, and no memory."""
+        """Those of these texts whose vector is there, for a chunk at most, and no memory."""
         text_of = dict(texts)
         rows = self.read_in(
             "SELECT vector_id, text_hash FROM vectors v WHERE vector_id IN ({})"
@@ -233,7 +232,7 @@ class Database(VectorTable):
         return [(vector_id, text_of[vector_id]) for vector_id in whole]
 
     def drop_unused(self, texts: Sequence[Text]) -> None:
-        """Removes of these texts what no memory has any more: words and windows, and vectors that no window has."""
+        """Removes of these texts what no memory has any more: words and chunks, and vectors that no chunk has."""
         # The index must be told the very text that it took in: another, as of a damaged row, would break it.
         TextIndex(self).remove(self.without_memory(texts))
         chunks.drop_unused(self, [vector_id for vector_id, _ in texts])
@@ -348,7 +347,7 @@ class Database(VectorTable):
         select = f"SELECT m.seq, {MEMORY_COLUMNS}, m.content, m.vector_id, {vector} FROM memories m {join}"
         last = 0
         try:
-            for rows in self.chunks(f"{select} ORDER BY m.seq"):
+            for rows in self.pages(f"{select} ORDER BY m.seq"):
                 for row in rows:
                     last = row[0]
                     yield row
@@ -420,6 +419,19 @@ class Database(VectorTable):
     def next_generation(self) -> int:
         """The number of the next graph: above all that were ever published."""
         return 1 + self.one("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'graph'")
+
+    def pin(self, embedder: Mapping[str, str | int]) -> None:
+        """Within a transaction: says which embedder all vectors are of, and drops what was made for another."""
+        self.change("DELETE FROM staged_vectors")
+        self.change("DELETE FROM meta WHERE key = 'staging_for'")
+        self.forget_graph()
+        self.change("UPDATE meta SET value = ? WHERE key = 'embedder'", (orjson.dumps(embedder).decode(),))
+
+    def forget_graph(self) -> None:
+        """Within a transaction: un-publishes the graph, and outdates one that is being built."""
+        self.change("DELETE FROM graph")
+        if not self.change("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'graph'"):
+            self.change("INSERT INTO sqlite_sequence VALUES ('graph', 1)")
 
     def publish_graph(self, row: GraphRow) -> None:
         """Makes this the published graph."""

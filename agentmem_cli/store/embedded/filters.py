@@ -9,8 +9,8 @@ import orjson
 from numpy.typing import NDArray
 
 from agentmem_cli.errors import StoreDamagedError
-from agentmem_cli.records.filter import Condition
-from agentmem_cli.records.memory import SearchFilter, to_microseconds
+from agentmem_cli.records.filter import Condition, SearchFilter
+from agentmem_cli.records.memory import to_microseconds
 from agentmem_cli.records.values import MAX_METADATA_DEPTH, JsonScalar
 from agentmem_cli.store.embedded import chunks
 from agentmem_cli.store.embedded.connection import Connection, Parameter
@@ -121,7 +121,7 @@ class KnownMatches:
         self._ids: OrderedDict[tuple[Parameter, ...], NDArray[np.int64]] = OrderedDict()
 
     def ids(self, database: Connection, wanted: SearchFilter) -> NDArray[np.int64]:
-        """The vector ids of all that match, windows included, ascending, each once; not to be written to."""
+        """The vector ids of all that match, chunks included, ascending, each once; not to be written to."""
         where, parameters = conditions(wanted)
         version, key = database.version(), (where, *parameters)
         if version != self._version:
@@ -136,7 +136,7 @@ class KnownMatches:
 
 
 def _read(database: Connection, where: str, parameters: list[Parameter]) -> NDArray[np.int64]:
-    matching = chunks.matching(where, windowed=chunks.exist(database))
+    matching = chunks.matching(where, chunked=chunks.exist(database))
     # One long string is read in half the time that so many rows take.
     rows = database.read(f"SELECT group_concat(vector_id) FROM ({matching})", parameters)
     try:

@@ -364,12 +364,12 @@ def remove_all_but(folder: Path, file: str) -> None:
 
 
 def exact_nearest(
-    query: NDArray[np.float32], chunks: Iterable[tuple[list[int], bytes]], k: int
+    query: NDArray[np.float32], pages: Iterable[tuple[list[int], bytes]], k: int
 ) -> tuple[Labels, Scores]:
-    """The k labels nearest to a query (dim,) of all in the chunks, and their cosines, best first, by scanning them."""
+    """The k labels nearest to a query (dim,) of all in the pages, and their cosines, best first, by scanning them."""
     best_labels = np.empty(0, dtype=np.int64)
     best_scores = np.empty(0, dtype=np.float32)
-    for labels, raw in chunks:
+    for labels, raw in pages:
         vectors = np.frombuffer(raw, dtype=np.float32).reshape(len(labels), -1)
         best_labels = np.concatenate([best_labels, np.asarray(labels, dtype=np.int64)])
         best_scores = np.concatenate([best_scores, vectors @ query])

@@ -1,9 +1,8 @@
-"""Building a store's graph beside whoever writes to it, in this process or in one of its own.
+"""Builds a store's graph beside its writer, in this process or in one of its own.
 
 One builder at a time works in `index/`, which it locks; another that finds it there ends. It reads committed vectors
-and needs no writer's lock. What it has built it leaves as an offer, which whoever has the writer's lock takes into the
-database: the writer in charge with its next commit, or the builder itself where nobody writes. An offer that the
-database has moved on from is dropped.
+and needs no writer's lock. It leaves what it has built as an offer. The current writer takes the offer into the
+database with its next commit, or the builder does if nobody writes. An outdated offer is dropped.
 """
 
 import logging
@@ -33,7 +32,7 @@ from agentmem_cli.support.safe_text import printable
 
 MIN_TAIL: Final = 1000  # so many vectors are scanned in the time that loading a graph takes
 GROWTH: Final = 0.1  # a larger graph is published again when it lacks this share of the vectors
-_DEAD_SHARE: Final = 0.2  # a graph with more vectors of removed texts than this is built anew
+_DEAD_SHARE: Final = 0.2  # a graph with more vectors of removed texts than this is rebuilt
 _PUBLISHED_GROWTH: Final = 1.5  # while vectors keep coming, a graph is published each time that it has grown so much
 _READ_VECTORS: Final = 4096
 _OFFER: Final = "offer.json"
@@ -89,7 +88,7 @@ def take_offer(writer: Database, folder: Path) -> bool:
             and row.is_plausible
             and (folder / row.file).stat().st_size == row.size_bytes
         )
-    except (OSError, ValueError, TypeError, KeyError):  # there is none, or it is damaged
+    except (OSError, ValueError, TypeError, KeyError):  # it is missing or damaged
         fits = False
     if fits:
         publish(writer, folder, row)
@@ -120,7 +119,7 @@ def start_builder(store: Path) -> "subprocess.Popen[bytes]":
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    _started.append(process)  # nobody waits for it, but Python wants whoever started a process to keep it
+    _started.append(process)  # nobody waits for it, but Python wants a started process to be kept
     return process
 
 
@@ -174,7 +173,7 @@ def _build_offer(database: Database, folder: Path) -> bool:
 
 
 def _offer_taken(store: Path, folder: Path) -> bool:
-    """Waits until the writer in charge has taken the offer, or takes it where there is none."""
+    """Waits until the current writer has taken the offer, or takes it if nobody writes."""
     deadline = time.monotonic() + _PATIENCE_S
     while has_offer(folder):
         lock = WriterLock(store / LOCK, PUBLISHING)
@@ -218,7 +217,7 @@ class PublishedGraph:
         self._loaded: tuple[int, Graph | None] = (0, None)  # the generation, and its graph if that can be trusted
 
     def current(self, database: Database) -> Graph | None:
-        """The graph that the database says is published, or None where there is none or it can't be trusted."""
+        """The graph that the database says is published, or None if it is missing or can't be trusted."""
         row = database.graph()
         if row is None:
             return None

@@ -159,7 +159,7 @@ def is_held(path: Path) -> bool:
 
 
 class FolderLock:
-    """Holds a folder, which is made where there is none, against others who do this."""
+    """Holds a folder, made if it is missing, against other holders."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

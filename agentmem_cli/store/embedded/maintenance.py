@@ -12,11 +12,12 @@ import orjson
 from numpy.typing import NDArray
 
 from agentmem_cli.errors import StoreError, StoreNotFoundError
-from agentmem_cli.records.memory import Memory, SearchFilter
+from agentmem_cli.records.filter import SearchFilter
+from agentmem_cli.records.memory import Memory
 from agentmem_cli.store.embedded import chunks
 from agentmem_cli.store.embedded.database import Database
 from agentmem_cli.store.embedded.folder import paths
-from agentmem_cli.store.embedded.rows import CheckedMemory, CheckedVector, StagedText, VectorRow, event_checksum
+from agentmem_cli.store.embedded.rows import StagedText, VectorRow, event_checksum
 from agentmem_cli.store.embedded.store import EmbeddedStore
 from agentmem_cli.store.embedded.text_index import TextIndex
 from agentmem_cli.store.embedded.verify import Finding, verify
@@ -26,190 +27,6 @@ _SCOPES: Final = ("user_id", "agent_id", "run_id", "memory_type")
 _SHOWN_PER_SCOPE: Final = 20
 
 
-class Upkeep:
-    """Upkeep of one database, over a connection that is open to it."""
-
-    def __init__(self, database: Database) -> None:
-        self._connection = database
-
-    def counts(self) -> dict[str, int]:
-        """How many rows the tables have."""
-        tables = ("memories", "vectors", "windows", "history")
-        return {table: self._connection.one(f"SELECT count(*) FROM {table}") for table in tables}
-
-    def count_truncated(self) -> int:
-        """How many memories have text that no vector is of: it is beyond what the model reads, and in no window."""
-        return self._connection.one(
-            "SELECT count(*) FROM memories m WHERE m.vector_id IN (SELECT vector_id FROM cut_vectors) AND ("
-            "NOT EXISTS (SELECT 1 FROM windows w WHERE w.text_vector_id = m.vector_id) OR EXISTS"
-            " (SELECT 1 FROM windows w JOIN cut_vectors USING (vector_id) WHERE w.text_vector_id = m.vector_id))"
-        )
-
-    def counts_by_scope(self) -> dict[str, dict[str, int]]:
-        """How many memories each of the largest scopes has, by name of the scope; "" is 'not said'."""
-        return {
-            scope: dict(
-                self._connection.read(
-                    f"SELECT coalesce({scope}, ''), count(*) AS n FROM memories"
-                    f" GROUP BY 1 ORDER BY n DESC, 1 LIMIT {_SHOWN_PER_SCOPE}"
-                )
-            )
-            for scope in _SCOPES
-        }
-
-    def delete(self, ids: Sequence[str]) -> int:
-        """Removes memories, what the history says of them and the vectors that no other has; says how many there were.
-
-        The history keeps that there was a memory of this id, and that it was deleted.
-        """
-        connection = self._connection
-        # A text that isn't UTF-8 any more is deleted like any other.
-        stored = connection.read_in("SELECT id, vector_id, CAST(text AS BLOB) FROM memories WHERE id IN ({})", ids)
-        now_us = time.time_ns() // 1000
-        rows = [(identity,) for identity, *_ in stored]
-        with connection.transaction():
-            connection.change_many("DELETE FROM memories WHERE id = ?", rows)
-            reached("delete.rows")
-            self._erase_history([identity for identity, *_ in stored])
-            connection.change_many(
-                "INSERT INTO history(id, event, previous, at_us, checksum) VALUES (?, 'delete', NULL, ?, ?)",
-                [(identity, now_us, event_checksum(identity, "delete", None, now_us)) for identity, *_ in stored],
-            )
-            connection.drop_unused([(vector_id, text.decode(errors="replace")) for _, vector_id, text in stored])
-            reached("delete.vectors")
-        return len(stored)
-
-    def wrong_events(self) -> Iterator[str]:
-        """The ids of the memories whose history is not what was stored."""
-        for rows in self._connection.chunks("SELECT id, event, previous, at_us, checksum FROM history ORDER BY seq"):
-            for row in rows:
-                if event_checksum(*row[:4]) != row[4]:
-                    yield str(row[0])
-
-    def integrity_errors(self) -> list[str]:
-        """What SQLite itself finds wrong with its file."""
-        return [row[0] for row in self._connection.read("PRAGMA integrity_check") if row[0] != "ok"]
-
-    def checked_vectors(self) -> Iterator[CheckedVector]:
-        """Every vector with its checksum, and whether any memory or window has it."""
-        for rows in self._connection.chunks(
-            "SELECT vector_id, vector, checksum, EXISTS (SELECT 1 FROM memories m WHERE m.vector_id = v.vector_id)"
-            " OR EXISTS (SELECT 1 FROM windows w WHERE w.vector_id = v.vector_id)"
-            " FROM vectors v ORDER BY vector_id"
-        ):
-            for row in rows:
-                yield CheckedVector(row[0], row[1], row[2], bool(row[3]))
-
-    def checked_memories(self) -> Iterator[CheckedMemory]:
-        """Every memory with the digests that it and its vector's text were stored with."""
-        for rows in self._connection.chunks(
-            "SELECT m.id, m.text, m.agent_id, m.user_id, m.run_id, m.memory_type, m.importance, m.created_at_us,"
-            " m.metadata, m.content, v.text_hash,"
-            " EXISTS (SELECT 1 FROM history h WHERE h.id = m.id)"
-            " FROM memories m LEFT JOIN vectors v USING (vector_id) ORDER BY m.seq"
-        ):
-            for row in rows:
-                yield CheckedMemory(tuple(row[:9]), row[9], row[10], bool(row[11]))
-
-    def _erase_history(self, ids: Sequence[str]) -> None:
-        events = self._connection.read_in("SELECT seq, id, event, at_us FROM history WHERE id IN ({})", ids)
-        self._connection.change_many(
-            "UPDATE history SET previous = NULL, checksum = ? WHERE seq = ?",
-            [(event_checksum(identity, event, None, at_us), seq) for seq, identity, event, at_us in events],
-        )
-
-    def drop_orphan_vectors(self) -> int:
-        """Removes windows and vectors that no memory has, and says how many vectors."""
-        with self._connection.transaction():
-            chunks.drop_orphans(self._connection)
-            return self._connection.change(
-                "DELETE FROM vectors WHERE vector_id NOT IN"
-                " (SELECT vector_id FROM memories UNION SELECT vector_id FROM windows)"
-            )
-
-    def forget_graph(self) -> None:
-        """Un-publishes the graph: the next refresh builds it from the vectors."""
-        with self._connection.transaction():
-            self._forget_graph()
-
-    def _forget_graph(self) -> None:
-        """Within a transaction: un-publishes the graph, and outdates the one that may be in the making."""
-        self._connection.change("DELETE FROM graph")
-        if not self._connection.change("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'graph'"):
-            self._connection.change("INSERT INTO sqlite_sequence VALUES ('graph', 1)")
-
-    def make_text_index(self) -> None:
-        """Makes the text index anew from the memories."""
-        with self._connection.transaction():
-            TextIndex(self._connection).make()
-
-    def vacuum(self) -> bool:
-        """Writes the database anew without what was removed, and empties its log.
-
-        Says whether it could: where somebody reads what was there before, that stays in the files.
-        """
-        with self._connection.transaction():
-            TextIndex(self._connection).shrink()
-        self._connection.change("VACUUM")
-        busy, *_ = self._connection.read("PRAGMA wal_checkpoint(TRUNCATE)")[0]
-        return not busy
-
-    def staging_for(self) -> str | None:
-        """The embedder that a re-embedding under way is for, as `start_staging` was told."""
-        rows = self._connection.read("SELECT value FROM meta WHERE key = 'staging_for'")
-        return rows[0][0] if rows else None
-
-    def start_staging(self, embedder: str) -> None:
-        """Begins a re-embedding; what is staged for another embedder is dropped."""
-        with self._connection.transaction():
-            self._connection.change("DELETE FROM staged_vectors")
-            self._connection.change("INSERT OR REPLACE INTO meta VALUES ('staging_for', ?)", (embedder,))
-
-    def unstaged_texts(self, after: int, limit: int) -> list[StagedText]:
-        """Texts of vectors above an id whose new vectors are still to be made, so many at most."""
-        rows = self._connection.read(
-            "SELECT v.vector_id, (SELECT m.text FROM memories m WHERE m.vector_id = v.vector_id LIMIT 1) AS text"
-            " FROM vectors v WHERE v.vector_id > ? AND (text IS NOT NULL OR EXISTS (SELECT 1 FROM windows w"
-            " JOIN memories m ON m.vector_id = w.text_vector_id WHERE w.vector_id = v.vector_id))"
-            " AND NOT EXISTS (SELECT 1 FROM staged_vectors s WHERE s.vector_id = v.vector_id)"
-            " ORDER BY v.vector_id LIMIT ?",
-            (after, limit),
-        )
-        of_windows = chunks.texts(self._connection, [vector_id for vector_id, text in rows if text is None])
-        return [StagedText(vector_id, of_windows[vector_id] if text is None else text) for vector_id, text in rows]
-
-    def stage(self, rows: Sequence[VectorRow]) -> None:
-        """Makes new vectors durable, beside the ones in use."""
-        with self._connection.transaction():
-            self._connection.change_many(
-                "INSERT INTO staged_vectors(vector_id, vector, checksum, cut) VALUES (?, ?, ?, ?)",
-                [(row.vector_id, row.vector, row.checksum, row.cut) for row in rows],
-            )
-            reached("stage.rows")
-
-    def switch_to_staged(self, embedder: Mapping[str, str | int]) -> None:
-        """Puts the staged vectors in place of the ones in use, and pins the store to their embedder, in one step."""
-        connection = self._connection
-        with connection.transaction():
-            connection.change("DELETE FROM vectors WHERE vector_id NOT IN (SELECT vector_id FROM staged_vectors)")
-            connection.change(
-                "UPDATE vectors SET (vector, checksum) = (SELECT s.vector, s.checksum FROM staged_vectors s"
-                " WHERE s.vector_id = vectors.vector_id)"
-            )
-            connection.change("DELETE FROM cut_vectors")
-            connection.change("INSERT INTO cut_vectors SELECT vector_id FROM staged_vectors WHERE cut")
-            reached("switch.vectors")
-            self.pin(embedder)
-            reached("switch.pinned")
-
-    def pin(self, embedder: Mapping[str, str | int]) -> None:
-        """Within a transaction: says which embedder all vectors are of, and drops what was made for another."""
-        self._connection.change("DELETE FROM staged_vectors")
-        self._connection.change("DELETE FROM meta WHERE key = 'staging_for'")
-        self._forget_graph()
-        self._connection.change("UPDATE meta SET value = ? WHERE key = 'embedder'", (orjson.dumps(embedder).decode(),))
-
-
 _REEMBED_TEXTS: Final = 1000
 
 
@@ -217,13 +34,13 @@ _REEMBED_TEXTS: Final = 1000
 class StoreStats:
     """What a store holds. `by_scope` has the largest scopes; "" is 'not said'. `graph` says how much it covers.
 
-    `windows` are parts of long memories that have vectors of their own; `truncated` memories are longer than the model
+    `chunks` are parts of long memories that have vectors of their own; `truncated` memories are longer than the model
     reads, and have none, or too long ones: no vector is of all their text.
     """
 
     memories: int
     vectors: int
-    windows: int
+    chunks: int
     truncated: int
     history_events: int
     by_scope: dict[str, dict[str, int]]
@@ -237,8 +54,8 @@ class StoreStats:
         return sum(self.bytes_by_file.values())
 
 
-class Keeper:
-    """Upkeep of one store; what changes it needs the store open for writing. Raises StoreError and its kinds."""
+class Maintenance:
+    """Looks after one store; what changes it needs the store open for writing. Raises StoreError and its kinds."""
 
     def __init__(self, store: EmbeddedStore) -> None:
         self._store = store
@@ -247,14 +64,14 @@ class Keeper:
         """What the store holds, as of one moment."""
         database = self._reader()
         with database.snapshot():
-            counts = Upkeep(database).counts()
+            counts = _counts(database)
             return StoreStats(
                 memories=counts["memories"],
                 vectors=counts["vectors"],
-                windows=counts["windows"],
-                truncated=Upkeep(database).count_truncated(),
+                chunks=counts["chunks"],
+                truncated=_count_truncated(database),
                 history_events=counts["history"],
-                by_scope=Upkeep(database).counts_by_scope(),
+                by_scope=_counts_by_scope(database),
                 bytes_by_file=self._bytes_by_file(),
                 embedder=database.embedder(),
                 graph=self._graph_state(database, counts["vectors"]),
@@ -271,13 +88,13 @@ class Keeper:
     def memories(self, *, vectors: bool, on_damaged: Callable[[str], None] | None = None) -> Iterator[Memory]:
         """Every memory as of one moment: see `Database.all_memories`."""
         self._reader()
-        # A connection of its own: whoever iterates may do other things with the store meanwhile.
+        # A connection of its own: the caller may use the store while it iterates.
         with closing(Database(self._store.path, writable=False)) as database, database.snapshot():
             yield from database.all_memories(vectors=vectors, on_damaged=on_damaged)
 
     def delete(self, ids: Sequence[str]) -> int:
         """Removes memories durably, texts and vectors with them, and says how many were there."""
-        return Upkeep(self._store.writer()).delete(list(dict.fromkeys(ids)))
+        return _delete(self._store.writer(), list(dict.fromkeys(ids)))
 
     def verify(self) -> list[Finding]:
         """All that is wrong with the store; empty where it is whole."""
@@ -286,20 +103,22 @@ class Keeper:
             return list(verify(database, self._store.folder))
 
     def repair(self) -> None:
-        """Builds anew what is derived, from what is stored."""
-        upkeep = Upkeep(self._store.writer())
-        upkeep.drop_orphan_vectors()
-        upkeep.make_text_index()
-        upkeep.forget_graph()
+        """Rebuilds what is derived from what is stored."""
+        writer = self._store.writer()
+        with writer.transaction():
+            chunks.drop_orphans(writer)
+            TextIndex(writer).make()
+            writer.forget_graph()
         self._store.refresh_graph()
 
     def compact(self) -> None:
-        """Writes the files anew, without what was removed from them. Raises StoreError where somebody reads them."""
-        upkeep = Upkeep(self._store.writer())
+        """Rewrites the files without what was removed. Raises StoreError if somebody reads them."""
+        writer = self._store.writer()
         self._store.close_reader()  # an open reader would hold the log
-        upkeep.forget_graph()
+        with writer.transaction():
+            writer.forget_graph()
         reached("compact.unpublished")
-        emptied = upkeep.vacuum()
+        emptied = _vacuum(writer)
         reached("compact.vacuumed")
         self._store.refresh_graph()
         self._store.graph.remove_unpublished(self._store.writer(), wait=True)
@@ -318,29 +137,33 @@ class Keeper:
         """Gives every text a vector of another embedder.
 
         `embed` maps n texts to (n, dim) float32 unit rows, and (n,) whether each text is longer than the model reads.
-        Long memories keep the windows that they have.
+        Long memories keep the chunks that they have.
         New vectors are made durable in batches beside the old, which stay in use until all are made; then one
         transaction puts them in their place. Cut off at any moment, it goes on from the last batch when called again.
         """
-        upkeep = Upkeep(self._store.writer())
+        writer = self._store.writer()
         wanted = orjson.dumps(embedder, option=orjson.OPT_SORT_KEYS).decode()
-        if upkeep.staging_for() != wanted:
-            upkeep.start_staging(wanted)
+        if self.staging_for() != wanted:
+            _start_staging(writer, wanted)
         after = 0
-        while texts := upkeep.unstaged_texts(after, _REEMBED_TEXTS):
+        while texts := _unstaged_texts(writer, after, _REEMBED_TEXTS):
             vectors, cut = embed([staged.text for staged in texts])
             rows = [vector.tobytes() for vector in vectors]
-            upkeep.stage(
-                [
-                    VectorRow(staged.vector_id, row, zlib.crc32(row), bool(is_cut))
-                    for staged, row, is_cut in zip(texts, rows, cut, strict=True)
-                ]
-            )
+            staged = [
+                VectorRow(text.vector_id, row, zlib.crc32(row), bool(is_cut))
+                for text, row, is_cut in zip(texts, rows, cut, strict=True)
+            ]
+            _stage(writer, staged)
             after = texts[-1].vector_id
             on_staged(len(texts))
-        upkeep.switch_to_staged(embedder)
+        _switch_to_staged(writer, embedder)
         self._store.vectors_of = embedder
         self._store.refresh_graph()
+
+    def staging_for(self) -> str | None:
+        """The embedder that an unfinished re-embedding is for, as sorted JSON."""
+        rows = self._store.writer().read("SELECT value FROM meta WHERE key = 'staging_for'")
+        return rows[0][0] if rows else None
 
     def _reader(self) -> Database:
         reader = self._store.reader()
@@ -365,3 +188,119 @@ class Keeper:
         state = "published" if self._store.graph.looks_whole(row) else "damaged or missing: every vector is scanned"
         scanned = vectors - covered if state == "published" else vectors
         return {"state": state, "file": row.file, "vectors": row.vectors, "scanned": scanned}
+
+
+def _counts(database: Database) -> dict[str, int]:
+    """How many rows the tables have."""
+    tables = ("memories", "vectors", "chunks", "history")
+    return {table: database.one(f"SELECT count(*) FROM {table}") for table in tables}
+
+
+def _count_truncated(database: Database) -> int:
+    """How many memories have text that no vector is of: it is beyond what the model reads, and in no chunk."""
+    return database.one(
+        "SELECT count(*) FROM memories m WHERE m.vector_id IN (SELECT vector_id FROM cut_vectors) AND ("
+        "NOT EXISTS (SELECT 1 FROM chunks w WHERE w.text_vector_id = m.vector_id) OR EXISTS"
+        " (SELECT 1 FROM chunks w JOIN cut_vectors USING (vector_id) WHERE w.text_vector_id = m.vector_id))"
+    )
+
+
+def _counts_by_scope(database: Database) -> dict[str, dict[str, int]]:
+    """How many memories each of the largest scopes has, by name of the scope; "" is 'not said'."""
+    return {
+        scope: dict(
+            database.read(
+                f"SELECT coalesce({scope}, ''), count(*) AS n FROM memories"
+                f" GROUP BY 1 ORDER BY n DESC, 1 LIMIT {_SHOWN_PER_SCOPE}"
+            )
+        )
+        for scope in _SCOPES
+    }
+
+
+def _delete(database: Database, ids: Sequence[str]) -> int:
+    """Removes memories, what the history says of them and the vectors that no other has; says how many there were.
+
+    The history keeps that there was a memory of this id, and that it was deleted.
+    """
+    # A text that isn't UTF-8 any more is deleted like any other.
+    stored = database.read_in("SELECT id, vector_id, CAST(text AS BLOB) FROM memories WHERE id IN ({})", ids)
+    now_us = time.time_ns() // 1000
+    rows = [(identity,) for identity, *_ in stored]
+    with database.transaction():
+        database.change_many("DELETE FROM memories WHERE id = ?", rows)
+        reached("delete.rows")
+        _erase_history(database, [identity for identity, *_ in stored])
+        database.change_many(
+            "INSERT INTO history(id, event, previous, at_us, checksum) VALUES (?, 'delete', NULL, ?, ?)",
+            [(identity, now_us, event_checksum(identity, "delete", None, now_us)) for identity, *_ in stored],
+        )
+        database.drop_unused([(vector_id, text.decode(errors="replace")) for _, vector_id, text in stored])
+        reached("delete.vectors")
+    return len(stored)
+
+
+def _erase_history(database: Database, ids: Sequence[str]) -> None:
+    events = database.read_in("SELECT seq, id, event, at_us FROM history WHERE id IN ({})", ids)
+    database.change_many(
+        "UPDATE history SET previous = NULL, checksum = ? WHERE seq = ?",
+        [(event_checksum(identity, event, None, at_us), seq) for seq, identity, event, at_us in events],
+    )
+
+
+def _vacuum(database: Database) -> bool:
+    """Rewrites the database without what was removed, and empties its log.
+
+    Says whether it could: where somebody reads what was there before, that stays in the files.
+    """
+    with database.transaction():
+        TextIndex(database).shrink()
+    database.change("VACUUM")
+    busy, *_ = database.read("PRAGMA wal_checkpoint(TRUNCATE)")[0]
+    return not busy
+
+
+def _start_staging(database: Database, embedder: str) -> None:
+    """Begins a re-embedding; what is staged for another embedder is dropped."""
+    with database.transaction():
+        database.change("DELETE FROM staged_vectors")
+        database.change("INSERT OR REPLACE INTO meta VALUES ('staging_for', ?)", (embedder,))
+
+
+def _unstaged_texts(database: Database, after: int, limit: int) -> list[StagedText]:
+    """Texts of vectors above an id whose new vectors are still to be made, so many at most."""
+    rows = database.read(
+        "SELECT v.vector_id, (SELECT m.text FROM memories m WHERE m.vector_id = v.vector_id LIMIT 1) AS text"
+        " FROM vectors v WHERE v.vector_id > ? AND (text IS NOT NULL OR EXISTS (SELECT 1 FROM chunks w"
+        " JOIN memories m ON m.vector_id = w.text_vector_id WHERE w.vector_id = v.vector_id))"
+        " AND NOT EXISTS (SELECT 1 FROM staged_vectors s WHERE s.vector_id = v.vector_id)"
+        " ORDER BY v.vector_id LIMIT ?",
+        (after, limit),
+    )
+    of_chunks = chunks.texts(database, [vector_id for vector_id, text in rows if text is None])
+    return [StagedText(vector_id, of_chunks[vector_id] if text is None else text) for vector_id, text in rows]
+
+
+def _stage(database: Database, rows: Sequence[VectorRow]) -> None:
+    """Makes new vectors durable, beside the ones in use."""
+    with database.transaction():
+        database.change_many(
+            "INSERT INTO staged_vectors(vector_id, vector, checksum, cut) VALUES (?, ?, ?, ?)",
+            [(row.vector_id, row.vector, row.checksum, row.cut) for row in rows],
+        )
+        reached("stage.rows")
+
+
+def _switch_to_staged(database: Database, embedder: Mapping[str, str | int]) -> None:
+    """Puts the staged vectors in place of the ones in use, and pins the store to their embedder, in one step."""
+    with database.transaction():
+        database.change("DELETE FROM vectors WHERE vector_id NOT IN (SELECT vector_id FROM staged_vectors)")
+        database.change(
+            "UPDATE vectors SET (vector, checksum) = (SELECT s.vector, s.checksum FROM staged_vectors s"
+            " WHERE s.vector_id = vectors.vector_id)"
+        )
+        database.change("DELETE FROM cut_vectors")
+        database.change("INSERT INTO cut_vectors SELECT vector_id FROM staged_vectors WHERE cut")
+        reached("switch.vectors")
+        database.pin(embedder)
+        reached("switch.pinned")

@@ -122,7 +122,7 @@ class CheckedMemory:
 
 @dataclass(frozen=True, slots=True)
 class StagedText:
-    """A text that is to be embedded anew, and the vector it has."""
+    """A text to be embedded again, and the vector it has."""
 
     vector_id: int
     text: str

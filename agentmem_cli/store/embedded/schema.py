@@ -26,14 +26,14 @@ _LONG_TEXTS: Final = (
     "CREATE TRIGGER cut_vectors_follow AFTER DELETE ON vectors"
     " BEGIN DELETE FROM cut_vectors WHERE vector_id = OLD.vector_id; END",
     # Characters [start, stop) of the text that has the vector `text_vector_id`, which have a vector of their own too.
-    """CREATE TABLE windows(
+    """CREATE TABLE chunks(
         text_vector_id INTEGER NOT NULL REFERENCES vectors(vector_id),
         start INTEGER NOT NULL,
         stop INTEGER NOT NULL,
         vector_id INTEGER NOT NULL REFERENCES vectors(vector_id),
         PRIMARY KEY(text_vector_id, start)
     ) WITHOUT ROWID""",
-    "CREATE INDEX windows_vector ON windows(vector_id)",
+    "CREATE INDEX chunks_vector ON chunks(vector_id)",
 )
 
 SCHEMA: Final = f"""

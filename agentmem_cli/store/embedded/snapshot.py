@@ -7,7 +7,8 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from agentmem_cli.records.memory import Memory, SearchFilter
+from agentmem_cli.records.filter import SearchFilter
+from agentmem_cli.records.memory import Memory
 from agentmem_cli.store.embedded.chunks import TextScore, exist, of_texts, texts_of
 from agentmem_cli.store.embedded.database import Database
 from agentmem_cli.store.embedded.graph import Graph, Labels, Scores, best_of, exact_nearest
@@ -107,9 +108,9 @@ class StoreView:
         return texts_of(self._reader, by_vector), len(labels) == n
 
     def cosines(self, query: NDArray[np.float32], ids: Sequence[int]) -> dict[int, TextScore]:
-        """How near these texts, by their vectors' ids, are to a query (dim,), their windows included."""
-        windows = of_texts(self._reader, ids) if exist(self._reader) else {}
-        wanted = [*ids, *(row.vector_id for rows in windows.values() for row in rows)]
+        """How near these texts, by their vectors' ids, are to a query (dim,), their chunks included."""
+        chunks = of_texts(self._reader, ids) if exist(self._reader) else {}
+        wanted = [*ids, *(row.vector_id for rows in chunks.values() for row in rows)]
         scores = cosines(self._reader, self._graph, query, np.asarray(wanted, dtype=np.int64))
         found = texts_of(self._reader, dict(zip(wanted, scores.tolist(), strict=True)))
         return {vector_id: found[vector_id] for vector_id in ids}

@@ -20,14 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentmem_cli.errors import StoreError, StoreMismatchError, StoreNotFoundError, StoreWriteError
-from agentmem_cli.records.memory import HistoryEvent, Memory, Position, SearchFilter
+from agentmem_cli.records.filter import SearchFilter
+from agentmem_cli.records.memory import HistoryEvent, Memory, Position
 from agentmem_cli.store.embedded import chunks
 from agentmem_cli.store.embedded.batch_plan import BatchPlan, Planner
 from agentmem_cli.store.embedded.database import Database
 from agentmem_cli.store.embedded.folder import DATABASE, LOCK, check, check_unused, write_gitignore
 from agentmem_cli.store.embedded.graph_builder import MIN_TAIL, PublishedGraph, build, lacks, start_builder
 from agentmem_cli.store.embedded.lock import WriterLock
-from agentmem_cli.store.embedded.maintenance import Upkeep
 from agentmem_cli.store.embedded.rows import StoredMemory, text_hash
 from agentmem_cli.store.embedded.snapshot import StoreView
 from agentmem_cli.store.embedded.text_index import TextIndex
@@ -58,7 +58,7 @@ class EmbeddedStore:
         self._beneath = beneath
         self.path = folder / DATABASE
         self._lock = WriterLock(folder / LOCK)
-        self.turn = threading.RLock()  # whoever plans and commits holds it over both
+        self.turn = threading.RLock()  # held over planning and committing
         self._writer: Database | None = None
         self._reader: Database | None = None
         self._builder: subprocess.Popen[bytes] | None = None
@@ -126,7 +126,7 @@ class EmbeddedStore:
         return None if reader is None else reader.embedder()
 
     def open_for_writing(self, embedder: Mapping[str, str | int], wait_s: float = 0.0) -> None:
-        """Takes the writer's lock, waiting for it for `wait_s`, and makes the store where there is none.
+        """Takes the writer's lock, waiting for it for `wait_s`, and makes the store if it is missing.
 
         A store without vectors that is pinned to another embedder is pinned to this one when it gets its first.
         Raises UsageError where the folder has files that are not a store's, StoreBusyError, StoreMismatchError where
@@ -191,7 +191,7 @@ class EmbeddedStore:
         """What these memories, taken in order, would change; reads only.
 
         A memory updates the stored one of its id: with `whole_records` it replaces it, otherwise what it leaves out
-        keeps its value (see `Memory.over`). `splits` says which windows texts of theirs shall have; what it doesn't
+        keeps its value (see `Memory.over`). `splits` says which chunks texts of theirs shall have; what it doesn't
         mention keeps those that it has. Raises StoreDamagedError where a memory that would be updated is damaged.
         """
         memories = list(memories)
@@ -206,7 +206,7 @@ class EmbeddedStore:
         plan = planner.plan(self._find_vectors(planner.text_hashes()), next_id)
         if latest is None or not splits:
             return plan
-        return replace(plan, windows=chunks.planned(latest, splits, plan.new_hashes, plan.first_vector_id))
+        return replace(plan, chunks=chunks.planned(latest, splits, plan.new_hashes, plan.first_vector_id))
 
     def unknown_texts(self, texts: Iterable[str]) -> list[str]:
         """Those of these texts, each once and in order, that the store has no vector for."""
@@ -233,9 +233,7 @@ class EmbeddedStore:
         writer = self.writer()
         rows = (
             (plan.first_vector_id + i, digest, vector.tobytes())
-            for i, (digest, vector) in enumerate(
-                zip([*plan.new_hashes, *plan.windows.new_hashes], vectors, strict=True)
-            )
+            for i, (digest, vector) in enumerate(zip([*plan.new_hashes, *plan.chunks.new_hashes], vectors, strict=True))
         )
         self.graph.take_offer(writer)
         with writer.transaction():
@@ -250,8 +248,8 @@ class EmbeddedStore:
             reached("commit.memories")
             writer.write_history(plan.history)
             reached("commit.history")
-            chunks.drop_unused(writer, chunks.write(writer, plan.windows))
-            reached("commit.windows")
+            chunks.drop_unused(writer, chunks.write(writer, plan.chunks))
+            reached("commit.chunks")
             TextIndex(writer).add([*enumerate(plan.new_texts, plan.first_vector_id), *bare])
             writer.drop_unused(plan.replaced_texts)
             reached("commit.words")
@@ -332,7 +330,7 @@ class EmbeddedStore:
     def view(self, wanted: SearchFilter, embedder: Mapping[str, str | int] | None) -> Iterator[StoreView | None]:
         """The memories that match, as of one moment, to search among them; None where there is no store yet.
 
-        A memory that was split is as near as the nearest of its windows, whose text comes with it.
+        A memory that was split is as near as the nearest of its chunks, whose text comes with it.
         Raises StoreMismatchError where the store holds vectors of another embedder than the query's.
         """
         reader = self.reader()
@@ -353,7 +351,7 @@ class EmbeddedStore:
         """Within a transaction: pins a store without vectors to the embedder of those that it gets."""
         self._check_embedder(writer, self.vectors_of)
         if not _are_the_same(writer.embedder(), self.vectors_of):
-            Upkeep(writer).pin(self.vectors_of)
+            writer.pin(self.vectors_of)
 
     def _check_embedder(self, database: Database, embedder: Mapping[str, str | int]) -> None:
         pinned = database.embedder()
@@ -395,7 +393,7 @@ class EmbeddedStore:
         return self._reader
 
     def writer(self) -> Database:
-        """The database for writing, for whoever has the `turn`; not to be asked for within a transaction.
+        """The database for writing, for a caller that has the `turn`; not to be asked for within a transaction.
 
         Raises StoreNotFoundError unless `open_for_writing` came before.
         """

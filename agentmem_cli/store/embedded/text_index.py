@@ -41,7 +41,7 @@ _PARTS: Final = ("data", "idx", "docsize", "config")  # the tables that FTS5 kee
 class TextIndex:
     """The text index of one database, over a connection that is open to it.
 
-    Raises StoreDamagedError where the index can't be used; it is made anew from the memories, so nothing is lost.
+    Raises StoreDamagedError where the index can't be used; it can be rebuilt from the memories, so nothing is lost.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -60,7 +60,7 @@ class TextIndex:
             self._connection.change_many("INSERT INTO words(words, rowid, text) VALUES ('delete', ?, ?)", rows)
 
     def make(self) -> None:
-        """Makes it anew from the memories, within a transaction, whatever there was of it."""
+        """Rebuilds it from the memories, within a transaction."""
         self._drop()
         self._connection.change(TEXT_INDEX)
         for texts in self._stored_texts():
@@ -147,7 +147,7 @@ class TextIndex:
     def _stored_texts(self) -> Iterator[list[Text]]:
         """Each distinct text, with its vector's id; damaged rows, which `verify` names, have none."""
         # As bytes: of a text that isn't UTF-8, SQLite's own conversion would stop it all.
-        for rows in self._connection.chunks(
+        for rows in self._connection.pages(
             "SELECT vector_id, CAST(text AS BLOB) FROM memories"
             " WHERE typeof(vector_id) = 'integer' AND typeof(text) = 'text' GROUP BY vector_id"
         ):
@@ -162,7 +162,7 @@ class TextIndex:
         except StoreError as error:
             raise StoreDamagedError(
                 f"the text index in {self._connection.path} is damaged ({printable(str(error.__cause__))}): "
-                "'agentmem verify --repair' makes it anew"
+                "'agentmem verify --repair' rebuilds it"
             ) from error
 
 

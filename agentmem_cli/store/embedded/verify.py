@@ -13,8 +13,15 @@ from agentmem_cli.store.embedded import chunks
 from agentmem_cli.store.embedded.database import Database
 from agentmem_cli.store.embedded.folder import INDEX
 from agentmem_cli.store.embedded.graph import Graph
-from agentmem_cli.store.embedded.maintenance import Upkeep
-from agentmem_cli.store.embedded.rows import UNREADABLE, is_as_stored, memory_of, text_hash
+from agentmem_cli.store.embedded.rows import (
+    UNREADABLE,
+    CheckedMemory,
+    CheckedVector,
+    event_checksum,
+    is_as_stored,
+    memory_of,
+    text_hash,
+)
 from agentmem_cli.store.embedded.text_index import TextIndex
 
 _UNIT_TOLERANCE: Final = 1e-3
@@ -22,7 +29,7 @@ _UNIT_TOLERANCE: Final = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is wrong: where, what, and whether it can be built anew from what is right."""
+    """Something that is wrong: where, what, and whether it can be rebuilt from what is right."""
 
     where: str
     what: str
@@ -31,15 +38,14 @@ class Finding:
 
 def verify(database: Database, folder: Path) -> Iterator[Finding]:
     """All that is wrong with a store, the truth first, then what is derived. An empty answer means that it is whole."""
-    upkeep = Upkeep(database)
     try:
-        yield from _wrong_file(upkeep)
-        yield from _wrong_vectors(upkeep, int(database.embedder()["dim"]))
-        wrong_memories = list(_wrong_memories(upkeep))
+        yield from _wrong_file(database)
+        yield from _wrong_vectors(database, int(database.embedder()["dim"]))
+        wrong_memories = list(_wrong_memories(database))
         yield from wrong_memories
         for text_vector_id, what, orphan in chunks.wrong(database) if chunks.exist(database) else ():
-            yield Finding(f"windows of the text of vector {text_vector_id}", what, repairable=orphan)
-        for identity in upkeep.wrong_events():
+            yield Finding(f"chunks of the text of vector {text_vector_id}", what, repairable=orphan)
+        for identity in _wrong_events(database):
             yield Finding(f"history of memory {identity}", "an event is not what was stored", repairable=False)
         if not wrong_memories:  # or else nobody knows which words the index should hold
             yield from _wrong_words(database)
@@ -48,9 +54,9 @@ def verify(database: Database, folder: Path) -> Iterator[Finding]:
         yield Finding("memories.db", str(error), repairable=False)
 
 
-def _wrong_file(upkeep: Upkeep) -> Iterator[Finding]:
+def _wrong_file(database: Database) -> Iterator[Finding]:
     try:
-        errors = upkeep.integrity_errors()
+        errors = [row[0] for row in database.read("PRAGMA integrity_check") if row[0] != "ok"]
     except StoreError as error:
         errors = [str(error.__cause__)]
         if not _is_of_text_index(errors[0]):
@@ -65,8 +71,8 @@ def _is_of_text_index(error: str) -> bool:
     return "fts5" in error.lower() or "words" in error
 
 
-def _wrong_vectors(upkeep: Upkeep, dim: int) -> Iterator[Finding]:
-    for row in upkeep.checked_vectors():
+def _wrong_vectors(database: Database, dim: int) -> Iterator[Finding]:
+    for row in _checked_vectors(database):
         where = f"vector {row.vector_id}"
         if not row.used:
             yield Finding(where, "no memory has it", repairable=True)
@@ -80,8 +86,8 @@ def _wrong_vectors(upkeep: Upkeep, dim: int) -> Iterator[Finding]:
             yield Finding(where, "it is not of unit length", repairable=False)
 
 
-def _wrong_memories(upkeep: Upkeep) -> Iterator[Finding]:
-    for row in upkeep.checked_memories():
+def _wrong_memories(database: Database) -> Iterator[Finding]:
+    for row in _checked_memories(database):
         where = f"memory {row.row[0]}"
         try:
             memory = memory_of(row.row)
@@ -122,3 +128,34 @@ def _wrong_graph(database: Database, folder: Path) -> Iterator[Finding]:
         elif wanted and not np.array_equal(graph.vectors(wanted), stored):
             yield Finding(where, "it holds other vectors than the database", repairable=True)
             return
+
+
+def _wrong_events(database: Database) -> Iterator[str]:
+    """The ids of the memories whose history is not what was stored."""
+    for rows in database.pages("SELECT id, event, previous, at_us, checksum FROM history ORDER BY seq"):
+        for row in rows:
+            if event_checksum(*row[:4]) != row[4]:
+                yield str(row[0])
+
+
+def _checked_vectors(database: Database) -> Iterator[CheckedVector]:
+    """Every vector with its checksum, and whether any memory or chunk has it."""
+    for rows in database.pages(
+        "SELECT vector_id, vector, checksum, EXISTS (SELECT 1 FROM memories m WHERE m.vector_id = v.vector_id)"
+        " OR EXISTS (SELECT 1 FROM chunks w WHERE w.vector_id = v.vector_id)"
+        " FROM vectors v ORDER BY vector_id"
+    ):
+        for row in rows:
+            yield CheckedVector(row[0], row[1], row[2], bool(row[3]))
+
+
+def _checked_memories(database: Database) -> Iterator[CheckedMemory]:
+    """Every memory with the digests that it and its vector's text were stored with."""
+    for rows in database.pages(
+        "SELECT m.id, m.text, m.agent_id, m.user_id, m.run_id, m.memory_type, m.importance, m.created_at_us,"
+        " m.metadata, m.content, v.text_hash,"
+        " EXISTS (SELECT 1 FROM history h WHERE h.id = m.id)"
+        " FROM memories m LEFT JOIN vectors v USING (vector_id) ORDER BY m.seq"
+    ):
+        for row in rows:
+            yield CheckedMemory(tuple(row[:9]), row[9], row[10], bool(row[11]))

@@ -1,0 +1,5 @@
+"""The version of agentmem."""
+
+from typing import Final
+
+__version__: Final = "0.1.0"

@@ -1,0 +1,79 @@
+"""What an ingest did, as an object and as JSON."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from agentmem_cli.embedding.languages import ModelAdvice, Script
+from agentmem_cli.records.values import JsonValue
+
+
+@dataclass(slots=True)
+class IngestReport:
+    """What an ingest did. `embedded` counts texts that the model saw; `reused` memories whose vector was there.
+
+    `unindexed` vectors were not in the published graph when it ended, so that searches scan them; `indexing` says
+    whether it is being built. `truncated` memories, of those that were added or updated, are longer than the model
+    reads, and only their beginnings are found by meaning; `chunks` are the parts that others were split into. Stages
+    overlap, so that their times together may exceed `elapsed_s`. `letters` are the embedded texts' characters by script
+    (see `agentmem_cli.embedding.languages`).
+    """
+
+    read: int = 0
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    rejected: int = 0
+    embedded: int = 0
+    reused: int = 0
+    truncated: int = 0
+    tokens: int = 0
+    special_tokens: int = 0
+    unknown_tokens: int = 0
+    unindexed: int = 0
+    indexing: bool = False
+    elapsed_s: float = 0.0
+    stages_s: dict[str, float] = field(default_factory=dict)
+    chunks: int = 0
+    letters: Counter[Script] = field(default_factory=Counter)
+
+    @property
+    def stored(self) -> int:
+        """How many memories the store is known to hold because of this ingest."""
+        return self.added + self.updated + self.unchanged
+
+    @property
+    def unknown_token_ratio(self) -> float:
+        """The share of the embedded texts' own tokens that the model has no vector for."""
+        own_tokens = self.tokens - self.special_tokens
+        return self.unknown_tokens / own_tokens if own_tokens else 0.0
+
+    def advice(self, model: str) -> ModelAdvice | None:
+        """That the model which embedded can't read the texts, and which can; None where it does."""
+        return ModelAdvice.on(model, self.tokens - self.special_tokens, self.unknown_tokens, self.letters)
+
+    @property
+    def memories_per_s(self) -> float:
+        """Memories stored a second of the whole run, model loading and indexing included."""
+        return self.stored / self.elapsed_s if self.elapsed_s else 0.0
+
+
+def dump_report(report: IngestReport) -> dict[str, JsonValue]:
+    """A report as the JSON object that `ingest --json` prints."""
+    return {
+        "read": report.read,
+        "added": report.added,
+        "updated": report.updated,
+        "unchanged": report.unchanged,
+        "rejected": report.rejected,
+        "embedded": report.embedded,
+        "reused": report.reused,
+        "truncated": report.truncated,
+        "chunks": report.chunks,
+        "tokens": report.tokens,
+        "unknown_token_ratio": report.unknown_token_ratio,
+        "unindexed": report.unindexed,
+        "indexing": report.indexing,
+        "elapsed_s": report.elapsed_s,
+        "memories_per_s": report.memories_per_s,
+        "stages_s": dict(report.stages_s),
+    }
