@@ -51,4 +51,4 @@ _RUN: Final = (
 def module_command(module: str, *arguments: str) -> list[str]:
     """The command that runs a module of this agentmem, under this Python and with the user's PYTHONPATH."""
     isolated = ["-I"] if sys.flags.isolated else []
-    return [sys.executable, *isolated, "-c", _RUN, str(Path(__file__).parents[1]), module, *arguments]
+    return [sys.executable, *isolated, "-c", _RUN, str(Path(__file__).parents[2]), module, *arguments]

@@ -8,6 +8,7 @@ for 5, and 87 to 93 times for 6 to 11; a ratio's of two unpaired medians 97 time
 
 import itertools
 import math
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
@@ -163,7 +164,7 @@ def median(samples: Sequence[float]) -> float:
     """The middle sample, or the mean of the two in the middle. Raises ValueError for none."""
     if not samples:
         raise ValueError("no samples")
-    return median(samples)
+    return statistics.median(samples)
 
 
 def quantile(samples: Sequence[float], share: float) -> float | None:

@@ -52,6 +52,7 @@ def _kill_when_seen(store: Path, suffix: str, after_s: float) -> None:
 def _forget_graph(store: Path) -> None:
     with AgentMem(store, embedder=embedder(), index="off") as mem:
         mem.open()
-        with mem._store.writer().transaction():
-            mem._store.writer().forget_graph()
+        writer = mem._store.writer()
+        with writer.transaction():
+            writer.forget_graph()
         mem._store.graph.remove_unpublished(mem._store.writer())

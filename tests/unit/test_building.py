@@ -157,8 +157,9 @@ def test_a_builder_gives_up_when_all_vectors_change_under_it(
 
     def changed_meanwhile(database: Database, after: int, limit: int) -> tuple[list[int], bytes]:
         monkeypatch.setattr(Database, "some_vectors", some_vectors)
-        with writer._store.writer().transaction():
-            writer._store.writer().forget_graph()
+        database_of_writer = writer._store.writer()
+        with database_of_writer.transaction():
+            database_of_writer.forget_graph()
         return some_vectors(database, after, limit)
 
     monkeypatch.setattr(Database, "some_vectors", changed_meanwhile)
@@ -281,7 +282,7 @@ def test_no_builder_is_started_for_a_small_store_or_where_it_is_off(
     tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[Path] = []
-    monkeypatch.setattr("agentmem_cli.store.embedded.start_builder", started.append)
+    monkeypatch.setattr("agentmem_cli.store.embedded.store.start_builder", started.append)
     with AgentMem(tmp_path / "small", embedder=FakeEmbedder()) as mem:
         mem.add_batch(_memories(999))
     with AgentMem(store, embedder=FakeEmbedder(), index="off") as mem:

@@ -196,10 +196,6 @@ def _main() -> None:
         build(Path(sys.argv[1]), wait=False)
 
 
-if __name__ == "__main__":
-    _main()
-
-
 _log: Final = logging.getLogger("agentmem")
 
 
@@ -302,3 +298,7 @@ class PublishedGraph:
         publish(writer, self._folder, row)
         self._loaded = (row.generation, graph)
         return True
+
+
+if __name__ == "__main__":
+    _main()
