@@ -1,4 +1,4 @@
-"""agentmem: AI agents' memories in a local, crash-safe, searchable store, and honest figures of how fast that was."""
+"""agentmem: AI agents' memories in a local, crash-safe, searchable store, with measured speed and quality."""
 
 from typing import TYPE_CHECKING
 

@@ -510,7 +510,7 @@ class AgentMem:
     def _choose_spec(self, model: str | None, model_path: str | None, embedder_url: str | None) -> EmbedderSpec:
         if self._embedder is not None:
             if (model, model_path, embedder_url) != (None, None, None):
-                raise UsageError("an embedder of your own and a model are two models: give one of them")
+                raise UsageError("give either embedder= or a model, not both")
             wanted = self._embedder.spec
         else:
             own = catalog.pinned(self._pinned(), model, model_path, embedder_url) if self._store.exists else None

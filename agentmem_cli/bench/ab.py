@@ -70,7 +70,9 @@ def installation_at(path: str) -> Installation:
     if executable.is_dir():
         executable = executable / "bin" / "agentmem"
     if not executable.is_file() or not os.access(executable, os.X_OK):
-        raise UsageError(f"{executable} is no program: give an agentmem, or the folder of its virtual environment")
+        raise UsageError(
+            f"{executable} is not an executable: give an agentmem, or the folder of its virtual environment"
+        )
     return Installation(path, [str(executable)])
 
 
@@ -191,7 +193,7 @@ class AbRun:
 
     def __post_init__(self) -> None:
         if self.rounds < LEAST_ROUNDS:
-            raise UsageError(f"--rounds must be at least {LEAST_ROUNDS}: fewer pairs have no 95 % interval")
+            raise UsageError(f"--rounds must be at least {LEAST_ROUNDS}: fewer rounds have no 95 % interval")
 
     def run(self) -> GateReport:
         """Measures all rounds. Raises MeasurementError; `report` has the rounds that were finished before."""

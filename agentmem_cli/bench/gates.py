@@ -290,7 +290,7 @@ def require_measured(bounds: Bounds, options: BenchOptions) -> None:
     """Raises UsageError for a bound on what these options don't measure, before anybody waits for it."""
     if bounds.min_recall is not None and options.store_sizes[-1] < MIN_TAIL:
         raise UsageError(
-            f"the gate wants recall, and a store of {options.store_sizes[-1]} memories has no graph: "
+            f"the gate needs recall, and a store of {options.store_sizes[-1]} memories has no graph: "
             f"give --scale {MIN_TAIL} or more"
         )
 
@@ -327,7 +327,7 @@ def _check_model(result: BenchResult, measured: ModelResult, bounds: Bounds) -> 
         if bound is None:
             continue
         if figure.value is None:
-            raise UsageError(f"the gate wants {metric} of {measured.model.name}, which {option} measures")
+            raise UsageError(f"the gate needs {metric} of {measured.model.name}, which {option} measures")
         is_met = figure.value >= bound if higher_is_better else figure.value <= bound
         outcome: Outcome = "met" if is_met else "missed"
         name = measured.model.name

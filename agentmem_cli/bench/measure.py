@@ -170,7 +170,7 @@ class Labelled:
 def labelled(memories_file: str, queries_file: str) -> Labelled:
     """The same, once the queries have been read. Raises UsageError where none has relevant ids, and InputError."""
     if queries_file == "-":
-        raise UsageError("--queries -: each model reads the queries: give a file")
+        raise UsageError("--queries -: each model reads the queries again: give a file")
     if not any(query.relevant for query in read_queries(queries_file)):
         raise UsageError(f"--queries {queries_file}: no query has relevant ids: there is nothing to evaluate")
     return Labelled(memories_file, queries_file)

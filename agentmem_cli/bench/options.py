@@ -42,7 +42,7 @@ class BenchOptions:
             if not MIN_BATCH_SIZE <= size <= MAX_SCALE:
                 raise UsageError(f"--scale: {size} memories is not between {MIN_BATCH_SIZE} and {MAX_SCALE:,}")
         if any(size >= larger for size, larger in zip(self.scale, self.scale[1:], strict=False)):
-            raise UsageError("--scale: give sizes that grow, such as 1000,10000,100000")
+            raise UsageError("--scale: give ascending sizes, such as 1000,10000,100000")
 
     @property
     def store_sizes(self) -> list[int]:

@@ -191,7 +191,7 @@ class Bench:
         on_step: OnStep = lambda step: None,
     ) -> None:
         if len(workload.batch_lines) < options.memories or len(workload.compare_lines) < options.compare:
-            raise UsageError(f"workload {workload.name} has too few memories for the sizes asked for")
+            raise UsageError(f"workload {workload.name} has too few memories for these sizes")
         self._subjects = subjects
         self._workload = workload
         self._options = options

@@ -77,7 +77,7 @@ def _line(text: str) -> bytes:
 def _distinct_lines(path: str, wanted: int) -> tuple[list[bytes], int]:
     """The first lines that have a text and an id of their own, and how many others were between them."""
     if not Path(path).is_file():
-        raise UsageError(f"--workload {path}: it is {PHASE4}, {MIXED} or a JSONL file, and there is no such file")
+        raise UsageError(f"--workload {path}: no such file; give {PHASE4}, {MIXED} or a JSONL file")
     by_text: dict[str, bytes] = {}
     ids: set[str] = set()
     lines = 0

@@ -78,11 +78,13 @@ def bench(
     compare: Annotated[
         int, typer.Option("--compare", help="How many memories to add one by one and in one batch, 10 to 1000.")
     ] = 100,
-    repeats: Annotated[int, typer.Option("--repeats", help="How often each thing is measured.")] = 5,
-    warmup: Annotated[int, typer.Option("--warmup", help="How many rounds come before, and don't count.")] = 1,
+    repeats: Annotated[int, typer.Option("--repeats", help="How often each measurement is repeated.")] = 5,
+    warmup: Annotated[
+        int, typer.Option("--warmup", help="How many warm-up rounds to run first; they do not count.")
+    ] = 1,
     workload: Annotated[
         str,
-        typer.Option("--workload", help="phase4 (the strings of the report this answers), mixed, or a JSONL file."),
+        typer.Option("--workload", help="phase4 (short strings of an earlier report), mixed, or a JSONL file."),
     ] = "phase4",
     scale: Annotated[
         str | None,
@@ -97,7 +99,7 @@ def bench(
         typer.Option(
             "--queries",
             metavar="FILE",
-            help="Also ask labelled queries (see eval) of all memories of the --workload file, and judge the answers.",
+            help="Also answer labelled queries (see eval) from the --workload file, and measure the answers.",
         ),
     ] = None,
     min_ops: bench_gates.MinOpsOption = None,
@@ -176,9 +178,7 @@ def _labelled(workload: str, queries: str) -> "Labelled":
     from agentmem_cli.bench.workload import MIXED, PHASE4
 
     if workload in (PHASE4, MIXED):
-        raise UsageError(
-            f"--queries asks for memories by their ids, which {workload} has none of: give --workload FILE"
-        )
+        raise UsageError(f"--queries needs memories with ids, which {workload} does not have: give --workload FILE")
     return labelled(workload, queries)
 
 

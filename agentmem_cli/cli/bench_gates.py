@@ -26,30 +26,32 @@ if TYPE_CHECKING:
 PROJECT: Final = "pyproject.toml"
 MinOpsOption: TypeAlias = Annotated[
     float | None,
-    typer.Option("--min-ops", help="Fail unless the best batch size takes in so many memories a second."),
+    typer.Option("--min-ops", help="Fail if the best batch size stores fewer memories a second."),
 ]
 MaxMsOption: TypeAlias = Annotated[
-    float | None, typer.Option("--max-ms", help="Fail if a memory of the best batch size takes more milliseconds.")
+    float | None, typer.Option("--max-ms", help="Fail if a memory takes more milliseconds at the best batch size.")
 ]
 MinSpeedupOption: TypeAlias = Annotated[
     float | None,
-    typer.Option("--min-speedup", help="Fail unless a batch is so many times as fast as adds one by one."),
+    typer.Option("--min-speedup", help="Fail if a batch is less than this many times as fast as single adds."),
 ]
 MinRecallOption: TypeAlias = Annotated[
     float | None,
-    typer.Option("--min-recall", help="Fail unless the graph finds this share of what an exact scan finds, of 10."),
+    typer.Option("--min-recall", help="Fail if the graph finds a smaller share of the 10 nearest (recall@10)."),
 ]
 _MaxRegressionOption: TypeAlias = Annotated[
     str, typer.Option("--max-regression", help="How much worse a metric may be, such as 10% or 0.1.")
 ]
 _StrictOption: TypeAlias = Annotated[
-    bool, typer.Option("--strict", help="Fail where it can't be told too, with code 4.")
+    bool, typer.Option("--strict", help="Fail with code 4 where the result is inconclusive, too.")
 ]
 
 
 def compare(
-    base: Annotated[str, typer.Argument(metavar="BASE", help="A result of bench --output: what was.")],
-    new: Annotated[str, typer.Argument(metavar="NEW", help="Another, of the same machine, models and workload.")],
+    base: Annotated[str, typer.Argument(metavar="BASE", help="The base: a result of bench --output.")],
+    new: Annotated[
+        str, typer.Argument(metavar="NEW", help="The new result, of the same machine, models and workload.")
+    ],
     max_regression: _MaxRegressionOption = "10%",
     strict: _StrictOption = False,
     force: Annotated[
@@ -91,7 +93,7 @@ def ab(
         typer.Option("--base", metavar="PATH", help="The other agentmem: its executable, or its virtual environment."),
     ],
     head: Annotated[
-        str | None, typer.Option("--head", metavar="PATH", help="What is judged; by default this agentmem.")
+        str | None, typer.Option("--head", metavar="PATH", help="The agentmem to judge; by default this one.")
     ] = None,
     rounds: Annotated[int, typer.Option("--rounds", help="How many pairs of runs, at least 6.")] = 7,
     max_regression: _MaxRegressionOption = "10%",
@@ -165,7 +167,9 @@ def refuse_options_of(context: typer.Context) -> None:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             option = "--" + name.replace("_", "-")
-            raise UsageError(f"{option} is of bench alone: give options of {context.invoked_subcommand} after its name")
+            raise UsageError(
+                f"{option} is an option of bench: give options of {context.invoked_subcommand} after its name"
+            )
 
 
 def _measured(run: "AbRun", outputs: Outputs) -> "GateReport":

@@ -24,14 +24,13 @@ ResultFilesOption: TypeAlias = Annotated[
     typer.Option(
         "--output",
         metavar="FILE",
-        help="Write the result here, as .json, .md, .csv or .html; may be given again. What is done, if interrupted.",
+        help="Write the result here, as .json, .md, .csv or .html; may be repeated. An interrupted run writes what it "
+        "has.",
     ),
 ]
 VerdictFilesOption: TypeAlias = Annotated[
     list[str] | None,
-    typer.Option(
-        "--output", metavar="FILE", help="Write the verdicts here, as .json, .md or .html; may be given again."
-    ),
+    typer.Option("--output", metavar="FILE", help="Write the verdicts here, as .json, .md or .html; may be repeated."),
 ]
 LangOption: TypeAlias = Annotated[Lang, typer.Option("--lang", help="The language of the report.")]
 SummaryOption: TypeAlias = Annotated[

@@ -33,11 +33,14 @@ def evaluate(
     ],
     store: options.StoreOption = ".agentmem",
     modes: Annotated[
-        str, typer.Option("--modes", help="Ways to search, separated by commas; the first is what others differ from.")
+        str,
+        typer.Option("--modes", help="Modes of search, separated by commas; the others are compared with the first."),
     ] = "hybrid,vector,text",
     against: Annotated[
         str | None,
-        typer.Option("--against", metavar="STORE", help="Another store of the same memories, such as another model's."),
+        typer.Option(
+            "--against", metavar="STORE", help="Another store of the same memories, for example with another model."
+        ),
     ] = None,
     worst: Annotated[int, typer.Option("--worst", min=0, help="How many of the worst queries to list.")] = 5,
     model: options.ModelOption = None,

@@ -40,7 +40,7 @@ def ingest(
             "--flush-interval",
             metavar="SECONDS",
             min=0,
-            help="Of a pipe, commit what has waited so long for its batch to be full; 0: as soon as it has come.",
+            help="From a pipe, commit a batch when its oldest line has waited this long; 0 commits at once.",
         ),
     ] = 1.0,
     text_field: Annotated[str, typer.Option("--text-field", help="The key that holds a memory's text.")] = "text",
@@ -52,7 +52,9 @@ def ingest(
         bool,
         typer.Option("--replace", help="A line is the whole memory: what it leaves out is emptied, not kept."),
     ] = False,
-    on_error: Annotated[Literal["skip", "fail"], typer.Option("--on-error", help="What to do at a bad line.")] = "skip",
+    on_error: Annotated[
+        Literal["skip", "fail"], typer.Option("--on-error", help="Skip bad lines, or stop at the first.")
+    ] = "skip",
     rejects: Annotated[
         str | None, typer.Option("--rejects", metavar="FILE", help="Write rejected lines here, as JSONL with reasons.")
     ] = None,
@@ -60,7 +62,7 @@ def ingest(
         int, typer.Option("--max-line-bytes", min=1, help="A longer line is rejected.")
     ] = 1_000_000,
     max_expansion: Annotated[
-        int, typer.Option("--max-expansion", min=1, help="A gzip file may expand to so many times its size.")
+        int, typer.Option("--max-expansion", min=1, help="Most times its own size that a gzip file may expand to.")
     ] = 200,
     chunk: Annotated[
         bool,
@@ -71,9 +73,7 @@ def ingest(
         typer.Option("--chunk-tokens", metavar="N", help="Split them into chunks of N tokens rather than 128."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Report what would be done, and store nothing.")] = False,
-    wait_index: Annotated[
-        bool, typer.Option("--wait-index", help="End when the graph is built too, not only when all is durable.")
-    ] = False,
+    wait_index: Annotated[bool, typer.Option("--wait-index", help="Wait until the graph is built, too.")] = False,
     wait: options.WaitOption = 0,
     progress: Annotated[
         Literal["auto", "jsonl", "none"],

@@ -16,7 +16,7 @@ from agentmem_cli.errors import AgentMemError
 
 app = typer.Typer(
     name="agentmem",
-    help="AI agents' memories in a local, crash-safe, searchable store, and honest figures of how fast that was.",
+    help="AI agents' memories in a local, crash-safe, searchable store, with measured speed and quality.",
     epilog="Exit codes: 0 done; 1 error; 2 usage; 3 done, but lines were rejected or damaged memories left out; "
     "4 a gate failed; 5 store in use; 130 interrupted; 143 terminated. Add --debug to any command to see the traceback "
     "of an error.",

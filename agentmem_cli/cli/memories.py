@@ -36,7 +36,7 @@ def get(identity: IdArgument, store: options.StoreOption = ".agentmem", json: op
 
 def list_memories(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many memories to print.")] = 20,
-    offset: Annotated[int, typer.Option("--offset", min=0, help="How many of the newest to leave out.")] = 0,
+    offset: Annotated[int, typer.Option("--offset", min=0, help="How many of the newest to skip.")] = 0,
     store: options.StoreOption = ".agentmem",
     agent_id: options.AgentOption = None,
     user_id: options.UserOption = None,
@@ -103,7 +103,7 @@ def delete(
 
     wanted = filter_of(agent_id, user_id, run_id, memory_type, where, since, until)
     if bool(ids) == bool(wanted):
-        raise UsageError("delete takes either ids or filters (--user-id, --where, ...), give at least one of them")
+        raise UsageError("give either at least one id or at least one filter (--user-id, --where, ...)")
     with AgentMem(store, create=False, wait_s=wait) as mem:
         doomed = ids or mem.ids_matching(wanted)
         if doomed and not yes:
@@ -120,13 +120,14 @@ def delete(
 def export(
     store: options.StoreOption = ".agentmem",
     output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write here rather than to standard output.")
+        str | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write to this file instead of standard output."),
     ] = None,
     vectors: Annotated[
-        bool, typer.Option("--vectors", help="Add the vectors: then taking it in elsewhere needs no embedding.")
+        bool, typer.Option("--vectors", help="Add the vectors, so that ingesting elsewhere needs no embedding.")
     ] = False,
     skip_damaged: Annotated[
-        bool, typer.Option("--skip-damaged", help="Leave out damaged memories, and say which; exit code 3 then.")
+        bool, typer.Option("--skip-damaged", help="Leave out damaged memories and name them (exit code 3).")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print how much was written, as JSON, on stderr.")] = False,
 ) -> None:

@@ -37,10 +37,10 @@ def distill(
     dim: Annotated[int, typer.Option("--dim", min=1, help="Dims of the static model.")] = 256,
     fit: Annotated[
         str | None,
-        typer.Option("--fit", metavar="FILE|STORE", help="Fit it to these memories too: JSONL, or a store's folder."),
+        typer.Option("--fit", metavar="FILE|STORE", help="Fit it also to these memories: JSONL, or a store's folder."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="Name of the new model; by default NAME-static, and how it differs.")
+        str | None, typer.Option("--name", help="Name of the new model; by default derived from NAME.")
     ] = None,
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,

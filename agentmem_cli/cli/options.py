@@ -45,11 +45,12 @@ ThreadsOption: TypeAlias = Annotated[
         envvar="AGENTMEM_THREADS",
         min=1,
         max=256,
-        help="Threads that embed; as many as there are cores by default.",
+        help="Threads that embed; by default one per core.",
     ),
 ]
 DeviceOption: TypeAlias = Annotated[
-    Literal["cpu", "cuda"], typer.Option("--device", help="What the model runs on; cuda needs fastembed-gpu.")
+    Literal["cpu", "cuda"],
+    typer.Option("--device", help="The device that the model runs on; cuda needs fastembed-gpu."),
 ]
 EmbedderUrlOption: TypeAlias = Annotated[
     str | None,
@@ -75,8 +76,8 @@ WhereOption: TypeAlias = Annotated[
     typer.Option(
         "--where",
         metavar="CONDITION",
-        help="What metadata must say: KEY=VALUE, or with !=, <, <=, >, >=; 'KEY in [...]', 'KEY not in [...]', "
-        "'KEY exists', 'KEY not exists'. VALUE is JSON (3, true, null) or else a string; a.b is b in a. "
+        help="A condition on metadata: KEY=VALUE, or with !=, <, <=, >, >=; 'KEY in [...]', 'KEY not in [...]', "
+        "'KEY exists', 'KEY not exists'. VALUE is JSON (3, true, null) or a string; a.b is b in a. "
         "Repeat for more.",
     ),
 ]
@@ -98,12 +99,15 @@ ModeOption: TypeAlias = Annotated[
 NeighbourShareOption: TypeAlias = Annotated[
     float,
     typer.Option(
-        "--neighbour-share", min=0, max=1, help="Of its score, what a memory lends to those beside it in its run."
+        "--neighbour-share",
+        min=0,
+        max=1,
+        help="The share of its score that a memory lends to its neighbours in its run.",
     ),
 ]
 HalfLifeOption: TypeAlias = Annotated[
     str | None,
-    typer.Option("--recency-half-life", metavar="SPAN", help="Halve a score for each such age: 12h, 30d, 8w."),
+    typer.Option("--recency-half-life", metavar="SPAN", help="Halve the score for every SPAN of age: 12h, 30d, 8w."),
 ]
 ImportanceOption: TypeAlias = Annotated[
     float,
@@ -117,7 +121,9 @@ ContextOption: TypeAlias = Annotated[
 ]
 WaitOption: TypeAlias = Annotated[
     float,
-    typer.Option("--wait", min=0, metavar="SECONDS", help="Wait so long for another process that writes to the store."),
+    typer.Option(
+        "--wait", min=0, metavar="SECONDS", help="How long to wait for another process that writes to the store."
+    ),
 ]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 QuietOption: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result and errors.")]
@@ -185,7 +191,7 @@ def parse_conditions(arguments: list[str] | None) -> "dict[str, dict[str, JsonSc
         key, operator, operand = _condition(argument)
         asked = conditions.setdefault(key, {})
         if operator in asked:
-            raise UsageError(f"--where {argument}: {operator} is said twice of {key}: several values go in one 'in'")
+            raise UsageError(f"--where {argument}: {operator} is given twice for {key}: several values go in one 'in'")
         asked[operator] = operand
     return conditions
 

@@ -103,7 +103,7 @@ def search(
 ) -> None:
     """Find the memories that answer QUERY best, by meaning and by words. Filters apply before the best are taken."""
     if json and jsonl:
-        raise UsageError("--json and --jsonl are two formats: give one of them")
+        raise UsageError("give either --json or --jsonl")
     if (query is None) == (queries is None):
         raise UsageError("give either a QUERY or a file of them (--queries FILE)")
     if queries is not None and json:

@@ -12,7 +12,7 @@ Span: TypeAlias = tuple[int, int]  # characters [start, stop) of a text
 
 MIN_CHUNK_TOKENS: Final = 16
 _LONG_TOKENS: Final = 512
-# Measured: MiniLM finds less in chunks as long as it reads (256), and a static model in whole texts: see the README.
+# Measured: MiniLM finds less in chunks as long as it reads (256), and a static model in whole texts.
 _CHUNK_TOKENS: Final = 128
 _OVERLAP: Final = 8  # chunks share one in so many of their tokens
 _SLACK: Final = 4  # a chunk may lose one in so many of its tokens to end with a sentence

@@ -117,7 +117,7 @@ def _session(name: str, weights: Path) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(str(weights), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises bare Exceptions of its own
-        raise UsageError(f"model {name} can't be distilled: it is no ONNX model") from error
+        raise UsageError(f"model {name} can't be distilled: it is not an ONNX model") from error
 
 
 FIT_TEXTS: Final = 5_000  # the factorisation takes memory by their square, 0.5 GB, and time by their cube

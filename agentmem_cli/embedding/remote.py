@@ -68,7 +68,7 @@ def find(url: str, model: str | None, limits: Limits | None = None) -> EmbedderS
     endpoint = Endpoint(url, key_for(url), limits)
     name = (model or _only_model(endpoint)).removeprefix(REMOTE_PREFIX)
     if not name or len(name) > _MAX_NAME_CHARS or printable(name) != name:
-        raise UsageError(f"embedder {endpoint.url}: {endpoint.quoted(name)} is no name of a model: give another")
+        raise UsageError(f"embedder {endpoint.url}: {endpoint.quoted(name)} is not a model's name: give another")
     rows = endpoint.run(_Served(endpoint, name).rows([_PROBE_TEXT], MAX_DIM))
     if rows is None:
         raise EmbeddingError(f"embedder {endpoint.url} takes no text at all (413): check the server's limits")
@@ -115,8 +115,8 @@ def load(spec: EmbedderSpec, named_url: str | None = None, requests_at_once: int
         return embedder
     if not consent.is_allowed(spec.folder):
         raise ServerNotNamedError(
-            f"the store's model is served at {spec.folder}, which nobody has named on this machine: texts and queries "
-            f"would be sent there; if they may be, give --embedder-url {spec.folder} once"
+            f"the store's model is served at {spec.folder}, a server that was never named on this machine: texts "
+            f"and queries would be sent there; to allow it, give --embedder-url {spec.folder} once"
         )
     return RemoteEmbedder(spec, "", limits)
 

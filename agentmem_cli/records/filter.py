@@ -51,7 +51,7 @@ def checked_where(where: Where) -> tuple[Condition, ...]:
     Raises UsageError, and InvalidMemoryError for keys and values that no metadata can have.
     """
     if not is_object(where):
-        raise UsageError(f"where must map keys to what is asked of them, and is {kind_of(where)}")
+        raise UsageError(f"where must be a mapping of keys to values or operators, not {kind_of(where)}")
     conditions: list[Condition] = []
     for key, asked in where.items():
         comparisons = asked if is_object(asked) else {"=": asked}
@@ -68,7 +68,7 @@ def checked_where(where: Where) -> tuple[Condition, ...]:
 def _condition(key: str, operator: str, operand: object) -> Condition:
     place = f"where {shown(str(key))}: {operator}"
     if operator not in _OPERATORS:
-        raise UsageError(f"{place} is no operator: give {_CHOICE}")
+        raise UsageError(f"{place} is not an operator: give {_CHOICE}")
     test, negated = _OPERATORS[operator]
     if test == "exists":
         if not isinstance(operand, bool):

@@ -245,5 +245,5 @@ def _why_not_json(line: bytes, error: orjson.JSONDecodeError) -> str:
     if "depth limit" in error.msg:
         return "nested too deep"
     if any(word in line.decode()[error.pos : error.pos + 9] for word in ("NaN", "Infinity")):
-        return "not JSON: NaN and Infinity are no JSON numbers"
+        return "not JSON: NaN and Infinity are not JSON numbers"
     return f"not JSON: {error.msg} (column {error.colno})"

@@ -57,7 +57,7 @@ def parse_span(name: str, value: str | timedelta) -> timedelta:
             return timedelta(**{_UNITS[span[2]]: int(span[1])})
     except OverflowError as error:
         raise UsageError(f"{name} {value} is out of range") from error
-    raise UsageError(f"{name} {shown(value)} is no span of time: write it as 12h, 30d or 8w")
+    raise UsageError(f"{name} {shown(value)} is not a span of time: write it as 12h, 30d or 8w")
 
 
 def bound(name: str, value: datetime | str | None) -> datetime | None:

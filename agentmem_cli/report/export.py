@@ -148,7 +148,7 @@ def is_json(name: str) -> bool:
 
 def _check(name: str, formats: Iterable[str]) -> None:
     if _ending(name) not in formats:
-        raise UsageError(f"--output {name}: its ending says which format: {', '.join(formats)}")
+        raise UsageError(f"--output {name}: the ending must name a format: {', '.join(formats)}")
 
 
 def _ending(name: str) -> str:

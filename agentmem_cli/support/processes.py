@@ -1,7 +1,7 @@
-"""What a forked child must not share with its parent: locks, connections, threads, event loops.
+"""Child processes: what a forked one must not share with its parent, and how one of our own modules is started.
 
-A child of `os.fork` (multiprocessing, gunicorn, Celery) inherits objects that only work in the process that made them.
-Each registers here, and forgets what is its parent's before the child runs any other line.
+A child of `os.fork` (multiprocessing, gunicorn, Celery) inherits locks, connections, threads and event loops that only
+work in the process that made them. Each registers here, and forgets its parent before the child runs any other line.
 """
 
 import os

@@ -148,7 +148,7 @@ class TestCompare:
 
     def test_options_of_bench_before_it_are_refused(self, agentmem: Cli) -> None:
         refused = agentmem("bench", "--sizes", "10", "compare", "a.json", "b.json")
-        assert (refused.exit_code, "--sizes is of bench alone" in refused.error()) == (2, True)
+        assert (refused.exit_code, "--sizes is an option of bench" in refused.error()) == (2, True)
 
 
 @dataclass(frozen=True)
@@ -313,10 +313,10 @@ class TestAb:
     @pytest.mark.parametrize(
         ("options", "said"),
         [
-            (("--base", "nowhere"), "nowhere is no program"),
-            (("--base", "."), "bin/agentmem is no program"),
-            (("--base", "plain"), "plain is no program"),
-            (("--base", "/bin/true", "--head", "nowhere"), "nowhere is no program"),
+            (("--base", "nowhere"), "nowhere is not an executable"),
+            (("--base", "."), "bin/agentmem is not an executable"),
+            (("--base", "plain"), "plain is not an executable"),
+            (("--base", "/bin/true", "--head", "nowhere"), "nowhere is not an executable"),
             (("--base", "/bin/true", "--rounds", "5"), "--rounds must be at least 6"),
             (("--base", "/bin/true", "--max-regression", "10"), "--max-regression 10: "),
             (("--base", "/bin/true", "--output", "no/v.json"), "--output no/v.json: "),

@@ -78,7 +78,7 @@ def test_chunks_that_the_model_can_not_read_are_a_usage_error(agentmem: Cli, fil
     result = agentmem("ingest", file, "--chunk-tokens", "257")
     assert (result.exit_code, result.error()) == (
         2,
-        "chunks of 257 tokens can't be: they have 16 to 256, which is all that all-MiniLM-L6-v2 reads",
+        "chunks of 257 tokens are not possible: choose 16 to 256, which is all that all-MiniLM-L6-v2 reads",
     )
     assert not (agentmem.folder / ".agentmem").exists()
 

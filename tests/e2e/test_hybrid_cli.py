@@ -143,7 +143,7 @@ def test_a_damaged_text_index_is_named_and_repaired(agentmem: Cli, filled: str, 
     with closing(sqlite3.connect(agentmem.folder / filled / "memories.db", isolation_level=None)) as connection:
         connection.execute("DELETE FROM words_data")
     failed = agentmem("search", "cashews", "--store", filled)
-    assert (failed.exit_code, "'agentmem verify --repair' makes it anew" in failed.error()) == (1, True)
+    assert (failed.exit_code, "'agentmem verify --repair' rebuilds it" in failed.error()) == (1, True)
     assert ids(agentmem, "cashews", "--store", filled, "--mode", "vector")
     verified = agentmem("verify", "--store", filled, "--json")
     findings = verified.json()["findings"]

@@ -36,7 +36,7 @@ BAD_LINES: Final = {
     7: "text is empty",
     8: "text must be a string, not a number",
     10: 'memory_type "dreamlike" is unknown',
-    11: "not JSON: NaN and Infinity are no JSON numbers",
+    11: "not JSON: NaN and Infinity are not JSON numbers",
     12: "invalid UTF-8 at byte 61",
     13: "user_id must be a string, not a number",
 }

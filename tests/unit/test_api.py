@@ -213,7 +213,7 @@ def test_a_store_that_another_model_made_in_the_meantime_takes_no_memory(tmp_pat
 
 
 def test_an_embedder_and_a_model_are_two_models(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="two models"):
+    with pytest.raises(UsageError, match="give either embedder= or a model"):
         AgentMem(tmp_path / "store", model="minilm", embedder=FakeEmbedder())
 
 

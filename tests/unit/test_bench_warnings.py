@@ -1,4 +1,4 @@
-"""A user is told what speaks against a result, each doubt once and with its figures; and nothing where nothing does."""
+"""A user is told of each reason to doubt a result, once and with its figures, and of nothing else."""
 
 from dataclasses import replace
 

@@ -86,7 +86,7 @@ def test_what_is_no_condition_is_refused_with_how_to_write_it(argument: str, mes
 
 @pytest.mark.parametrize("arguments", [["k=1", "k=2"], ["k!=1", "k!=2"], ["k exists", "k not exists"]])
 def test_an_operator_that_is_said_twice_of_a_key_is_not_silently_taken_once(arguments: list[str]) -> None:
-    with pytest.raises(UsageError, match="is said twice of k"):
+    with pytest.raises(UsageError, match="is given twice for k"):
         parse_conditions(arguments)
 
 

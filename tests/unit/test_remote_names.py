@@ -41,7 +41,7 @@ def test_a_server_that_lists_no_models_needs_a_name(server: Server, fault: Fault
 
 @pytest.mark.parametrize("name", ["a\nb", "x" * 300])
 def test_a_name_that_can_not_be_shown_is_none(server: Server, name: str) -> None:
-    with pytest.raises(UsageError, match="is no name of a model"):
+    with pytest.raises(UsageError, match="is not a model's name"):
         remote.find(server.url, name, QUICK)
 
 

@@ -184,7 +184,7 @@ def test_a_damaged_text_index_is_named_loses_nothing_and_is_made_anew(
             try:
                 mem.search(query)
             except StoreDamagedError as error:
-                assert "'agentmem verify --repair' makes it anew" in str(error)
+                assert "'agentmem verify --repair' rebuilds it" in str(error)
         mem.repair()
         assert mem.verify() == []
         assert found(mem, "number7") == ["7"]

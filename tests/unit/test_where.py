@@ -35,8 +35,8 @@ def test_several_values_may_come_in_any_collection(values: "list[JsonScalar]") -
 @pytest.mark.parametrize(
     ("where", "message"),
     [
-        ({"k": {"~": 1}}, 'where "k": ~ is no operator: give one of =, !=, in, not in, <, <=, >, >=, exists'),
-        ({"k": {1: 1}}, "is no operator"),
+        ({"k": {"~": 1}}, 'where "k": ~ is not an operator: give one of =, !=, in, not in, <, <=, >, >=, exists'),
+        ({"k": {1: 1}}, "is not an operator"),
         ({"k": {}}, 'where "k" has no operator'),
         ({"k": [1]}, "compares with a string, a number, true, false or null, not with a list"),
         ({"k": {"=": {"a": 1}}}, "not with an object"),
@@ -56,7 +56,7 @@ def test_several_values_may_come_in_any_collection(values: "list[JsonScalar]") -
         ({3: "x"}, "no memory can match: a metadata key must be a string, not a number"),
         ({str(i): 1 for i in range(101)}, "where has 101 conditions: give at most 100"),
         ({"k": {"in": list(range(10_001))}}, "where compares with more than 10000 values"),
-        ("k=1", "where must map keys to what is asked of them, and is a string"),
+        ("k=1", "where must be a mapping of keys to values or operators, not a string"),
     ],
 )
 def test_what_no_memory_can_meet_is_refused_and_the_message_says_what(where: Where, message: str) -> None:

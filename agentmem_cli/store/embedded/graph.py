@@ -20,7 +20,7 @@ from agentmem_cli.support.failpoints import reached
 from agentmem_cli.support.files import fsync_file, fsync_folder, sha256_of
 
 M: Final = 16
-EF_CONSTRUCTION: Final = 100  # 200 takes twice as long, and finds no more: see the README
+EF_CONSTRUCTION: Final = 100  # 200 takes twice as long and found no more here
 HEADER_BYTES: Final = 96
 _HEADER: Final = np.dtype(
     [
