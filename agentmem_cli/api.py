@@ -542,8 +542,8 @@ class AgentMem:
     ) -> list[Hit]:
         if vector is None and ranking.mode != "text":
             return []  # no memory matches
-        with self._store.view(query.wanted, pin) as view:
-            return [] if view is None else Search(view, query.text, vector, ranking).hits(k)
+        with self._store.snapshot(query.wanted, pin) as snapshot:
+            return [] if snapshot is None else Search(snapshot, query.text, vector, ranking).hits(k)
 
     @property
     def _models_folder(self) -> Path:

@@ -2,18 +2,40 @@
 
 import os
 import signal
+from pathlib import Path
+from typing import Final
 
 import pytest
+
+ROOT: Final = Path(__file__).parent
+# Processes, real models, kills and damage: left out by `-m 'not slow'`.
+SLOW: Final = (
+    "crash/",
+    "e2e/",
+    "faults/",
+    "contract/test_embed",
+    "property/test_store_machine",
+)
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # tests run in a process a core; before numpy is loaded
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell: commands would ignore it too
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what takes long."""
+    for item in items:
+        if item.path.relative_to(ROOT).as_posix().startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def model_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A model cache that is empty at first; what is made once is made once a session."""
-    os.environ["FASTEMBED_CACHE_PATH"] = str(tmp_path_factory.mktemp("models"))
+    """A model cache that is empty at first; what is made once is made once for all workers."""
+    base = tmp_path_factory.getbasetemp()
+    models = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "models"
+    models.mkdir(exist_ok=True)
+    os.environ["FASTEMBED_CACHE_PATH"] = str(models)
 
 
 @pytest.fixture(scope="session", autouse=True)

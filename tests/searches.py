@@ -16,5 +16,5 @@ def nearest(
     store: EmbeddedStore, query: Vectors, k: int, wanted: SearchFilter, pin: Mapping[str, str | int]
 ) -> list[Hit]:
     """The k matching memories nearest to a query (dim,), best first."""
-    with store.view(wanted, pin) as view:
-        return [] if view is None else Search(view, "", query, BY_MEANING).hits(k)
+    with store.snapshot(wanted, pin) as snapshot:
+        return [] if snapshot is None else Search(snapshot, "", query, BY_MEANING).hits(k)

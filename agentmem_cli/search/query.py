@@ -1,4 +1,4 @@
-"""What a search asks for beside its filter, and how the score of a hit came about. Standard library only."""
+"""What a search asks for beside its filter, files of queries, and how the score of a hit came about."""
 
 import math
 from collections.abc import Iterator

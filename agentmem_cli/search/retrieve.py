@@ -16,7 +16,7 @@ from agentmem_cli.records.memory import Hit, Memory, ScoreParts, from_microsecon
 from agentmem_cli.search.query import Ranking
 from agentmem_cli.store.embedded.chunks import Span, TextScore
 from agentmem_cli.store.embedded.rows import Candidate
-from agentmem_cli.store.embedded.snapshot import StoreView
+from agentmem_cli.store.embedded.snapshot import Snapshot
 
 _UNSAID_IMPORTANCE: Final = 0.5
 
@@ -69,15 +69,15 @@ class _Scored:
 
 
 class Search:
-    """One query, asked of one view of a store."""
+    """One query, asked of one snapshot of a store."""
 
-    def __init__(self, view: StoreView, query: str, vector: Vector | None, ranking: Ranking) -> None:
+    def __init__(self, snapshot: Snapshot, query: str, vector: Vector | None, ranking: Ranking) -> None:
         """`vector` (dim,) is the query's, of unit length; mode `text` needs none. Raises StoreError."""
-        self._view = view
+        self._snapshot = snapshot
         self._vector = None if ranking.mode == "text" else vector
         self._ranking = ranking
         looks_at_words = ranking.mode != "vector"
-        self._texts = view.text_scores(query) if looks_at_words else None
+        self._texts = snapshot.text_scores(query) if looks_at_words else None
 
     def hits(self, k: int) -> list[Hit]:
         """The k matching memories that answer the query best, best first; fewer where fewer match.
@@ -114,7 +114,7 @@ class Search:
         while True:
             near, more = self._nearest(n)
             texts = self._best_texts(n)
-            candidates = self._view.candidates(list({**near, **dict.fromkeys(texts)}))
+            candidates = self._snapshot.candidates(list({**near, **dict.fromkeys(texts)}))
             more = more or len(texts) == n
             # A graph may still hold vectors of texts that are gone: then more must be asked of it.
             if len(candidates) >= _ENOUGH * k or not more:
@@ -123,7 +123,7 @@ class Search:
 
     def _nearest(self, n: int) -> tuple[dict[int, TextScore], bool]:
         """The texts of the n nearest vectors by the vector's id, and whether there may be more."""
-        return ({}, False) if self._vector is None else self._view.nearest(self._vector, n)
+        return ({}, False) if self._vector is None else self._snapshot.nearest(self._vector, n)
 
     def _best_texts(self, n: int) -> list[int]:
         """The n texts that have most of the query; of equals the oldest, as among the hits."""
@@ -140,7 +140,7 @@ class Search:
     def _scored(self, candidates: Sequence[Candidate], near: Mapping[int, TextScore]) -> list[_Scored]:
         if self._vector is not None:
             unknown = list({c.vector_id for c in candidates} - near.keys())
-            near = {**near, **self._view.cosines(self._vector, unknown)}
+            near = {**near, **self._snapshot.cosines(self._vector, unknown)}
         return [self._base(candidate, near.get(candidate.vector_id)) for candidate in candidates]
 
     def _base(self, candidate: Candidate, near: TextScore | None) -> _Scored:
@@ -158,11 +158,11 @@ class Search:
         pairs: set[tuple[int, int]] = set()
         for scored in sorted(found, key=_place)[:lenders]:
             seq = scored.candidate.seq
-            before, after = self._view.around(seq, 1)
+            before, after = self._snapshot.around(seq, 1)
             pairs |= {(seq_before, seq) for seq_before in before} | {(seq, seq_after) for seq_after in after}
         by_seq = {scored.candidate.seq: scored for scored in found}
         missing = {seq for pair in pairs for seq in pair} - by_seq.keys()
-        for scored in self._scored(self._view.candidates_at(sorted(missing)), {}):
+        for scored in self._scored(self._snapshot.candidates_at(sorted(missing)), {}):
             by_seq[scored.candidate.seq] = scored
         for pair in pairs:
             if all(seq in by_seq for seq in pair):
@@ -184,7 +184,7 @@ class Search:
         """The k best that are not near-duplicates of a better one, each with its near-duplicates after it."""
         if not ranked:
             return []
-        vectors = self._view.vectors([scored.candidate.vector_id for scored in ranked])
+        vectors = self._snapshot.vectors([scored.candidate.vector_id for scored in ranked])
         kept = np.empty((0, vectors.shape[1]), dtype=np.float32)
         groups: list[list[_Scored]] = []
         for scored, vector in zip(ranked, vectors, strict=True):
@@ -200,10 +200,10 @@ class Search:
 
     def _with_memories(self, groups: Sequence[Sequence[_Scored]]) -> list[Hit]:
         context = self._ranking.context
-        around = {g[0].candidate.seq: self._view.around(g[0].candidate.seq, context) for g in groups if context}
+        around = {g[0].candidate.seq: self._snapshot.around(g[0].candidate.seq, context) for g in groups if context}
         seqs = {scored.candidate.seq for group in groups for scored in group}
         seqs |= {seq for sides in around.values() for side in sides for seq in side}
-        memories = self._view.memories_at(sorted(seqs))
+        memories = self._snapshot.memories_at(sorted(seqs))
         hits = []
         for best, *others in groups:
             before, after = around.get(best.candidate.seq, ([], []))

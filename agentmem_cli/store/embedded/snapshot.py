@@ -87,8 +87,8 @@ def _mask(labels: Matching | None, last: int) -> NDArray[np.bool_] | None:
     return mask
 
 
-class StoreView:
-    """The memories that match a filter, as of one moment: `EmbeddedStore.view` makes it, within a snapshot."""
+class Snapshot:
+    """The memories that match a filter, as of one moment: `EmbeddedStore.snapshot` makes it."""
 
     def __init__(self, reader: Database, graph: Graph | None, tokenizer: Tokenizer, wanted: SearchFilter) -> None:
         self._reader = reader

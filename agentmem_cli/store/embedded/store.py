@@ -29,7 +29,7 @@ from agentmem_cli.store.embedded.folder import DATABASE, LOCK, check, check_unus
 from agentmem_cli.store.embedded.graph_builder import MIN_TAIL, PublishedGraph, build, lacks, start_builder
 from agentmem_cli.store.embedded.lock import WriterLock
 from agentmem_cli.store.embedded.rows import StoredMemory, text_hash
-from agentmem_cli.store.embedded.snapshot import StoreView
+from agentmem_cli.store.embedded.snapshot import Snapshot
 from agentmem_cli.store.embedded.text_index import TextIndex
 from agentmem_cli.store.embedded.words import Tokenizer
 from agentmem_cli.support.failpoints import reached
@@ -327,7 +327,7 @@ class EmbeddedStore:
         return [] if reader is None else reader.history(identity)
 
     @contextmanager
-    def view(self, wanted: SearchFilter, embedder: Mapping[str, str | int] | None) -> Iterator[StoreView | None]:
+    def snapshot(self, wanted: SearchFilter, embedder: Mapping[str, str | int] | None) -> Iterator[Snapshot | None]:
         """The memories that match, as of one moment, to search among them; None where there is no store yet.
 
         A memory that was split is as near as the nearest of its chunks, whose text comes with it.
@@ -340,7 +340,7 @@ class EmbeddedStore:
         with reader.snapshot():
             if embedder is not None:
                 self._check_embedder(reader, embedder)  # it may have been re-embedded while the query was embedded
-            yield StoreView(reader, self.graph.current(reader), self._tokenizer, wanted)
+            yield Snapshot(reader, self.graph.current(reader), self._tokenizer, wanted)
 
     def truncated_among(self, vector_ids: Sequence[int]) -> set[int]:
         """Those of these vectors that are of texts whose beginnings alone are found by meaning."""
