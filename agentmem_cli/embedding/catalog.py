@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, get_args
 
-from agentmem_cli.embedding import minilm, model_files, static_files
+from agentmem_cli.embedding import minilm, static_files
 from agentmem_cli.embedding.base import REMOTE_PREFIX, Device, Embedder, EmbedderSpec, OnProgress, no_progress
 from agentmem_cli.embedding.minilm import MINILM, MINILM_FLOP_PER_TOKEN, MINILM_INT8, published_weights
 from agentmem_cli.errors import DeviceError, ModelDamagedError, ModelNotFoundError, UsageError
@@ -239,6 +239,8 @@ class CatalogEntry:
 
 def entries() -> list[CatalogEntry]:
     """All models that can be named: our own first, then the ones that fastembed knows."""
+    from agentmem_cli.embedding import model_files  # brings fastembed, which a static model does without
+
     minilm = CatalogEntry(
         name=DEFAULT_MODEL,
         alias=DEFAULT_ALIAS,

