@@ -25,7 +25,7 @@ PIPE_PAD: Final = "x" * 2000  # with it a few lines fill more than a reader's bu
         (("search",), "give either a QUERY or a file of them"),
         (("ingest",), "Missing argument 'FILE...'"),
         (("search", "tea", "-k", "0"), "'-k' / '--limit'"),
-        (("search", "tea", "--json", "--jsonl"), "give one of them"),
+        (("search", "tea", "--json", "--jsonl"), "give either --json or --jsonl"),
         (("search", "tea", "--where", "topic"), "--where topic: write it as KEY=VALUE"),
         (("search", "tea", "--where", "topic=[1]"), "VALUE is a string, a number, true, false or null"),
         (("search", " "), "the query is empty"),

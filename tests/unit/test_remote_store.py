@@ -112,7 +112,7 @@ def test_nothing_is_stored_of_a_batch_that_failed(store: Path, server: Server) -
 def test_a_served_model_goes_with_no_other(server: Server, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--embedder-url and --model-path name two models"):
         AgentMem(tmp_path / "a", model_path=".", embedder_url=server.url)
-    with pytest.raises(UsageError, match="two models"):
+    with pytest.raises(UsageError, match="give either embedder= or a model"):
         AgentMem(tmp_path / "a", embedder=FakeEmbedder(), embedder_url=server.url)
 
 

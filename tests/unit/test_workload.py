@@ -85,7 +85,7 @@ def test_a_name_that_is_neither_a_workload_nor_a_file_is_refused(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match=r"it is phase4, mixed or a JSONL file, and there is no such file"):
+    with pytest.raises(UsageError, match=r"no such file; give phase4, mixed or a JSONL file"):
         make_workload(name, 10, 10)
 
 
