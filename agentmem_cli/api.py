@@ -200,10 +200,10 @@ class AgentMem:
     ) -> str:
         """Adds one memory, or updates the one of the same id, and returns its id; when it returns, it is durable.
 
-        An update keeps what it does not give: a field that is None here keeps its value, unless `replace` makes this
-        the whole memory. With `chunk`, a memory that is longer than the model reads is split into chunks (see
-        `IngestOptions`). Raises InvalidMemoryError, StoreError, ModelError; nothing is stored then, unless an fsync
-        failed (see `Pipeline.commit`).
+        An update merges: a field that is None here keeps its value, unless `replace` makes this the whole memory.
+        With `chunk`, a memory that is longer than the model reads is split into chunks (see `IngestOptions`). Raises
+        InvalidMemoryError, StoreError, ModelError; nothing is stored then, unless an fsync failed (see
+        `Pipeline.commit`).
         """
         fields = {
             "text": text,

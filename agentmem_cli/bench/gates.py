@@ -57,11 +57,6 @@ class GateReport:
         """Whether anything has regressed."""
         return any(verdict.has_failed for verdict in self.verdicts)
 
-    @property
-    def is_inconclusive(self) -> bool:
-        """Whether anything can't be told."""
-        return any(verdict.outcome == "inconclusive" for verdict in self.verdicts)
-
 
 def compare(base: BenchResult, new: BenchResult, names: tuple[str, str], max_regression: float) -> GateReport:
     """One result against another, by the ratio of their medians.
