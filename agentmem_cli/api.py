@@ -7,10 +7,9 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from agentmem_cli.embedding import catalog, static_files
@@ -21,11 +20,10 @@ from agentmem_cli.embedding.base import (
     OnProgress,
     Vectors,
     embed_checked,
-    embed_queries_checked,
     no_progress,
 )
 from agentmem_cli.embedding.chunking import Chunking
-from agentmem_cli.embedding.languages import ModelAdvice, better_model, letters_by_script
+from agentmem_cli.embedding.languages import ModelAdvice
 from agentmem_cli.errors import (
     InvalidMemoryError,
     ModelNotFoundError,
@@ -33,29 +31,23 @@ from agentmem_cli.errors import (
     StoreNotFoundError,
     UsageError,
 )
-from agentmem_cli.ingest.files import IngestOptions, Observer, dry_run_store, ingest_files
-from agentmem_cli.ingest.pipeline import Pipeline, Ready
+from agentmem_cli.ingest.files import ingest_files
+from agentmem_cli.ingest.options import IngestOptions, Observer
+from agentmem_cli.ingest.pipeline import Pipeline, Ready, dry_pipeline
 from agentmem_cli.ingest.report import IngestReport
 from agentmem_cli.records.filter import SearchFilter, Where
 from agentmem_cli.records.jsonl import memory_from_fields
 from agentmem_cli.records.memory import BatchResult, HistoryEvent, Hit, Memory
 from agentmem_cli.records.times import parse_span
 from agentmem_cli.records.values import JsonValue, check_whole, is_encodable, is_possible_id, kind_of
-from agentmem_cli.search.evaluation import Evaluation, evaluate
+from agentmem_cli.search.evaluation import Evaluation
 from agentmem_cli.search.query import NEIGHBOUR_SHARE, LabelledQuery, Mode, Query, Ranking
-from agentmem_cli.search.retrieve import Search
-from agentmem_cli.store.embedded.connection import MOST_ROWS
-from agentmem_cli.store.embedded.folder import MODELS, check_unused, path_of
-from agentmem_cli.store.embedded.graph_builder import MIN_TAIL
-from agentmem_cli.store.embedded.maintenance import Maintenance, StoreStats
-from agentmem_cli.store.embedded.store import EmbeddedStore
-from agentmem_cli.store.embedded.verify import Finding
+from agentmem_cli.search.retrieve import Searcher
+from agentmem_cli.store import open_store
+from agentmem_cli.store.base import Finding, Indexing, StoreStats, Upkeep
 from agentmem_cli.support.processes import abandon, tell_after_fork
 
 DEFAULT_STORE: Final = ".agentmem"
-_WRITING_MIN_TAIL: Final = 10_000  # while memories keep coming, the graph is left alone for longer than at the end
-_ADVISING_MEMORIES: Final = 100
-Indexing: TypeAlias = Literal["background", "wait", "off"]
 
 
 class AgentMem:
@@ -96,8 +88,9 @@ class AgentMem:
         """Opens a store. Raises StoreNotFoundError, StoreDamagedError, StoreMismatchError, ModelNotFoundError, and
         UsageError for a folder that is not empty and no store."""
         catalog.check_use(threads, device)
-        self._store = EmbeddedStore(path_of(path))
-        self.path = self._store.folder
+        self._store = open_store(path, create=create)
+        self.path = Path(self._store.location)
+        self._searcher = Searcher(self._store, self.load)
         self._turn = threading.RLock()
         self._is_open = False  # and all is done that goes with it
         self._threads = threads
@@ -109,10 +102,6 @@ class AgentMem:
         self._carries_model = embedder is None
         self._on_model_progress = on_model_progress
         tell_after_fork(self)
-        if not self._store.exists:
-            if not create:
-                raise StoreNotFoundError(f"no store at {self.path}: make one with 'agentmem ingest', or check --store")
-            check_unused(self.path)
         try:
             self._spec = self._choose_spec(model, model_path, embedder_url)
         except BaseException:
@@ -141,11 +130,12 @@ class AgentMem:
             if self._store.writing and self._is_open:
                 return
             self._store.open_for_writing(self._spec.stored(), self._wait_s)
-            if self._carries_model:
-                with suppress(ModelNotFoundError):  # said when it is needed: to delete, it is not
-                    static_files.carry(self._spec, self._models_folder)
+            folder = self._store.models_folder
+            if self._carries_model and folder is not None:
+                with suppress(ModelNotFoundError):  # raised when the model is needed: to delete, it is not
+                    static_files.carry(self._spec, folder)
                 if self._pinned().revision == self._spec.revision:
-                    static_files.drop_others(self._spec, self._models_folder)
+                    static_files.drop_others(self._spec, folder)
             self._is_open = True
 
     def forget_parent(self) -> None:
@@ -159,7 +149,7 @@ class AgentMem:
         """Gives the lock back; what was added is durable without it. The graph is left to who `index` says."""
         with self._turn:
             try:
-                self._refresh_graph()
+                self._refresh_index()
             finally:
                 self._store.close()
 
@@ -169,7 +159,7 @@ class AgentMem:
         Needs no lock. Raises StoreError.
         """
         with self._turn:
-            return self._store.build_graph()
+            return self._upkeep().build_index()
 
     def __len__(self) -> int:
         """How many memories the store holds."""
@@ -233,7 +223,7 @@ class AgentMem:
             self.open()
             pipeline = self._pipeline(chunk, replace=replace)
             pipeline.commit(batch, Ready())
-            self._refresh_graph(_WRITING_MIN_TAIL)
+            self._refresh_index(more_to_come=True)
         report = pipeline.report
         return BatchResult([memory.id for memory in batch], report.added, report.updated, report.unchanged)
 
@@ -250,18 +240,15 @@ class AgentMem:
         start = time.perf_counter()
         with self._turn:
             if options.dry_run:
-                with dry_run_store(self._store, self._spec) as (scratch, embedder):
-                    pipeline = Pipeline(
-                        scratch, self._spec, lambda: embedder, kept_dims=1, whole_records=options.replace
-                    )
-                    ingest_files(pipeline, scratch, paths, options, observer)
+                with dry_pipeline(self._store, self._spec, whole_records=options.replace) as pipeline:
+                    ingest_files(pipeline, paths, options, observer, lambda: None)
             else:
                 if self._store.exists:
                     self.open()  # now, so that nothing is read and embedded for a store that another process writes
                 pipeline = self._pipeline(options.chunk, options.chunk_tokens, replace=options.replace)
-                ingest_files(pipeline, self._store, paths, options, observer, self.open, self._index_meanwhile)
+                ingest_files(pipeline, paths, options, observer, lambda: self._refresh_index(more_to_come=True))
                 with pipeline.stage("index"):
-                    self._refresh_graph(wait=options.wait_index)
+                    self._refresh_index("wait" if options.wait_index else self._index)
                 pipeline.report.unindexed = self._store.unindexed()
                 pipeline.report.indexing = self._store.indexing and pipeline.report.unindexed > 0
         pipeline.report.elapsed_s = time.perf_counter() - start
@@ -300,12 +287,12 @@ class AgentMem:
         The filter applies before the k are taken, so fewer come back only where fewer match. How they are ranked is
         said in `Ranking`. Raises UsageError for a blank query or k below 1, and ModelError, StoreError.
         """
-        wanted = SearchFilter.of(agent_id, user_id, run_id, memory_type, where, since, until)
+        filter = SearchFilter.of(agent_id, user_id, run_id, memory_type, where, since, until)
         half_life_s = (
             None if recency_half_life is None else parse_span("recency_half_life", recency_half_life).total_seconds()
         )
         ranking = Ranking(mode, neighbour_share, half_life_s, importance_weight, dedupe, context)
-        return self.search_many([Query(query, wanted)], k, ranking)[0]
+        return self.search_many([Query(query, filter)], k, ranking)[0]
 
     def search_many(self, queries: Sequence[Query], k: int = 10, ranking: Ranking | None = None) -> list[list[Hit]]:
         """The hits of each query, in the order of the queries; they are embedded together."""
@@ -314,10 +301,8 @@ class AgentMem:
             if not isinstance(query, Query):
                 raise UsageError(f"a query is a Query(text, filter), not {kind_of(query)}")
             _check_text(query.text)
-        ranking = ranking or Ranking()
         with self._turn:
-            vectors = {} if ranking.mode == "text" else self._vectors(queries)
-            return self._answers(queries, vectors, k, ranking)
+            return self._searcher.hits(queries, k, ranking or Ranking())
 
     def evaluate(
         self, queries: Sequence[LabelledQuery], rankings: Sequence[Ranking] = (Ranking(),)
@@ -327,36 +312,18 @@ class AgentMem:
         Queries are embedded once for all rankings. `agentmem_cli.search.evaluation.compare` compares two of the
         results, query by query. Raises UsageError where no query has relevant ids, and ModelError, StoreError.
         """
-        labelled = [query.query for query in queries if query.relevant]
-        for query in labelled:
-            _check_text(query.text)
+        for query in queries:
+            _check_text(query.query.text)
         with self._turn:
-            by_words_alone = all(ranking.mode == "text" for ranking in rankings)
-            vectors = {} if by_words_alone else self._vectors(labelled)
-            relevant = dict.fromkeys(identity for query in queries for identity in query.relevant)
-            missing = [i for i in relevant if not is_encodable(i) or self._store.get(i) is None]
-
-            def evaluation(ranking: Ranking) -> Evaluation:
-                return evaluate(queries, lambda asked, k: self._answers(asked, vectors, k, ranking), missing)
-
-            return [evaluation(ranking) for ranking in rankings]
+            return self._searcher.evaluations(queries, rankings)
 
     def advice(self, queries: Sequence[str]) -> ModelAdvice | None:
         """That the model can't read these queries, and which can read them and the newest memories; None where it does.
 
         Queries in Latin letters are taken for read. Raises ModelError, StoreError.
         """
-        foreign = [query for query in queries if better_model(letters_by_script([query])) is not None]
-        if not foreign:
-            return None
         with self._turn:
-            embedder = self.load()
-            embedded = embed_checked(embedder, foreign)
-            reader = self._store.reader()
-            newest = [] if reader is None else reader.newest(SearchFilter(), _ADVISING_MEMORIES, 0)
-        tokens, letters = embedded.tokens - embedded.special_tokens, letters_by_script(foreign)
-        store_letters = letters + letters_by_script(memory.text for memory in newest)
-        return ModelAdvice.on(embedder.spec.name, tokens, embedded.unknown_tokens, letters, store_letters)
+            return self._searcher.advice(queries)
 
     # Look after
 
@@ -384,25 +351,25 @@ class AgentMem:
         until: datetime | str | None = None,
     ) -> list[Memory]:
         """The memories that match (as `search` has it), newest first: `limit` of them, after `offset`."""
-        wanted = SearchFilter.of(agent_id, user_id, run_id, memory_type, where, since, until)
-        return self.page_matching(wanted, limit, offset)
+        filter = SearchFilter.of(agent_id, user_id, run_id, memory_type, where, since, until)
+        return self.page_matching(filter, limit, offset)
 
-    def page_matching(self, wanted: SearchFilter, limit: int, offset: int) -> list[Memory]:
+    def page_matching(self, filter: SearchFilter, limit: int, offset: int) -> list[Memory]:
         """The memories that match, newest first: `limit` of them, after `offset`."""
         check_whole("limit", limit, at_least=1)
         check_whole("offset", offset, at_least=0)
         with self._turn:
-            return Maintenance(self._store).page(wanted, min(limit, MOST_ROWS), min(offset, MOST_ROWS))
+            return self._store.page(filter, limit, offset)
 
-    def ids_matching(self, wanted: SearchFilter) -> list[str]:
+    def ids_matching(self, filter: SearchFilter) -> list[str]:
         """The ids of all memories that match, in the order of their arrival."""
         with self._turn:
-            return Maintenance(self._store).ids(wanted)
+            return self._store.ids(filter)
 
     def stats(self) -> StoreStats:
         """What the store holds: counts by scope and type, bytes by file, the model, the state of the graph."""
         with self._turn:
-            return Maintenance(self._store).stats()
+            return self._store.stats()
 
     def delete(self, *ids: str) -> int:
         """Removes memories durably, with their texts and vectors, and says how many were there.
@@ -410,29 +377,29 @@ class AgentMem:
         The history keeps that they were there and are deleted, not their texts. After `compact` they are gone from
         the files too.
         """
-        with self._turn, self._store.turn:
+        with self._turn:
             self._open_existing()
-            return Maintenance(self._store).delete([identity for identity in ids if is_possible_id(identity)])
+            return self._store.delete([identity for identity in ids if is_possible_id(identity)])
 
     def verify(self) -> list[Finding]:
         """All that is wrong with the store: empty where every row, vector and file is what was stored."""
         with self._turn:
-            return Maintenance(self._store).verify()
+            return self._upkeep().verify()
 
     def repair(self) -> None:
         """Rebuilds what is derived from memories and vectors. Damage to these stays as it is."""
-        with self._turn, self._store.turn:
+        with self._turn:
             self._open_existing()
-            Maintenance(self._store).repair()
+            self._upkeep().repair()
 
     def compact(self) -> None:
         """Rewrites the store's files without what was removed or replaced. Needs as much free disk again.
 
         Raises StoreError where somebody reads the store: what was removed is then still in its files.
         """
-        with self._turn, self._store.turn:
+        with self._turn:
             self._open_existing()
-            Maintenance(self._store).compact()
+            self._upkeep().compact()
 
     def export(self, *, vectors: bool = False, on_damaged: Callable[[str], None] | None = None) -> Iterator[Memory]:
         """Every memory, in the order of its arrival; with `vectors`, taking them in elsewhere needs no embedding.
@@ -441,7 +408,7 @@ class AgentMem:
         such memories out, and calls that with the id of each.
         """
         with self._turn:
-            memories = Maintenance(self._store).memories(vectors=vectors, on_damaged=on_damaged)
+            memories = self._store.memories(vectors=vectors, on_damaged=on_damaged)
         yield from memories
 
     def reembed(
@@ -459,28 +426,27 @@ class AgentMem:
         1,000 when called again. Long memories keep their chunks. `on_progress` is told how many texts became durable.
         Raises ModelError, StoreError.
         """
-        with self._turn, self._store.turn:
+        with self._turn:
             self._open_existing()
             spec = embedder.spec if embedder is not None else self._resolve(model, model_path, embedder_url)
             if spec.fingerprint() == self._spec.fingerprint():
-                raise StoreMismatchError(f"store {self._store.folder} holds vectors of {spec.name} already")
-            if embedder is not None:
-                new = embedder
-            else:
-                new = catalog.load(spec, self._threads, self._device, embedder_url=embedder_url)
-                static_files.carry(spec, self._models_folder)
+                raise StoreMismatchError(f"store {self._store.location} holds vectors of {spec.name} already")
+            folder = self._store.models_folder
+            new = embedder or catalog.load(spec, self._threads, self._device, embedder_url=embedder_url)
+            if embedder is None and folder is not None:
+                static_files.carry(spec, folder)
 
             def embed(texts: Sequence[str]) -> tuple[Vectors, NDArray[np.bool_]]:
                 embedded = embed_checked(new, texts)
                 return embedded.vectors, embedded.cut
 
             try:
-                Maintenance(self._store).reembed(spec.stored(), embed, on_progress)
+                self._store.reembed(spec.stored(), embed, on_progress)
             finally:
                 if self._store.embedder() == spec.stored():  # also where the last step was interrupted
-                    self._store.vectors_of = spec.stored()
                     self._spec, self._embedder, self._carries_model = spec, new, embedder is None
-            static_files.drop_others(spec, self._models_folder)
+            if folder is not None:
+                static_files.drop_others(spec, folder)
 
     # Inside
 
@@ -488,24 +454,26 @@ class AgentMem:
         """The embedder, for those who have the turn, or whose caller has it and waits for them."""
         if self._embedder is None:
             self._embedder = catalog.load(
-                self._spec, self._threads, self._device, carried=self._models_folder, embedder_url=self._embedder_url
+                self._spec,
+                self._threads,
+                self._device,
+                carried=self._store.models_folder,
+                embedder_url=self._embedder_url,
             )
         return self._embedder
 
     def _pipeline(self, chunk: bool, chunk_tokens: int | None = None, *, replace: bool) -> Pipeline:
         chunking = Chunking.of(self._spec, chunk_tokens) if chunk else None
-        return Pipeline(self._store, self._spec, self._loaded, chunking=chunking, whole_records=replace)
+        return Pipeline(self._store, self._spec, self._loaded, self.open, chunking=chunking, whole_records=replace)
 
-    def _index_meanwhile(self) -> None:
-        self._refresh_graph(_WRITING_MIN_TAIL)
+    def _refresh_index(self, how: Indexing | None = None, *, more_to_come: bool = False) -> None:
+        if self._store.writing:
+            self._store.refresh_index(how or self._index, more_to_come=more_to_come)
 
-    def _refresh_graph(self, min_tail: int = MIN_TAIL, *, wait: bool = False) -> None:
-        if not self._store.writing:
-            return
-        if wait or self._index == "wait":
-            self._store.refresh_graph(min_tail)
-        elif self._index == "background":
-            self._store.refresh_graph_soon(min_tail)
+    def _upkeep(self) -> Upkeep:
+        if not isinstance(self._store, Upkeep):
+            raise UsageError(f"store {self._store.location} is kept by its server: use the server's own tools")
+        return self._store
 
     def _choose_spec(self, model: str | None, model_path: str | None, embedder_url: str | None) -> EmbedderSpec:
         if self._embedder is not None:
@@ -526,33 +494,9 @@ class AgentMem:
     def _pinned(self) -> EmbedderSpec:
         return EmbedderSpec.from_stored(self._store.embedder() or {})
 
-    def _vectors(self, queries: Sequence[Query]) -> dict[str, Vectors]:
-        """The vectors of those queries that any memory may answer, by text; the model isn't loaded for none."""
-        texts = list(dict.fromkeys(query.text for query in queries if self._store.any(query.wanted)))
-        return dict(zip(texts, embed_queries_checked(self.load(), texts), strict=True)) if texts else {}
-
-    def _answers(
-        self, queries: Sequence[Query], vectors: Mapping[str, Vectors], k: int, ranking: Ranking
-    ) -> list[list[Hit]]:
-        pin = self.load().spec.fingerprint() if vectors else None
-        return [self._hits(query, vectors.get(query.text), pin, k, ranking) for query in queries]
-
-    def _hits(
-        self, query: Query, vector: Vectors | None, pin: Mapping[str, str | int] | None, k: int, ranking: Ranking
-    ) -> list[Hit]:
-        if vector is None and ranking.mode != "text":
-            return []  # no memory matches
-        with self._store.snapshot(query.wanted, pin) as snapshot:
-            return [] if snapshot is None else Search(snapshot, query.text, vector, ranking).hits(k)
-
-    @property
-    def _models_folder(self) -> Path:
-        """Where the store keeps its copy of a static model."""
-        return self._store.folder / MODELS
-
     def _open_existing(self) -> None:
         if not self._store.exists:
-            raise StoreNotFoundError(f"no store at {self._store.folder}: make one with 'agentmem ingest'")
+            raise StoreNotFoundError(f"no store at {self._store.location}: make one with 'agentmem ingest'")
         self.open()
 
     def _resolve(self, model: str | None, model_path: str | None, embedder_url: str | None) -> EmbedderSpec:
@@ -561,9 +505,8 @@ class AgentMem:
 
     def _known_specs(self) -> list[EmbedderSpec]:
         """The store's own model, and the one that a re-embedding which was cut off is for."""
-        staging_for = Maintenance(self._store).staging_for()
-        staged = [] if staging_for is None else [EmbedderSpec.from_stored(orjson.loads(staging_for))]
-        return [self._spec, *staged]
+        staged = self._store.staged_embedder()
+        return [self._spec, *([] if staged is None else [EmbedderSpec.from_stored(staged)])]
 
 
 def _as_memory(given: Memory | Mapping[str, object]) -> Memory:

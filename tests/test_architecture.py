@@ -169,6 +169,13 @@ def test_imports_go_one_way(module: Module) -> None:
 
 
 @every_module
+def test_the_store_is_used_through_its_seam_alone(module: Module) -> None:
+    if module.part != "store" and module.path != "cli/output_file.py":  # which must know a store's file from others
+        used = {imported.module for imported in module.imports if imported.part == "store"}
+        assert used <= {"agentmem_cli.store", "agentmem_cli.store.base"}
+
+
+@every_module
 def test_each_library_is_imported_in_its_place(module: Module) -> None:
     for imported in module.imports:
         homes = HOMES.get(imported.distribution)

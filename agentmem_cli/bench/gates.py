@@ -12,7 +12,7 @@ from agentmem_cli.bench.options import BenchOptions
 from agentmem_cli.bench.result import BenchResult, ModelResult
 from agentmem_cli.bench.verdict import Outcome, Verdict
 from agentmem_cli.errors import UsageError
-from agentmem_cli.store.embedded.graph_builder import MIN_TAIL
+from agentmem_cli.store.base import MIN_INDEXED
 from agentmem_cli.support.safe_text import printable
 from agentmem_cli.support.statistics import (
     Estimate,
@@ -283,10 +283,10 @@ def overridden(bounds: Bounds, given: Mapping[str, float | None]) -> Bounds:
 
 def require_measured(bounds: Bounds, options: BenchOptions) -> None:
     """Raises UsageError for a bound on what these options don't measure, before anybody waits for it."""
-    if bounds.min_recall is not None and options.store_sizes[-1] < MIN_TAIL:
+    if bounds.min_recall is not None and options.store_sizes[-1] < MIN_INDEXED:
         raise UsageError(
             f"the gate needs recall, and a store of {options.store_sizes[-1]} memories has no graph: "
-            f"give --scale {MIN_TAIL} or more"
+            f"give --scale {MIN_INDEXED} or more"
         )
 
 
@@ -316,7 +316,7 @@ def _check_model(result: BenchResult, measured: ModelResult, bounds: Bounds) -> 
         ("ops_per_s", bounds.min_ops, True, ops, "--sizes"),
         ("ms_per_memory", bounds.max_ms, False, ms, "--sizes"),
         ("speedup", bounds.min_speedup, True, _speedup(figures), "--compare"),
-        ("recall", bounds.min_recall, True, _recall(measured), f"--scale {MIN_TAIL}"),
+        ("recall", bounds.min_recall, True, _recall(measured), f"--scale {MIN_INDEXED}"),
     )
     for metric, bound, higher_is_better, figure, option in gated:
         if bound is None:

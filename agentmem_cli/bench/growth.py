@@ -18,9 +18,9 @@ from agentmem_cli.bench.measure import Labelled, check_searchable, fresh_store, 
 from agentmem_cli.bench.result import ColdStart, Retrieval, StorePoint
 from agentmem_cli.embedding.base import Device, Embedder, EmbedderSpec
 from agentmem_cli.errors import AgentMemError, StoreError
-from agentmem_cli.ingest.files import MAX_BATCH_SIZE, Observer, Progress
+from agentmem_cli.ingest.options import MAX_BATCH_SIZE, Observer, Progress
 from agentmem_cli.records.jsonl import parse_memory
-from agentmem_cli.store.embedded.graph_builder import MIN_TAIL
+from agentmem_cli.store.base import MIN_INDEXED
 from agentmem_cli.support.machine import peak_resident_bytes
 from agentmem_cli.support.processes import module_command
 
@@ -119,7 +119,7 @@ def _grow(mem: AgentMem, embedder: Embedder, step: Step, queries: Sequence[str])
     report = mem.ingest([step.file], observer=clock)
     memories = len(mem)
     check_searchable(mem, step.last_line.encode(), memories)
-    index_s = _index_s(mem) if memories >= MIN_TAIL else None
+    index_s = _index_s(mem) if memories >= MIN_INDEXED else None
     searches_s: list[float] = []
     for start in range(0, len(queries), _SEARCHES_A_STEP):
         yield Doing(f"searches of {memories:,} memories")

@@ -17,7 +17,7 @@ from agentmem_cli.api import AgentMem
 from agentmem_cli.bench.result import AddSample, IngestSample, Likeness, Retrieval, TokenCounts
 from agentmem_cli.embedding.base import Embedder, Vectors, embed_queries_checked
 from agentmem_cli.errors import StoreError, UsageError
-from agentmem_cli.ingest.files import MIN_BATCH_SIZE, IngestOptions
+from agentmem_cli.ingest.options import MIN_BATCH_SIZE, IngestOptions
 from agentmem_cli.ingest.report import IngestReport
 from agentmem_cli.records.jsonl import parse_memory
 from agentmem_cli.search.evaluation import METRICS

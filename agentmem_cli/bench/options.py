@@ -6,7 +6,7 @@ from typing import Final
 
 from agentmem_cli.bench.measure import Labelled
 from agentmem_cli.errors import UsageError
-from agentmem_cli.ingest.files import MAX_BATCH_SIZE, MIN_BATCH_SIZE
+from agentmem_cli.ingest.options import MAX_BATCH_SIZE, MIN_BATCH_SIZE
 
 MAX_SCALE: Final = 10_000_000
 

@@ -38,7 +38,7 @@ from agentmem_cli.bench.workload import Workload
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder, Vectors
 from agentmem_cli.errors import UsageError
-from agentmem_cli.ingest.files import MIN_BATCH_SIZE
+from agentmem_cli.ingest.options import MIN_BATCH_SIZE
 from agentmem_cli.support.safe_text import printable
 
 # A model may change its ways after many texts, as the static one does after a thousand: a warm-up is so many memories,

@@ -147,7 +147,7 @@ def _name(run: "Run") -> dict[str, str]:
 
 def _judged(judged: "JudgedQuery") -> dict[str, object]:
     query, first = judged.query, judged.first
-    said = {name: value for name, value in asdict(query.query.wanted.scope).items() if value is not None}
+    said = {name: value for name, value in asdict(query.query.filter.scope).items() if value is not None}
     return {
         "query": query.query.text,
         **said,

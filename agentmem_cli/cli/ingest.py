@@ -91,7 +91,7 @@ def ingest(
     from agentmem_cli.api import AgentMem
     from agentmem_cli.cli.ingest_progress import IngestObserver, view_for
     from agentmem_cli.cli.output_file import Output
-    from agentmem_cli.ingest.files import IngestOptions
+    from agentmem_cli.ingest.options import IngestOptions
     from agentmem_cli.ingest.report import dump_report
 
     _check_files(files)

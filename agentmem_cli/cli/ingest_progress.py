@@ -12,7 +12,7 @@ import orjson
 from agentmem_cli.cli.output import say, stderr_console
 from agentmem_cli.cli.output_file import Output
 from agentmem_cli.errors import RejectedLineError
-from agentmem_cli.ingest.files import Observer, Progress
+from agentmem_cli.ingest.options import Observer, Progress
 from agentmem_cli.records.memory import Position, Rejection
 from agentmem_cli.support.safe_text import inert_json, printable
 

@@ -3,12 +3,11 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 from agentmem_cli.embedding.base import Embedder, EmbedderSpec, TokenSpans
 from agentmem_cli.errors import UsageError
-
-Span: TypeAlias = tuple[int, int]  # characters [start, stop) of a text
+from agentmem_cli.records.memory import Span
 
 MIN_CHUNK_TOKENS: Final = 16
 _LONG_TOKENS: Final = 512

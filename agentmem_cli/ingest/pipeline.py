@@ -3,20 +3,26 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from agentmem_cli.embedding.base import Embedder, EmbedderSpec, Vectors, embed_checked, is_unit
-from agentmem_cli.embedding.chunking import Chunking, Span, chunks
+from agentmem_cli.embedding.base import (
+    Embedded,
+    Embedder,
+    EmbedderSpec,
+    Vectors,
+    embed_checked,
+    is_unit,
+    none_cut,
+)
+from agentmem_cli.embedding.chunking import Chunking, chunks
 from agentmem_cli.embedding.languages import letters_by_script
 from agentmem_cli.ingest.report import IngestReport
-from agentmem_cli.records.memory import Memory, Position, StoredVector
-from agentmem_cli.store.embedded.batch_plan import BatchPlan
-from agentmem_cli.store.embedded.store import EmbeddedStore
+from agentmem_cli.records.memory import Memory, Position, Span, StoredVector
+from agentmem_cli.store.base import BatchCounts, MemoryStore
 from agentmem_cli.support.failpoints import slowed
 
 
@@ -46,23 +52,25 @@ class Pipeline:
 
     def __init__(
         self,
-        store: EmbeddedStore,
+        store: MemoryStore,
         spec: EmbedderSpec,
         load_embedder: Callable[[], Embedder],
+        open_store: Callable[[], None] = lambda: None,
         kept_dims: int | None = None,
         chunking: Chunking | None = None,
         whole_records: bool = False,
     ) -> None:
-        """With `chunking`, long memories are split into chunks; with `whole_records`, an update replaces all of a
-        memory rather than what it gives.
+        """`open_store` opens the store for writing. With `chunking`, long memories are split into chunks; with
+        `whole_records`, an update replaces the whole memory.
 
-        A dry run keeps one of a vector's dims, since nobody will search for it.
+        A dry run keeps one of a vector's dims: nobody will search for it.
         """
         self.report = IngestReport()
+        self.store = store
+        self.open_store = open_store
         self._kept_dims = kept_dims
         self._chunking = chunking
         self._whole_records = whole_records
-        self._store = store
         self._spec = spec
         self._load_embedder = load_embedder
         self._embedding = threading.Lock()
@@ -77,16 +85,17 @@ class Pipeline:
         model_s = spent_s.get("tokenize", 0.0) + spent_s.get("embed", 0.0)
         return model_s > sum(spent_s.get(stage, 0.0) for stage in ("parse", "plan", "commit"))
 
-    def embed_ahead(self, memories: Sequence[Memory], under_way: AbstractSet[str]) -> Ready:
-        """What a batch will most likely need: the vectors of texts that aren't stored, nor under way there.
+    def embed_ahead(self, memories: Sequence[Memory], before: Iterable[Memory]) -> Ready:
+        """What a batch will most likely need: the vectors of texts that are not stored, and that no memory has which
+        is being committed `before` it.
 
         Raises ModelError.
         """
-        latest = _latest(memories)
+        latest, under_way = _latest(memories), {memory.text for memory in before}
         given, splits = self._given_vectors(latest), self._splits(latest)
         texts = [memory.text for memory in latest if memory.text not in under_way]
         texts += [part for text in texts for part in _parts(text, splits)]
-        new = self._store.unknown_texts(text for text in texts if text not in given)
+        new = self.store.unknown_texts(text for text in texts if text not in given)
         return Ready(self._embed(new), splits)
 
     def commit(self, memories: Sequence[Memory], ready: Ready, position: Position | None = None) -> None:
@@ -95,30 +104,27 @@ class Pipeline:
         Raises StoreError, ModelError: nothing of the batch is stored then, but for one case: after a failed fsync
         nobody can tell, and the batch may be found later, whole.
         """
-        with self._store.turn:
+        with self.store.turn:
             splits = self._splits(_latest(memories)) if ready.splits is None else ready.splits
             with self.stage("plan"):
-                plan = self._store.plan(memories, splits, whole_records=self._whole_records)
+                plan = self.store.plan(memories, splits, whole_records=self._whole_records)
             texts = plan.texts_to_embed
             given = self._given_vectors(memories) if texts else {}
             known = {**given, **ready.vectors}
             known.update(self._embed([text for text in texts if text not in known]))
             with self.stage("commit"):
                 cut = [row for row, text in enumerate(texts) if known[text].cut]
-                self._store.commit(plan, self._rows(texts, known), position, cut)
-            self._count(plan, sum(text not in given for text in plan.new_texts), cut)
+                counts = self.store.commit(plan, self._rows(texts, known), position, cut)
+            self._count(counts, sum(text not in given for text in plan.new_texts))
 
-    def _count(self, plan: BatchPlan, embedded: int, cut: Sequence[int]) -> None:
-        new = [plan.first_vector_id + row for row in cut]
-        stored = [row.vector_id for row in plan.memories if row.vector_id < plan.first_vector_id]
-        truncated = self._store.truncated_among([*new, *stored])
-        self.report.added += plan.added
-        self.report.updated += plan.updated
-        self.report.unchanged += plan.unchanged
+    def _count(self, counts: BatchCounts, embedded: int) -> None:
+        self.report.added += counts.added
+        self.report.updated += counts.updated
+        self.report.unchanged += counts.unchanged
         self.report.embedded += embedded
-        self.report.reused += plan.added + plan.updated - embedded
-        self.report.truncated += sum(row.vector_id in truncated for row in plan.memories)
-        self.report.chunks += len(plan.chunks.rows)
+        self.report.reused += counts.added + counts.updated - embedded
+        self.report.truncated += counts.truncated
+        self.report.chunks += counts.chunks
 
     def _rows(self, texts: Sequence[str], known: Mapping[str, TextVector]) -> Vectors:
         if not texts:
@@ -208,3 +214,23 @@ def _latest(memories: Iterable[Memory]) -> list[Memory]:
 
 def _parts(text: str, splits: Mapping[str, Sequence[Span]]) -> list[str]:
     return [text[start:stop] for start, stop in splits.get(text, ())]
+
+
+@contextmanager
+def dry_pipeline(store: MemoryStore, spec: EmbedderSpec, *, whole_records: bool) -> Iterator[Pipeline]:
+    """A pipeline that finds out what an ingest would do: it embeds nothing, and commits to a scratch store."""
+    with store.dry_run(spec.fingerprint()) as scratch:
+        yield Pipeline(scratch, spec, lambda: _NoEmbedder(spec), kept_dims=1, whole_records=whole_records)
+
+
+class _NoEmbedder:
+    """Gives every text the same vector; an Embedder."""
+
+    def __init__(self, spec: EmbedderSpec) -> None:
+        self.spec = spec
+
+    def embed(self, texts: Sequence[str]) -> Embedded:
+        return Embedded(np.ones((len(texts), self.spec.dim), dtype=np.float32), 0, 0, 0, none_cut(len(texts)))
+
+    def embed_query(self, query: str) -> Vectors:
+        return np.ones(self.spec.dim, dtype=np.float32)

@@ -2,14 +2,14 @@
 
 import random
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 from agentmem_cli.errors import InvalidMemoryError, UsageError
 from agentmem_cli.records.jsonl import parse_memory
 from agentmem_cli.records.lines import open_source
-from agentmem_cli.store.embedded.maintenance import Maintenance
-from agentmem_cli.store.embedded.store import EmbeddedStore
+from agentmem_cli.store import open_store
 
 SAMPLE_TEXTS: Final = 3_000
 
@@ -38,12 +38,9 @@ def _of_file(path: Path) -> Iterator[str]:
 
 
 def _of_store(folder: Path) -> Iterator[str]:
-    store = EmbeddedStore(folder)
-    try:
-        for memory in Maintenance(store).memories(vectors=False):
+    with closing(open_store(folder, create=False)) as store:
+        for memory in store.memories():
             yield memory.text
-    finally:
-        store.close()
 
 
 def _reservoir(texts: Iterable[str], count: int) -> list[str]:

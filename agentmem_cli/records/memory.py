@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
-from typing import Final
+from typing import Final, TypeAlias
 
 from agentmem_cli.errors import InvalidMemoryError
 from agentmem_cli.records.times import as_utc
@@ -28,6 +28,7 @@ MEMORY_TYPES: Final = (
     "knowledge",
     "contextual",
 )
+Span: TypeAlias = tuple[int, int]  # the characters [start, stop) of a text
 _RUN_KEYS: Final = ("session", "session_id", "conversation_id")  # of metadata
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _SORTED_JSON: Final = json.JSONEncoder(sort_keys=True)  # made once: `json.dumps` makes one a call

@@ -9,8 +9,7 @@ from rich.table import Table
 from agentmem_cli.ingest.report import IngestReport
 from agentmem_cli.report.tables import inert as _inert
 from agentmem_cli.report.tables import plain_table as _table
-from agentmem_cli.store.embedded.maintenance import StoreStats
-from agentmem_cli.store.embedded.verify import Finding
+from agentmem_cli.store.base import Finding, StoreStats
 from agentmem_cli.support.safe_text import printable
 
 if TYPE_CHECKING:

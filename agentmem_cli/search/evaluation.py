@@ -27,8 +27,8 @@ class _Ties(NamedTuple):
 
 def recall_at(k: int, ranked: Ranked, relevant: Collection[str]) -> float:
     """The share of the relevant ids that are among the first k."""
-    wanted = _checked(relevant)
-    return sum(share for _, share in _relevance(k, ranked, wanted)) / len(wanted)
+    distinct = _checked(relevant)
+    return sum(share for _, share in _relevance(k, ranked, distinct)) / len(distinct)
 
 
 def ndcg_at(k: int, ranked: Ranked, relevant: Collection[str]) -> float:
@@ -36,9 +36,9 @@ def ndcg_at(k: int, ranked: Ranked, relevant: Collection[str]) -> float:
 
     The discount of rank r, counted from 1, is 1 / log2(r + 1).
     """
-    wanted = _checked(relevant)
-    gain = sum(share * _discount(rank) for rank, share in _relevance(k, ranked, wanted))
-    return gain / sum(_discount(rank) for rank in range(1, min(k, len(wanted)) + 1))
+    distinct = _checked(relevant)
+    gain = sum(share * _discount(rank) for rank, share in _relevance(k, ranked, distinct))
+    return gain / sum(_discount(rank) for rank in range(1, min(k, len(distinct)) + 1))
 
 
 def reciprocal_rank_at(k: int, ranked: Ranked, relevant: Collection[str]) -> float:
@@ -58,19 +58,19 @@ def first_rank(ranked: Ranked, relevant: Collection[str]) -> int | None:
     return None
 
 
-def _relevance(k: int, ranked: Ranked, wanted: set[str]) -> Iterator[tuple[int, float]]:
+def _relevance(k: int, ranked: Ranked, relevant: set[str]) -> Iterator[tuple[int, float]]:
     """The ranks among the first k that may be relevant, and how likely they are."""
-    for ties in _ties(ranked, wanted):
+    for ties in _ties(ranked, relevant):
         if ties.relevant:
             for rank in range(ties.before + 1, min(ties.before + ties.size, k) + 1):
                 yield rank, ties.relevant / ties.size
 
 
-def _ties(ranked: Ranked, wanted: set[str]) -> Iterator[_Ties]:
+def _ties(ranked: Ranked, relevant: set[str]) -> Iterator[_Ties]:
     before = 0
     for _, group in groupby(ranked, key=lambda hit: hit[1]):
         ids = [identity for identity, _ in group]
-        yield _Ties(before, len(ids), len(wanted.intersection(ids)))
+        yield _Ties(before, len(ids), len(relevant.intersection(ids)))
         before += len(ids)
 
 

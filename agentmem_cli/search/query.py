@@ -21,7 +21,7 @@ class Query:
     """A question, and which memories may answer it. Raises UsageError for a text that can't be searched for."""
 
     text: str
-    wanted: SearchFilter = field(default_factory=SearchFilter)
+    filter: SearchFilter = field(default_factory=SearchFilter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,27 +64,27 @@ class LabelledQuery:
     relevant: tuple[str, ...] = ()
 
 
-def read_queries(path: str, wanted: SearchFilter = _EVERYTHING) -> Iterator[LabelledQuery]:
+def read_queries(path: str, filter: SearchFilter = _EVERYTHING) -> Iterator[LabelledQuery]:
     """The queries of a file, plain or gzip, or of standard input for `-`, as they are read.
 
-    What a line leaves out of its scope is as `wanted` has it; its other conditions hold for every line.
+    What a line leaves out of its scope is as `filter` has it; its other conditions hold for every line.
     Raises InputError, and RejectedLineError at the first bad line.
     """
     with open_source(path) as source:
         for line in source.lines():
-            yield _read(line, source, wanted)
+            yield _read(line, source, filter)
 
 
-def _read(line: Line, source: LineSource, wanted: SearchFilter) -> LabelledQuery:
+def _read(line: Line, source: LineSource, filter: SearchFilter) -> LabelledQuery:
     try:
         if line.too_long:
             raise InvalidMemoryError(f"line is longer than {MAX_LINE_BYTES} bytes")
-        return parse_query(line.content, wanted)
+        return parse_query(line.content, filter)
     except InvalidMemoryError as error:
         raise RejectedLineError(f"{source.name}:{line.number}: {error}: correct the line or leave it out") from error
 
 
-def parse_query(line: bytes, wanted: SearchFilter = _EVERYTHING) -> LabelledQuery:
+def parse_query(line: bytes, filter: SearchFilter = _EVERYTHING) -> LabelledQuery:
     """The query on one line of JSONL. Raises InvalidMemoryError, whose message is the reason alone."""
     fields: dict[str, object] = {key: value for key, value in parse_object(line).items() if value is not None}
     if "query" not in fields:
@@ -92,8 +92,8 @@ def parse_query(line: bytes, wanted: SearchFilter = _EVERYTHING) -> LabelledQuer
     text = check_string("query", fields["query"])
     if not text.strip():
         raise InvalidMemoryError("query is empty")
-    scope = pop_scope(fields, wanted.scope)
-    return LabelledQuery(Query(text, replace(wanted, scope=scope)), _relevant(fields.get("relevant", [])))
+    scope = pop_scope(fields, filter.scope)
+    return LabelledQuery(Query(text, replace(filter, scope=scope)), _relevant(fields.get("relevant", [])))
 
 
 def _relevant(value: object) -> tuple[str, ...]:

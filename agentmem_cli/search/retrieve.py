@@ -5,20 +5,28 @@ whatever the store holds.
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from agentmem_cli.records.memory import Hit, Memory, ScoreParts, from_microseconds
-from agentmem_cli.search.query import Ranking
-from agentmem_cli.store.embedded.chunks import Span, TextScore
-from agentmem_cli.store.embedded.rows import Candidate
-from agentmem_cli.store.embedded.snapshot import Snapshot
+from agentmem_cli.embedding.base import Embedder, embed_checked, embed_queries_checked
+from agentmem_cli.embedding.languages import ModelAdvice, better_model, letters_by_script
+from agentmem_cli.records.filter import SearchFilter
+from agentmem_cli.records.memory import Hit, Memory, ScoreParts, Span, from_microseconds
+from agentmem_cli.records.values import is_possible_id
+from agentmem_cli.search.evaluation import Evaluation, evaluate
+from agentmem_cli.search.query import LabelledQuery, Query, Ranking
+from agentmem_cli.store.base import Candidate, MemoryStore, Pin, Snapshot, TextScore, Vector
 
 _UNSAID_IMPORTANCE: Final = 0.5
+_POOL: Final = 100  # candidates from each side at least, where both are looked at
+_ENOUGH: Final = 2  # candidates, times what is asked for: the last of an approximate search are not sure
+_LENDERS: Final = 30  # of the best at least, or what is asked for, whose neighbours are looked at
+_DUPLICATE_COSINE: Final = 0.95
+_FOLDED: Final = 10_000  # candidates at least that are looked through for k memories that are no near-duplicates
+_ADVISING_MEMORIES: Final = 100
 
 
 def hybrid_score(cosine: float, text: float) -> float:
@@ -38,15 +46,6 @@ def importance_factor(importance: float | None, weight: float) -> float:
     """1 - weight + weight * importance: of 1 for the most important. What nobody weighed counts as a half."""
     known = _UNSAID_IMPORTANCE if importance is None else min(max(importance, 0.0), 1.0)
     return 1 - weight + weight * known
-
-
-_POOL: Final = 100  # candidates from each side at least, where both are looked at
-_ENOUGH: Final = 2  # candidates, times what is asked for: the last of an approximate search are not sure
-_LENDERS: Final = 30  # of the best at least, or what is asked for, whose neighbours are looked at
-_DUPLICATE_COSINE: Final = 0.95
-_FOLDED: Final = 10_000  # candidates at least that are looked through for k memories that are no near-duplicates
-
-Vector: TypeAlias = NDArray[np.float32]
 
 
 @dataclass(slots=True)
@@ -74,10 +73,10 @@ class Search:
     def __init__(self, snapshot: Snapshot, query: str, vector: Vector | None, ranking: Ranking) -> None:
         """`vector` (dim,) is the query's, of unit length; mode `text` needs none. Raises StoreError."""
         self._snapshot = snapshot
+        self._query = query
         self._vector = None if ranking.mode == "text" else vector
         self._ranking = ranking
-        looks_at_words = ranking.mode != "vector"
-        self._texts = snapshot.text_scores(query) if looks_at_words else None
+        self._by_words = ranking.mode != "vector"
 
     def hits(self, k: int) -> list[Hit]:
         """The k matching memories that answer the query best, best first; fewer where fewer match.
@@ -102,67 +101,58 @@ class Search:
 
     def _ranked(self, k: int, n: int) -> tuple[list[_Scored], bool]:
         """The candidates, of the n best from each side, best first, and whether there may be more."""
-        found, more = self._found(k, n)
+        candidates, more = self._candidates(k, n)
         if self._ranking.mode == "hybrid" and self._ranking.neighbour_share:
-            found = self._with_neighbours(found, max(k, _LENDERS))
-        self._weigh(found)
-        return sorted(found, key=_place), more
+            candidates = self._with_neighbours(candidates, max(k, _LENDERS))
+        self._weigh(candidates)
+        return sorted(candidates, key=_place), more
 
     # Candidates
 
-    def _found(self, k: int, n: int) -> tuple[list[_Scored], bool]:
+    def _candidates(self, k: int, n: int) -> tuple[list[_Scored], bool]:
         while True:
             near, more = self._nearest(n)
-            texts = self._best_texts(n)
-            candidates = self._snapshot.candidates(list({**near, **dict.fromkeys(texts)}))
+            texts = self._snapshot.best_texts(self._query, n) if self._by_words else {}
+            candidates = self._snapshot.candidates(list({**near, **texts}))
             more = more or len(texts) == n
             # A graph may still hold vectors of texts that are gone: then more must be asked of it.
             if len(candidates) >= _ENOUGH * k or not more:
-                return self._scored(candidates, near), more
+                return self._scored(candidates, near, texts), more
             n *= 4
 
     def _nearest(self, n: int) -> tuple[dict[int, TextScore], bool]:
         """The texts of the n nearest vectors by the vector's id, and whether there may be more."""
         return ({}, False) if self._vector is None else self._snapshot.nearest(self._vector, n)
 
-    def _best_texts(self, n: int) -> list[int]:
-        """The n texts that have most of the query; of equals the oldest, as among the hits."""
-        if self._texts is None:
-            return []
-        held = np.flatnonzero(self._texts)
-        if len(held) <= n:
-            return [int(i) for i in held]
-        scores = self._texts[held]
-        last = np.partition(scores, len(held) - n)[len(held) - n]
-        better = held[scores > last]
-        return [int(i) for i in (*better, *held[scores == last][: n - len(better)])]
-
-    def _scored(self, candidates: Sequence[Candidate], near: Mapping[int, TextScore]) -> list[_Scored]:
+    def _scored(
+        self, candidates: Sequence[Candidate], near: Mapping[int, TextScore], texts: Mapping[int, float]
+    ) -> list[_Scored]:
+        """The candidates with both sides' scores, of which `near` and `texts` are those known by now."""
+        ids = {candidate.text_id for candidate in candidates}
         if self._vector is not None:
-            unknown = list({c.vector_id for c in candidates} - near.keys())
-            near = {**near, **self._snapshot.cosines(self._vector, unknown)}
-        return [self._base(candidate, near.get(candidate.vector_id)) for candidate in candidates]
+            near = {**near, **self._snapshot.cosines(self._vector, list(ids - near.keys()))}
+        if self._by_words:
+            texts = {**texts, **self._snapshot.text_scores(self._query, list(ids - texts.keys()))}
+        return [self._base(c, near.get(c.text_id), texts.get(c.text_id)) for c in candidates]
 
-    def _base(self, candidate: Candidate, near: TextScore | None) -> _Scored:
+    def _base(self, candidate: Candidate, near: TextScore | None, text: float | None) -> _Scored:
         cosine = None if near is None else max(-1.0, min(1.0, near.score))  # float32 rounds a little past the ends
         chunk = None if near is None else near.chunk
-        text = None if self._texts is None else _at(self._texts, candidate.vector_id)
         if cosine is not None and text is not None:
             return _Scored(candidate, chunk, cosine, text, hybrid_score(cosine, text))
         return _Scored(candidate, chunk, cosine, text, cosine or text or 0.0)
 
     # Ranking
 
-    def _with_neighbours(self, found: list[_Scored], lenders: int) -> list[_Scored]:
+    def _with_neighbours(self, candidates: list[_Scored], lenders: int) -> list[_Scored]:
         """The candidates and their neighbours in their runs, each with what its neighbours lend to it."""
+        lending = [scored.candidate.seq for scored in sorted(candidates, key=_place)[:lenders]]
         pairs: set[tuple[int, int]] = set()
-        for scored in sorted(found, key=_place)[:lenders]:
-            seq = scored.candidate.seq
-            before, after = self._snapshot.around(seq, 1)
+        for seq, (before, after) in self._snapshot.around(lending, 1).items():
             pairs |= {(seq_before, seq) for seq_before in before} | {(seq, seq_after) for seq_after in after}
-        by_seq = {scored.candidate.seq: scored for scored in found}
+        by_seq = {scored.candidate.seq: scored for scored in candidates}
         missing = {seq for pair in pairs for seq in pair} - by_seq.keys()
-        for scored in self._scored(self._snapshot.candidates_at(sorted(missing)), {}):
+        for scored in self._scored(self._snapshot.candidates_at(sorted(missing)), {}, {}):
             by_seq[scored.candidate.seq] = scored
         for pair in pairs:
             if all(seq in by_seq for seq in pair):
@@ -171,10 +161,10 @@ class Search:
                 other.neighbours += self._ranking.neighbour_share * one.base
         return list(by_seq.values())
 
-    def _weigh(self, found: Iterable[_Scored]) -> None:
+    def _weigh(self, candidates: Iterable[_Scored]) -> None:
         half_life_s, weight = self._ranking.recency_half_life_s, self._ranking.importance_weight
         now_s = time.time()
-        for scored in found:
+        for scored in candidates:
             if half_life_s is not None:
                 scored.recency = recency_factor(now_s - scored.candidate.created_at_us / 1e6, half_life_s)
             if weight:
@@ -184,7 +174,7 @@ class Search:
         """The k best that are not near-duplicates of a better one, each with its near-duplicates after it."""
         if not ranked:
             return []
-        vectors = self._snapshot.vectors([scored.candidate.vector_id for scored in ranked])
+        vectors = self._snapshot.vectors([scored.candidate.text_id for scored in ranked])
         kept = np.empty((0, vectors.shape[1]), dtype=np.float32)
         groups: list[list[_Scored]] = []
         for scored, vector in zip(ranked, vectors, strict=True):
@@ -200,7 +190,7 @@ class Search:
 
     def _with_memories(self, groups: Sequence[Sequence[_Scored]]) -> list[Hit]:
         context = self._ranking.context
-        around = {g[0].candidate.seq: self._snapshot.around(g[0].candidate.seq, context) for g in groups if context}
+        around = self._snapshot.around([best.candidate.seq for best, *_ in groups], context) if context else {}
         seqs = {scored.candidate.seq for group in groups for scored in group}
         seqs |= {seq for sides in around.values() for side in sides for seq in side}
         memories = self._snapshot.memories_at(sorted(seqs))
@@ -217,10 +207,6 @@ class Search:
                 )
             )
         return hits
-
-
-def _at(texts: NDArray[np.float32], vector_id: int) -> float:
-    return float(texts[vector_id]) if 0 <= vector_id < len(texts) else 0.0  # a damaged row may say anything
 
 
 def _place(scored: _Scored) -> tuple[float, int]:
@@ -253,3 +239,60 @@ def _hit(
         chunk=None if scored.chunk is None else memory.text[slice(*scored.chunk)],
         duplicates=duplicates,
     )
+
+
+class Searcher:
+    """Searches of one store with one model, which is loaded when a query is to be embedded."""
+
+    def __init__(self, store: MemoryStore, load: Callable[[], Embedder]) -> None:
+        self._store = store
+        self._load = load
+
+    def hits(self, queries: Sequence[Query], k: int, ranking: Ranking) -> list[list[Hit]]:
+        """The k best hits of each query, in the order of the queries. Raises ModelError, StoreError."""
+        return self._answers(queries, self._vectors(queries, [ranking]), k, ranking)
+
+    def evaluations(self, queries: Sequence[LabelledQuery], rankings: Sequence[Ranking]) -> list[Evaluation]:
+        """How well each ranking finds the relevant memories; queries are embedded once. Raises UsageError."""
+        vectors = self._vectors([query.query for query in queries if query.relevant], rankings)
+        relevant = dict.fromkeys(identity for query in queries for identity in query.relevant)
+        missing = [i for i in relevant if not is_possible_id(i) or self._store.get(i) is None]
+
+        def evaluation(ranking: Ranking) -> Evaluation:
+            return evaluate(queries, lambda asked, k: self._answers(asked, vectors, k, ranking), missing)
+
+        return [evaluation(ranking) for ranking in rankings]
+
+    def advice(self, texts: Sequence[str]) -> ModelAdvice | None:
+        """That the model can't read these queries, and which model reads them and the newest memories; or None.
+
+        Queries in Latin letters count as read. Raises ModelError, StoreError.
+        """
+        foreign = [text for text in texts if better_model(letters_by_script([text])) is not None]
+        if not foreign:
+            return None
+        embedder = self._load()
+        embedded = embed_checked(embedder, foreign)
+        newest = self._store.page(SearchFilter(), _ADVISING_MEMORIES, 0) if self._store.exists else []
+        tokens, letters = embedded.tokens - embedded.special_tokens, letters_by_script(foreign)
+        store_letters = letters + letters_by_script(memory.text for memory in newest)
+        return ModelAdvice.on(embedder.spec.name, tokens, embedded.unknown_tokens, letters, store_letters)
+
+    def _vectors(self, queries: Sequence[Query], rankings: Sequence[Ranking]) -> dict[str, Vector]:
+        """The vectors, by text, of those queries that a memory may answer; without any, no model is loaded."""
+        if all(ranking.mode == "text" for ranking in rankings):
+            return {}
+        texts = list(dict.fromkeys(query.text for query in queries if self._store.any(query.filter)))
+        return dict(zip(texts, embed_queries_checked(self._load(), texts), strict=True)) if texts else {}
+
+    def _answers(
+        self, queries: Sequence[Query], vectors: Mapping[str, Vector], k: int, ranking: Ranking
+    ) -> list[list[Hit]]:
+        pin = self._load().spec.fingerprint() if vectors else None
+        return [self._answer(query, vectors.get(query.text), pin, k, ranking) for query in queries]
+
+    def _answer(self, query: Query, vector: Vector | None, pin: Pin | None, k: int, ranking: Ranking) -> list[Hit]:
+        if vector is None and ranking.mode != "text":
+            return []  # no memory matches
+        with self._store.snapshot(query.filter, pin) as snapshot:
+            return [] if snapshot is None else Search(snapshot, query.text, vector, ranking).hits(k)

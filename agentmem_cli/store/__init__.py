@@ -1,0 +1,24 @@
+"""Stores of memories: `open_store` opens one, `agentmem_cli.store.base` says what it is."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agentmem_cli.store.base import MemoryStore
+
+
+def open_store(location: str | Path, *, create: bool = True) -> "MemoryStore":
+    """The store in a folder, which need not be there yet unless `create` is False. Makes nothing.
+
+    Raises StoreNotFoundError, StoreDamagedError, and UsageError where no store can be made.
+    """
+    from agentmem_cli.errors import StoreNotFoundError
+    from agentmem_cli.store.embedded.folder import check_unused, path_of
+    from agentmem_cli.store.embedded.store import EmbeddedStore
+
+    store = EmbeddedStore(path_of(location))
+    if not store.exists:
+        if not create:
+            raise StoreNotFoundError(f"no store at {store.folder}: make one with 'agentmem ingest', or check --store")
+        check_unused(store.folder)
+    return store

@@ -1,56 +1,57 @@
 """What a store promises of its batches: whole or not at all, each text once, every change in the history."""
 
-import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Final, TypeAlias
 
-import numpy as np
 import pytest
 
-from agentmem_cli.embedding.base import Vectors
-from agentmem_cli.errors import StoreBusyError, StoreMismatchError, StoreNotFoundError, StoreWriteError
+from agentmem_cli.errors import StoreMismatchError, StoreNotFoundError
 from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.records.memory import Memory, Position, Scope
-from agentmem_cli.store.embedded.batch_plan import BatchPlan
-from agentmem_cli.store.embedded.database import Database
-from agentmem_cli.store.embedded.store import EmbeddedStore
-from tests.fakes import FAKE_DIM, FakeEmbedder
+from agentmem_cli.store import open_store
+from agentmem_cli.store.base import MemoryStore
+from tests.fakes import FakeEmbedder
 from tests.searches import nearest
+from tests.stores import Put, put
 
 _EMBEDDER = FakeEmbedder()
 _PIN = _EMBEDDER.spec.fingerprint()
 _ALL = SearchFilter()
 
 
+Open: TypeAlias = Callable[[], MemoryStore]  # the same store, opened once more
+KINDS: Final[dict[str, Callable[[Path], MemoryStore]]] = {"embedded": lambda folder: open_store(folder / "store")}
+
+
+@pytest.fixture(params=KINDS)
+def open_again(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+    return lambda: KINDS[request.param](tmp_path)
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[EmbeddedStore]:
-    with closing(EmbeddedStore(tmp_path / "store")) as opened:
+def store(open_again: Open) -> Iterator[MemoryStore]:
+    with closing(open_again()) as opened:
         opened.open_for_writing(_PIN)
         yield opened
 
 
-def _vectors(plan: BatchPlan) -> Vectors:
-    return _EMBEDDER.embed(plan.new_texts).vectors if plan.new_texts else np.empty((0, FAKE_DIM), dtype=np.float32)
+def _put(store: MemoryStore, *memories: Memory, position: Position | None = None) -> Put:
+    return put(store, *memories, position=position)
 
 
-def _put(store: EmbeddedStore, *memories: Memory, position: Position | None = None) -> BatchPlan:
-    plan = store.plan(memories)
-    store.commit(plan, _vectors(plan), position)
-    return plan
-
-
-def _found(store: EmbeddedStore, query: str, k: int = 10) -> list[str]:
+def _found(store: MemoryStore, query: str, k: int = 10) -> list[str]:
     return [hit.id for hit in nearest(store, _EMBEDDER.embed_query(query), k, _ALL, _PIN)]
 
 
-def _events(store: EmbeddedStore, identity: str) -> list[tuple[str, str | None, str | None]]:
+def _events(store: MemoryStore, identity: str) -> list[tuple[str, str | None, str | None]]:
     return [(event.event, event.previous_text, event.text) for event in store.history(identity)]
 
 
-def test_a_store_that_is_not_there_is_empty_and_reading_makes_nothing(tmp_path: Path) -> None:
-    store = EmbeddedStore(tmp_path / "store")
+def test_a_store_that_is_not_there_is_empty_and_reading_makes_nothing(open_again: Open, tmp_path: Path) -> None:
+    store = open_again()
     assert not store.exists
     assert (store.embedder(), store.count(), store.get("a"), store.history("a")) == (None, 0, None, [])
     assert store.position("file") is None
@@ -59,14 +60,14 @@ def test_a_store_that_is_not_there_is_empty_and_reading_makes_nothing(tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_new_store_is_empty_and_pinned_to_its_embedder(store: EmbeddedStore) -> None:
+def test_a_new_store_is_empty_and_pinned_to_its_embedder(store: MemoryStore) -> None:
     assert store.exists
     assert store.embedder() == _PIN
     assert (store.count(), store.get("a")) == (0, None)
     assert _found(store, "anything") == []
 
 
-def test_a_memory_comes_back_as_it_was_put(store: EmbeddedStore) -> None:
+def test_a_memory_comes_back_as_it_was_put(store: MemoryStore) -> None:
     memory = Memory(
         text="Line one\nline two, «quoted», 記憶, \U0001f9e0",
         id="käse/1'; --",
@@ -80,23 +81,23 @@ def test_a_memory_comes_back_as_it_was_put(store: EmbeddedStore) -> None:
 
 
 def test_what_was_committed_is_there_for_another_reader_and_after_reopening(
-    store: EmbeddedStore, tmp_path: Path
+    store: MemoryStore, open_again: Open
 ) -> None:
-    with closing(EmbeddedStore(tmp_path / "store")) as reader:
+    with closing(open_again()) as reader:
         _put(store, Memory("red apple", id="a"), position=Position("file", 3))
         store.close()
-        for opened in (reader, EmbeddedStore(tmp_path / "store")):
+        for opened in (reader, open_again()):
             assert opened.count() == 1
             assert _found(opened, "red apple") == ["a"]
             assert opened.position("file") == Position("file", 3)
 
 
-def test_the_same_memory_again_changes_nothing(store: EmbeddedStore) -> None:
+def test_the_same_memory_again_changes_nothing(store: MemoryStore) -> None:
     memory = Memory("red apple", id="a", metadata={"x": 1, "y": 2})
     _put(store, memory)
     first = store.get("a")
-    plan = _put(store, Memory("red apple", id="a", metadata={"y": 2, "x": 1}))
-    assert (plan.added, plan.updated, plan.unchanged, plan.new_texts) == (0, 0, 1, [])
+    result = _put(store, Memory("red apple", id="a", metadata={"y": 2, "x": 1}))
+    assert (result.added, result.updated, result.unchanged, result.new_texts) == (0, 0, 1, [])
     assert store.get("a") == first
     assert _events(store, "a") == [("add", None, "red apple")]
 
@@ -112,11 +113,11 @@ def test_the_same_memory_again_changes_nothing(store: EmbeddedStore) -> None:
     ],
 )
 def test_other_content_around_the_same_text_is_an_update_that_embeds_nothing(
-    store: EmbeddedStore, changed: Memory
+    store: MemoryStore, changed: Memory
 ) -> None:
     _put(store, Memory("red apple", id="a", metadata={"x": 1}))
-    plan = _put(store, changed)
-    assert (plan.added, plan.updated, plan.unchanged, plan.new_texts) == (0, 1, 0, [])
+    result = _put(store, changed)
+    assert (result.added, result.updated, result.unchanged, result.new_texts) == (0, 1, 0, [])
     stored = store.get("a")
     assert stored is not None
     expected = changed.over(Memory("red apple", id="a", metadata={"x": 1}))
@@ -129,32 +130,32 @@ def test_other_content_around_the_same_text_is_an_update_that_embeds_nothing(
     assert _found(store, "red apple") == ["a"]
 
 
-def test_an_update_replaces_the_text_and_keeps_both_in_the_history(store: EmbeddedStore) -> None:
+def test_an_update_replaces_the_text_and_keeps_both_in_the_history(store: MemoryStore) -> None:
     _put(store, Memory("red apple", id="a"), Memory("blue whale", id="b"))
-    plan = _put(store, Memory("green pear", id="a"))
-    assert (plan.added, plan.updated, plan.unchanged) == (0, 1, 0)
+    result = _put(store, Memory("green pear", id="a"))
+    assert (result.added, result.updated, result.unchanged) == (0, 1, 0)
     assert store.count() == 2
     assert _found(store, "green pear", 1) == ["a"]
     assert nearest(store, _EMBEDDER.embed_query("red apple"), 1, _ALL, _PIN)[0].score < 0.99
     assert _events(store, "a") == [("add", None, "red apple"), ("update", "red apple", "green pear")]
 
 
-def test_repeated_ids_in_a_batch_are_taken_in_order_and_only_the_last_text_is_embedded(store: EmbeddedStore) -> None:
-    plan = _put(store, *(Memory(text, id="a") for text in ("one", "two", "two", "three")))
-    assert (plan.added, plan.updated, plan.unchanged, plan.new_texts) == (1, 2, 1, ["three"])
+def test_repeated_ids_in_a_batch_are_taken_in_order_and_only_the_last_text_is_embedded(store: MemoryStore) -> None:
+    result = _put(store, *(Memory(text, id="a") for text in ("one", "two", "two", "three")))
+    assert (result.added, result.updated, result.unchanged, result.new_texts) == (1, 2, 1, ["three"])
     assert _events(store, "a") == [("add", None, "one"), ("update", "one", "two"), ("update", "two", "three")]
     assert store.count() == 1
 
 
-def test_a_batch_that_ends_where_the_memory_began_keeps_its_vector(store: EmbeddedStore) -> None:
+def test_a_batch_that_ends_where_the_memory_began_keeps_its_vector(store: MemoryStore) -> None:
     _put(store, Memory("one", id="a"))
-    plan = _put(store, Memory("two", id="a"), Memory("one", id="a"))
-    assert (plan.updated, plan.new_texts) == (2, [])
+    result = _put(store, Memory("two", id="a"), Memory("one", id="a"))
+    assert (result.updated, result.new_texts) == (2, [])
     assert _found(store, "one") == ["a"]
     assert _events(store, "a")[1:] == [("update", "one", "two"), ("update", "two", "one")]
 
 
-def test_a_text_that_is_known_is_stored_under_other_ids_without_another_vector(store: EmbeddedStore) -> None:
+def test_a_text_that_is_known_is_stored_under_other_ids_without_another_vector(store: MemoryStore) -> None:
     within = _put(store, Memory("same", id="a"), Memory("same", id="b"), Memory("other", id="c"))
     across = _put(store, Memory("same", id="d"), Memory("new", id="e"))
     assert within.new_texts == ["same", "other"]
@@ -162,7 +163,7 @@ def test_a_text_that_is_known_is_stored_under_other_ids_without_another_vector(s
     assert _found(store, "same", 3) == ["a", "b", "d"]
 
 
-def test_the_vector_of_a_replaced_text_goes_when_no_memory_has_it(store: EmbeddedStore) -> None:
+def test_the_vector_of_a_replaced_text_goes_when_no_memory_has_it(store: MemoryStore) -> None:
     _put(store, Memory("shared", id="a"), Memory("shared", id="b"))
     _put(store, Memory("new", id="a"))
     assert store.plan([Memory("shared", id="c")]).new_texts == []
@@ -171,7 +172,7 @@ def test_the_vector_of_a_replaced_text_goes_when_no_memory_has_it(store: Embedde
     assert _found(store, "shared") == ["a", "b"]
 
 
-def test_a_memory_without_a_time_keeps_the_one_of_its_arrival(store: EmbeddedStore) -> None:
+def test_a_memory_without_a_time_keeps_the_one_of_its_arrival(store: MemoryStore) -> None:
     before = datetime.now(timezone.utc)
     _put(store, Memory("one", id="a"))
     after = datetime.now(timezone.utc)
@@ -185,30 +186,8 @@ def test_a_memory_without_a_time_keeps_the_one_of_its_arrival(store: EmbeddedSto
     assert second.created_at == first.created_at
 
 
-def _fail(*_: object) -> None:
-    raise sqlite3.OperationalError("disk I/O error")
-
-
-@pytest.mark.parametrize("step", ["insert_vectors", "write_memories", "write_history", "drop_unused", "write_position"])
-def test_a_batch_whose_commit_fails_leaves_nothing_and_can_be_put_again(
-    store: EmbeddedStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
-    _put(store, Memory("old", id="a"), position=Position("file", 1))
-    batch = [Memory("new", id="a"), Memory("another", id="b")]
-    with monkeypatch.context() as patch, pytest.raises(StoreWriteError, match="disk I/O error"):
-        patch.setattr(Database, step, _fail)
-        _put(store, *batch, position=Position("file", 3))
-    for opened in (store, EmbeddedStore(tmp_path / "store")):
-        assert (opened.count(), opened.get("b"), opened.position("file")) == (1, None, Position("file", 1))
-        assert _events(opened, "a") == [("add", None, "old")]
-        assert [hit.text for hit in nearest(opened, _EMBEDDER.embed_query("new"), 10, _ALL, _PIN)] == ["old"]
-    plan = _put(store, *batch, position=Position("file", 3))
-    assert (plan.added, plan.updated, plan.new_texts) == (1, 1, ["new", "another"])
-    assert store.position("file") == Position("file", 3)
-
-
 @pytest.mark.parametrize("count", [0, 1, 3])
-def test_a_wrong_number_of_vectors_stores_nothing(store: EmbeddedStore, count: int) -> None:
+def test_a_wrong_number_of_vectors_stores_nothing(store: MemoryStore, count: int) -> None:
     plan = store.plan([Memory("one", id="a"), Memory("two", id="b")])
     with pytest.raises(ValueError, match=r"argument 2 is (shorter|longer)"):
         store.commit(plan, _EMBEDDER.embed(["one", "two", "three"]).vectors[:count])
@@ -216,52 +195,40 @@ def test_a_wrong_number_of_vectors_stores_nothing(store: EmbeddedStore, count: i
     assert store.plan([Memory("one", id="a")]).new_texts == ["one"]
 
 
-def test_an_empty_batch_moves_the_position_alone(store: EmbeddedStore) -> None:
+def test_an_empty_batch_moves_the_position_alone(store: MemoryStore) -> None:
     _put(store, position=Position("file", 9, complete=True))
     assert store.count() == 0
     assert store.position("file") == Position("file", 9, complete=True)
 
 
-def test_memories_are_counted_by_what_they_match(store: EmbeddedStore) -> None:
+def test_memories_are_counted_by_what_they_match(store: MemoryStore) -> None:
     _put(store, *(Memory(f"text {i}", id=str(i), scope=Scope(user_id=f"u{i % 3}")) for i in range(10)))
     wanted = SearchFilter(Scope(user_id="u0"))
     assert (store.count(), store.count(wanted), store.any(wanted)) == (10, 4, True)
     assert not store.any(SearchFilter(Scope(user_id="nobody")))
 
 
-def test_planning_changes_nothing(store: EmbeddedStore) -> None:
+def test_planning_changes_nothing(store: MemoryStore) -> None:
     first = store.plan([Memory("one", id="a")])
     second = store.plan([Memory("one", id="a")])
-    assert (first.added, second.added, store.count()) == (1, 1, 0)
+    assert (first.new_texts, second.new_texts, store.count()) == (["one"], ["one"], 0)
 
 
-def test_a_second_writer_is_refused_while_readers_read(store: EmbeddedStore, tmp_path: Path) -> None:
-    _put(store, Memory("red apple", id="a"))
-    with closing(EmbeddedStore(tmp_path / "store")) as second:
-        with pytest.raises(StoreBusyError):
-            second.open_for_writing(_PIN)
-        assert not second.writing
-        assert _found(second, "red apple") == ["a"]
-        store.close()
-        second.open_for_writing(_PIN)
-        assert second.writing
-
-
-def test_a_store_of_another_embedder_is_refused_and_the_lock_given_back(store: EmbeddedStore, tmp_path: Path) -> None:
+def test_a_store_of_another_embedder_is_refused_and_the_lock_given_back(store: MemoryStore, open_again: Open) -> None:
     _put(store, Memory("text", id="a"))
     store.close()
-    with closing(EmbeddedStore(tmp_path / "store")) as other, closing(EmbeddedStore(tmp_path / "store")) as same:
+    with closing(open_again()) as other, closing(open_again()) as same:
         with pytest.raises(StoreMismatchError, match="holds vectors of fake, not of other"):
             other.open_for_writing(FakeEmbedder("other").spec.fingerprint())
         same.open_for_writing({**_PIN, "folder": "/elsewhere"})
         assert same.embedder() == _PIN
 
 
-def test_a_store_that_is_not_open_for_writing_takes_nothing(store: EmbeddedStore, tmp_path: Path) -> None:
+def test_a_store_that_is_not_open_for_writing_takes_nothing(store: MemoryStore, open_again: Open) -> None:
     plan = store.plan([Memory("one", id="a")])
-    with closing(EmbeddedStore(tmp_path / "store")) as reader:
+    with closing(open_again()) as reader:
         with pytest.raises(StoreNotFoundError, match="not open for writing"):
-            reader.commit(plan, _vectors(plan))
+            reader.commit(plan, _EMBEDDER.embed(["one"]).vectors)
         with pytest.raises(StoreNotFoundError, match="not open for writing"):
-            reader.refresh_graph()
+            reader.delete(["a"])
     assert store.count() == 0

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from agentmem_cli import AgentMem
-from agentmem_cli.ingest.files import IngestOptions, Observer, Progress
+from agentmem_cli.ingest.options import IngestOptions, Observer, Progress
 from agentmem_cli.store.embedded.graph import Graph
 from agentmem_cli.store.embedded.rows import GraphRow
 from agentmem_cli.support import failpoints
 from tests.crash.inputs import embedder, other, text_of
+from tests.stores import embedded
 
 Note = Callable[[str], None]
 
@@ -37,7 +38,7 @@ class _Acknowledging(Observer):
         self._commits += 1
         if self._commits % self._graph_every == 0:
             self._note("graph")
-            self._mem._store.refresh_graph(min_tail=50)
+            embedded(self._mem).refresh_graph(min_tail=50)
             self._note("graph ended")
 
 
@@ -47,7 +48,7 @@ def ingest(note: Note, store: str, file: str, batch: int, graph_every: int, ack_
     note("opening")
     with AgentMem(store, embedder=embedder(), index="wait") as mem:
         mem.open()
-        mem._store.refresh_graph(min_tail=50)
+        embedded(mem).refresh_graph(min_tail=50)
         note("opened")
         mem.ingest([file], IngestOptions(batch_size=batch), _Acknowledging(mem, note, graph_every, ack_file))
     note("ended")
@@ -106,7 +107,7 @@ def publish(note: Note, store: str, first: int, adds: int, step: str, occurrence
             numbers = range(start, start + adds)
             mem.add_batch([{"id": f"m{number}", "text": text_of(number)} for number in numbers])
             note(f"durable {start + adds - 1}")
-            mem._store.refresh_graph(min_tail=1)
+            embedded(mem).refresh_graph(min_tail=1)
             note("published")
 
 

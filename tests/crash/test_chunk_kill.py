@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from agentmem_cli import AgentMem
-from agentmem_cli.ingest.files import IngestOptions
+from agentmem_cli.ingest.options import IngestOptions
 from agentmem_cli.support import failpoints
 from tests.crash.forks import Forks
 from tests.crash.inputs import column, embedder

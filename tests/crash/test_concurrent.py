@@ -17,6 +17,7 @@ from tests.crash.forks import Child, Forks
 from tests.crash.inputs import column, embedder, id_of, ids_up_to, other, rows, text_of, write_input
 from tests.crash.programs import search_once
 from tests.fakes import FakeEmbedder
+from tests.stores import embedded
 
 _ENDLESS: Final = 60_000  # memories: more than an ingest takes in while it is being watched
 _BUSY: Final = StoreBusyError.exit_code
@@ -30,7 +31,7 @@ def _search_visits_every_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 def _filled(store: Path, count: int) -> Path:
     with AgentMem(store, embedder=embedder(), index="wait") as mem:
         mem.add_batch([{"id": id_of(n), "text": text_of(n)} for n in range(1, count + 1)])
-        mem._store.refresh_graph(min_tail=1)
+        embedded(mem).refresh_graph(min_tail=1)
     return store
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from agentmem_cli import AgentMem
 from agentmem_cli.errors import StoreMismatchError, StoreNotFoundError
-from agentmem_cli.ingest.files import IngestOptions
+from agentmem_cli.ingest.options import IngestOptions
 from agentmem_cli.store.embedded import graph
 from agentmem_cli.support import failpoints
 from tests.crash.forks import Child, Forks
@@ -27,6 +27,7 @@ from tests.crash.inputs import (
     write_input,
 )
 from tests.fakes import FakeEmbedder
+from tests.stores import embedded
 
 _MEMORIES: Final = 2600  # more than two batches of a re-embedding
 _BATCH: Final = 50
@@ -136,7 +137,7 @@ def test_a_killed_publication_changes_no_answer_and_is_made_up_for(
     new = [{"id": id_of(count + n), "text": text_of(count + n)} for n in range(1, 401)]
     with AgentMem(store, embedder=embedder(), index="wait") as mem:
         mem.add_batch(new)
-        assert mem._store.refresh_graph(min_tail=1)
+        assert embedded(mem).refresh_graph(min_tail=1)
     assert index_files(store) == published(store) != before
     _holds(store, ids_up_to(count + 400))
 

@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 
 from agentmem_cli import AgentMem
-from agentmem_cli.ingest.files import IngestOptions
+from agentmem_cli.ingest.options import IngestOptions
 from agentmem_cli.records.memory import Position
 from agentmem_cli.store.embedded import graph
 from tests.crash.forks import Child, Forks

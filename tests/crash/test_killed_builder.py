@@ -9,6 +9,7 @@ from agentmem_cli import AgentMem
 from agentmem_cli.store.embedded.database import Database
 from agentmem_cli.store.embedded.graph_builder import build, start_builder
 from tests.crash.inputs import embedder, id_of, index_files, text_of
+from tests.stores import embedded
 
 _KILLS = 12
 _MEMORIES = 4000
@@ -52,7 +53,7 @@ def _kill_when_seen(store: Path, suffix: str, after_s: float) -> None:
 def _forget_graph(store: Path) -> None:
     with AgentMem(store, embedder=embedder(), index="off") as mem:
         mem.open()
-        writer = mem._store.writer()
+        writer = embedded(mem).writer()
         with writer.transaction():
             writer.forget_graph()
-        mem._store.graph.remove_unpublished(mem._store.writer())
+        embedded(mem).graph.remove_unpublished(embedded(mem).writer())

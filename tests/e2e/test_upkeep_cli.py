@@ -11,6 +11,7 @@ from agentmem_cli import AgentMem, Memory
 from agentmem_cli.embedding import minilm, model_files
 from tests.e2e.conftest import Cli, Ingested, assert_inert
 from tests.fakes import FakeEmbedder
+from tests.stores import embedded
 
 
 def change(store: Path, sql: str) -> None:
@@ -67,7 +68,7 @@ def test_damage_to_a_memory_is_reported_and_stays(agentmem: Cli, filled: str, re
 def test_a_lost_graph_is_reported_and_repaired(agentmem: Cli, filled: str) -> None:
     with AgentMem(agentmem.folder / filled) as mem:
         mem.open()
-        mem._store.refresh_graph(min_tail=1)
+        embedded(mem).refresh_graph(min_tail=1)
     shutil.rmtree(agentmem.folder / filled / "index")
     result = agentmem("verify", "--store", filled, "--json")
     (finding,) = result.json()["findings"]

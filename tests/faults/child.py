@@ -9,10 +9,11 @@ from pathlib import Path
 
 from agentmem_cli import AgentMem
 from agentmem_cli.errors import AgentMemError
-from agentmem_cli.ingest.files import IngestOptions, Observer, Progress
+from agentmem_cli.ingest.options import IngestOptions, Observer, Progress
 from agentmem_cli.support import failpoints
 from tests.fakes import FakeEmbedder
 from tests.faults.shim import FaultyDisk, drop_root_powers
+from tests.stores import embedded
 
 DISK = FaultyDisk()
 
@@ -118,13 +119,13 @@ def unrecorded(store: str) -> None:
         DISK.watch(f"{store}/memories.db-wal")
         DISK.fail_sync(1)
         try:
-            mem._store.refresh_graph()
+            embedded(mem).refresh_graph()
         except AgentMemError as caught:
             error = caught
         DISK.heal()
         mem.add("after the disk is well", id="after")
         found = [hit.id for hit in mem.search("after the disk is well", 1)]
-        published = mem._store.refresh_graph()
+        published = embedded(mem).refresh_graph()
     _print(Path(store), error, found=found, published=published)
 
 

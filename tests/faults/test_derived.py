@@ -9,6 +9,7 @@ import pytest
 
 from agentmem_cli.embedding.base import Vectors
 from tests.faults.stores import QUERIES, assert_finds, fill, open_store, text_of, vectors_of, warnings_in
+from tests.stores import embedded
 
 _COUNT = 1500
 _TEXTS = [text_of(i) for i in range(_COUNT)]
@@ -30,7 +31,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(folder, folder.parent / "older")
     with open_store(folder) as mem:
         mem.add_batch([{"id": str(i), "text": _TEXTS[i]} for i in range(1000, _COUNT)])
-        mem._store.refresh_graph(1)
+        embedded(mem).refresh_graph(1)
     assert [path.name for path in (folder / "index").iterdir()] == ["2.hnsw"]
     return folder
 
@@ -42,7 +43,7 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for first, count in ((0, 1000), (1000, _COUNT - 1000)):  # grown in the same steps, it has the same size
         with open_store(folder) as mem:
             mem.add_batch([{"id": f"f{i}", "text": f"foreign {i} of {i % 13}"} for i in range(first, first + count)])
-            mem._store.refresh_graph(1)
+            embedded(mem).refresh_graph(1)
     return folder / "index" / "2.hnsw"
 
 

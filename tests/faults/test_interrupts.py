@@ -19,6 +19,7 @@ from agentmem_cli.store.embedded import graph_builder
 from agentmem_cli.store.embedded.lock import WriterLock
 from agentmem_cli.support import failpoints
 from tests.fakes import FakeEmbedder
+from tests.stores import embedded
 
 _TRACED: Final = (str(Path(agentmem_cli.__file__).parent), str(Path(os.__file__).with_name("contextlib.py")))
 _Trace: TypeAlias = "Callable[[FrameType, str, object], _Trace | None]"
@@ -257,7 +258,7 @@ def test_a_graph_whose_growth_was_interrupted_finds_each_memory_once(
     with AgentMem(folder, embedder=FakeEmbedder(), index="off") as mem:
 
         def refresh() -> bool:
-            return mem._store.refresh_graph(1)
+            return embedded(mem).refresh_graph(1)
 
         mem.add_batch({"id": f"m{i}", "text": f"text number {i}"} for i in range(100))
         refresh()
@@ -300,7 +301,7 @@ def test_a_filtered_search_that_was_interrupted_finds_what_was_added_before_it(f
 def test_a_snapshot_that_nobody_ended_hides_nothing_from_later_calls(folder: Path) -> None:
     with AgentMem(folder, embedder=FakeEmbedder()) as mem:
         mem.add_batch({"text": f"before {i}"} for i in range(3))
-        reader = mem._store.reader()
+        reader = embedded(mem).reader()
         assert reader is not None
         left = reader.snapshot()
         left.__enter__()
@@ -315,13 +316,14 @@ def test_a_snapshot_that_nobody_ended_hides_nothing_from_later_calls(folder: Pat
 def test_a_transaction_that_nobody_ended_is_no_part_of_the_next(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with AgentMem(folder, embedder=FakeEmbedder()) as mem:
         mem.add("before", id="before")
-        left = mem._store.writer().transaction()
+        left = embedded(mem).writer().transaction()
         left.__enter__()
-        assert mem._store._writer is not None
-        mem._store._writer.change("DELETE FROM memories")
+        uncommitted = embedded(mem)._writer
+        assert uncommitted is not None
+        uncommitted.change("DELETE FROM memories")
         mem.add("before", id="before")
         assert [event.event for event in mem.history("before")] == ["add"]
-        left = mem._store.writer().transaction()
+        left = embedded(mem).writer().transaction()
         left.__enter__()
         generator = left.gen
         monkeypatch.setattr(failpoints, "hook", lambda step: generator.close())  # as Python ends it, late
@@ -334,7 +336,7 @@ def test_a_transaction_that_nobody_ended_is_no_part_of_the_next(folder: Path, mo
 def test_what_is_no_damage_brings_no_advice_to_look_for_damage(folder: Path) -> None:
     with AgentMem(folder, embedder=FakeEmbedder()) as mem:
         mem.add("before", id="before")
-        writer = mem._store.writer()
+        writer = embedded(mem).writer()
         for sql in ("INSERT INTO meta VALUES ('embedder', '')", "BEGIN; BEGIN", "COMMIT"):
             with pytest.raises(StoreError) as caught:
                 writer.change(sql)
@@ -345,6 +347,6 @@ def test_what_is_no_damage_brings_no_advice_to_look_for_damage(folder: Path) -> 
 def test_the_error_of_an_alarm_is_no_error_of_the_disk(folder: Path) -> None:
     with AgentMem(folder, embedder=FakeEmbedder()) as mem:
         mem.add("before", id="before")
-        writer = mem._store.writer()
+        writer = embedded(mem).writer()
         with pytest.raises(TimeoutError, match="too slow"), writer.transaction():
             raise TimeoutError("too slow")

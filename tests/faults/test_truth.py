@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from agentmem_cli.errors import AgentMemError, StoreDamagedError
-from agentmem_cli.store.embedded.verify import Finding
+from agentmem_cli.store.base import Finding
 from tests.faults.stores import assert_finds, fill, open_store, text_of, vectors_of
 
 _COUNT = 60

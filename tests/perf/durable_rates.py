@@ -25,7 +25,7 @@ from agentmem_cli import AgentMem
 from agentmem_cli.bench.measure import NEIGHBOURS, graph_found
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder
-from agentmem_cli.ingest.files import Observer, Progress
+from agentmem_cli.ingest.options import Observer, Progress
 from agentmem_cli.store.embedded.store import EmbeddedStore
 from agentmem_cli.support.statistics import median
 

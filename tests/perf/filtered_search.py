@@ -23,6 +23,7 @@ from agentmem_cli.embedding.base import Embedder, Vectors
 from agentmem_cli.embedding.synthetic_texts import mixed_texts
 from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.store.embedded.snapshot import is_walk_shorter, matching_ids, nearest_vectors
+from tests.stores import embedded
 
 SHARES: Final = (0.001, 0.01, 0.1, 0.5)
 K: Final = 10
@@ -79,9 +80,9 @@ def _memories(texts: list[str], vectors: Vectors, start: int) -> Iterator[Memory
 
 
 def _measure(mem: AgentMem, name: str, wanted: SearchFilter, queries: Vectors, vectors: Vectors) -> None:
-    reader = mem._store.reader()
+    reader = embedded(mem).reader()
     assert reader is not None
-    graph = mem._store.graph.current(reader)
+    graph = embedded(mem).graph.current(reader)
     assert graph is not None
     start = time.perf_counter()
     matching = matching_ids(reader, wanted)

@@ -153,7 +153,7 @@ class Trial:
         return scores / most
 
     def _among(self, query: LabelledQuery) -> NDArray[np.int64]:
-        user = query.query.wanted.scope.user_id
+        user = query.query.filter.scope.user_id
         return np.array([i for i, memory in enumerate(self._memories) if user is None or memory.scope.user_id == user])
 
 

@@ -21,7 +21,9 @@ import orjson
 from agentmem_cli import AgentMem
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder
-from agentmem_cli.search.query import MODES, Query, Ranking
+from agentmem_cli.records.filter import SearchFilter
+from agentmem_cli.search.query import MODES, Ranking
+from agentmem_cli.search.retrieve import Search
 from agentmem_cli.store.embedded.connection import Connection
 from agentmem_cli.store.embedded.text_index import TextIndex
 from agentmem_cli.support.statistics import median
@@ -91,10 +93,11 @@ def _searches(mem: AgentMem, queries: Sequence[str]) -> None:
         mem.search("warm up", mode=mode)
         samples_ms = []
         for text in queries:
-            query = Query(text)
-            vectors = mem._vectors([query])
+            vector = mem.load().embed_query(text)
             start = time.perf_counter()
-            mem._answers([query], vectors, 10, Ranking(mode))
+            with mem._store.snapshot(SearchFilter(), mem.model.fingerprint()) as snapshot:
+                assert snapshot is not None
+                Search(snapshot, text, vector, Ranking(mode)).hits(10)
             samples_ms.append(1000 * (time.perf_counter() - start))
         ordered = sorted(samples_ms)
         p99 = ordered[int(0.99 * len(ordered))]

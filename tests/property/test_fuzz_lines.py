@@ -10,7 +10,7 @@ import pytest
 
 from agentmem_cli import AgentMem, Memory
 from agentmem_cli.errors import InvalidMemoryError
-from agentmem_cli.ingest.files import Observer
+from agentmem_cli.ingest.options import Observer
 from agentmem_cli.records.jsonl import dump_memory, parse_memory
 from agentmem_cli.records.memory import Rejection
 from tests.fakes import FakeEmbedder

@@ -20,6 +20,7 @@ from agentmem_cli.records.values import JsonScalar
 from agentmem_cli.store.embedded import snapshot
 from agentmem_cli.support import failpoints
 from tests.fakes import FakeEmbedder
+from tests.stores import embedded
 
 _MODEL = FakeEmbedder()
 _USERS = ("ana", "bo")
@@ -240,7 +241,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule()
     def publish_a_graph(self) -> None:
         self.mem.open()
-        self.mem._store.refresh_graph(min_tail=1)
+        embedded(self.mem).refresh_graph(min_tail=1)
 
     @rule(damage=st.sampled_from(["delete", "truncate", "flip"]), data=st.data())
     def damage_the_graph(self, damage: str, data: st.DataObject) -> None:
@@ -274,7 +275,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def one_vector_a_text(self) -> None:
-        reader = self.mem._store.reader()
+        reader = embedded(self.mem).reader()
         if reader is not None:
             assert reader.count_vectors() == len({memory.text for memory in self.memories.values()})
 

@@ -13,6 +13,7 @@ from agentmem_cli import AgentMem, Memory
 from agentmem_cli.errors import InvalidMemoryError, StoreMismatchError, StoreNotFoundError, UsageError
 from agentmem_cli.records.values import JsonValue
 from tests.fakes import FakeEmbedder
+from tests.stores import embedded
 
 
 @pytest.fixture
@@ -230,7 +231,7 @@ def test_only_the_owner_can_read_the_store(mem: AgentMem, tmp_path: Path) -> Non
     earlier = os.umask(0)
     try:
         mem.add_batch([{"text": f"text {number}"} for number in range(50)])
-        mem._store.refresh_graph(min_tail=1)
+        embedded(mem).refresh_graph(min_tail=1)
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "store").rglob("*")}
     finally:
         os.umask(earlier)

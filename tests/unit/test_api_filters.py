@@ -9,6 +9,7 @@ from agentmem_cli import AgentMem, Memory, Scope, UsageError
 from agentmem_cli.records.values import JsonScalar, JsonValue
 from agentmem_cli.store.embedded import snapshot
 from tests.fakes import FakeEmbedder
+from tests.stores import embedded
 
 _MANY = 600
 _RARE = ("17", "303", "599")
@@ -36,7 +37,7 @@ def many(mem: AgentMem, request: pytest.FixtureRequest, monkeypatch: pytest.Monk
     memories = [_rare_or_common(number) for number in range(_MANY)]
     in_graph = {"scan": 0, "half of it in the graph": _MANY // 2}.get(request.param, _MANY)
     mem.add_batch(memories[:in_graph])
-    assert mem._store.refresh_graph(min_tail=1) == (in_graph > 0)
+    assert embedded(mem).refresh_graph(min_tail=1) == (in_graph > 0)
     mem.add_batch(memories[in_graph:])
     if request.param not in ("scan", "graph"):
         monkeypatch.setattr(snapshot, "_WALK_VECTORS", 0)

@@ -10,10 +10,11 @@ import pytest
 
 from agentmem_cli import AgentMem, AgentMemError, InvalidMemoryError, StoreMismatchError, StoreWriteError, UsageError
 from agentmem_cli.embedding.base import unit_rows
-from agentmem_cli.ingest.files import IngestOptions, Observer
+from agentmem_cli.ingest.options import IngestOptions, Observer
 from agentmem_cli.records.memory import Position
 from agentmem_cli.store.embedded.lock import WriterLock
 from tests.fakes import FakeEmbedder
+from tests.stores import embedded
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def test_an_object_used_again_after_close_keeps_the_graph(mem: AgentMem) -> None
     mem.search("text")
     mem.close()
     mem.open()
-    assert mem._store.refresh_graph() is False
+    assert embedded(mem).refresh_graph() is False
 
 
 def test_a_store_that_another_made_meanwhile_with_another_model_is_not_searched(mem: AgentMem) -> None:

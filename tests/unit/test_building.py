@@ -18,6 +18,7 @@ from agentmem_cli.store.embedded.lock import PUBLISHING, FolderLock, WriterLock,
 from agentmem_cli.store.embedded.rows import GraphRow
 from agentmem_cli.store.embedded.store import EmbeddedStore
 from tests.fakes import FakeEmbedder
+from tests.stores import embedded
 
 _WAIT_S = 60.0
 
@@ -157,7 +158,7 @@ def test_a_builder_gives_up_when_all_vectors_change_under_it(
 
     def changed_meanwhile(database: Database, after: int, limit: int) -> tuple[list[int], bytes]:
         monkeypatch.setattr(Database, "some_vectors", some_vectors)
-        database_of_writer = writer._store.writer()
+        database_of_writer = embedded(writer).writer()
         with database_of_writer.transaction():
             database_of_writer.forget_graph()
         return some_vectors(database, after, limit)
@@ -282,7 +283,7 @@ def test_no_builder_is_started_for_a_small_store_or_where_it_is_off(
     tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[Path] = []
-    monkeypatch.setattr("agentmem_cli.store.embedded.store.start_builder", started.append)
+    monkeypatch.setattr("agentmem_cli.store.embedded.graph_builder.start_builder", started.append)
     with AgentMem(tmp_path / "small", embedder=FakeEmbedder()) as mem:
         mem.add_batch(_memories(999))
     with AgentMem(store, embedder=FakeEmbedder(), index="off") as mem:

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from agentmem_cli import AgentMem, Memory
 from agentmem_cli.errors import UsageError
-from agentmem_cli.ingest.files import IngestOptions
+from agentmem_cli.ingest.options import IngestOptions
 from agentmem_cli.records.jsonl import VECTOR_KEY, dump_memory
 from agentmem_cli.store.embedded import snapshot
 from tests.fakes import FAKE_DIM, FakeEmbedder
+from tests.stores import embedded
 
 _LIMIT: Final = 16
 _FACT: Final = "the spare key hangs behind the blue ladder"
@@ -89,7 +90,7 @@ def test_a_memory_comes_once_however_many_of_its_chunks_are_near(
     mem.add(" ".join(["red apple green pear"] * 100), id="same", chunk=True, user_id="ana")
     mem.add_batch([Memory(f"red apple {i}", id=f"a{i}") for i in range(20)], chunk=True)
     if graph:
-        mem._store.refresh_graph(min_tail=1)
+        embedded(mem).refresh_graph(min_tail=1)
     hits = mem.search("red apple green pear", 15, mode="vector")
     assert hits[0].id == "same"
     assert len({hit.id for hit in hits}) == len(hits) == 15
@@ -107,7 +108,7 @@ def test_a_filter_holds_for_chunks_too(
     for user in ("ana", "bob"):
         mem.add(long_text(user), id=user, user_id=user, chunk=True)
     if graph:
-        mem._store.refresh_graph(min_tail=1)
+        embedded(mem).refresh_graph(min_tail=1)
     for user in ("ana", "bob"):
         (hit,) = mem.search(_FACT, 10, mode="vector", user_id=user)
         assert hit.id == user
@@ -330,7 +331,7 @@ def test_whatever_is_done_every_vector_is_of_a_text_or_chunk_and_verify_is_conte
             elif step == "reembed":
                 mem.reembed(embedder=FakeEmbedder(f"fake{number}", token_limit=_LIMIT))
             elif step == "graph":
-                mem._store.refresh_graph(min_tail=1)
+                embedded(mem).refresh_graph(min_tail=1)
             elif step == "repair":
                 mem.repair()
             else:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from agentmem_cli import AgentMem, IngestReport
 from agentmem_cli.errors import RejectedLineError
-from agentmem_cli.ingest.files import IngestOptions, Observer
+from agentmem_cli.ingest.options import IngestOptions, Observer
 from agentmem_cli.records.memory import Rejection
 from tests.fakes import FakeEmbedder
 

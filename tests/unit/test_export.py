@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from agentmem_cli import AgentMem, Memory, Scope
-from agentmem_cli.ingest.files import Observer
+from agentmem_cli.ingest.options import Observer
 from agentmem_cli.records.jsonl import VECTOR_KEY, dump_memory
 from agentmem_cli.records.memory import Rejection, StoredVector
 from agentmem_cli.records.values import JsonValue

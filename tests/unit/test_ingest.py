@@ -10,11 +10,12 @@ import pytest
 from agentmem_cli import AgentMem, Scope
 from agentmem_cli.embedding.base import Vectors
 from agentmem_cli.errors import EmbeddingError, InputError, RejectedLineError, UsageError
-from agentmem_cli.ingest import files
-from agentmem_cli.ingest.files import IngestOptions, Observer, Progress
+from agentmem_cli.ingest import batches
+from agentmem_cli.ingest.options import IngestOptions, Observer, Progress
 from agentmem_cli.ingest.report import IngestReport
 from agentmem_cli.records.memory import Position, Rejection
 from tests.fakes import BrokenEmbedder, FakeEmbedder
+from tests.stores import embedded
 
 _TEN = IngestOptions(batch_size=10)
 
@@ -159,7 +160,7 @@ def test_a_batch_of_very_long_memories_is_committed_before_it_is_full(
     mem: AgentMem, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, notes = _write(file, *map(_line, range(10, 22))), _Notes()
-    monkeypatch.setattr(files, "_BATCH_BYTES", 3 * len(_line(10)))
+    monkeypatch.setattr(batches, "_BATCH_BYTES", 3 * len(_line(10)))
     mem.ingest([path], _TEN, notes)
     assert [position.line for position in notes.positions] == [4, 8, 12, 12]
     assert len(mem) == 12
@@ -203,10 +204,10 @@ def test_an_input_without_a_memory_makes_no_store(mem: AgentMem, file: Path, lin
 
 def test_an_input_without_a_memory_leaves_no_trace_in_a_store(mem: AgentMem, file: Path) -> None:
     mem.add("text", id="before")
-    commits = mem._store.writer().commits()
+    commits = embedded(mem).writer().commits()
     path = _write(file, "{broken", "")
     assert _counts(mem.ingest([path])) == (1, 0, 0, 0, 1)
-    assert mem._store.writer().commits() == commits
+    assert embedded(mem).writer().commits() == commits
     assert mem._store.position(path) is None
     assert mem.verify() == []
 

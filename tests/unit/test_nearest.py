@@ -17,6 +17,7 @@ from agentmem_cli.store.embedded.database import Database
 from agentmem_cli.store.embedded.graph import Graph
 from agentmem_cli.store.embedded.snapshot import Matching, cosines, is_walk_shorter, matching_ids, nearest_vectors
 from tests.fakes import FakeEmbedder
+from tests.stores import embedded
 
 _MEMORIES: Final = 3000
 _IN_GRAPH: Final = 2800
@@ -46,9 +47,9 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentMem]:
 
 
 def _parts(mem: AgentMem) -> tuple[Database, Graph]:
-    reader = mem._store.reader()
+    reader = embedded(mem).reader()
     assert reader is not None
-    graph = mem._store.graph.current(reader)
+    graph = embedded(mem).graph.current(reader)
     assert graph is not None
     return reader, graph
 
@@ -188,7 +189,7 @@ def test_filters_that_python_finds_equal_are_told_apart(tmp_path: Path) -> None:
 def test_one_vector_of_several_matching_memories_comes_once_and_is_not_to_be_written_to(tmp_path: Path) -> None:
     with AgentMem(tmp_path / "store", embedder=_EMBEDDER, index="off") as mem:
         mem.add_batch(Memory("same text", str(i), Scope(user_id="ana")) for i in range(3))
-        reader = mem._store.reader()
+        reader = embedded(mem).reader()
         assert reader is not None
         matching = matching_ids(reader, SearchFilter.of(user_id="ana"))
         assert matching is not None

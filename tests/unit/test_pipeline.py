@@ -11,7 +11,7 @@ import pytest
 from agentmem_cli import AgentMem
 from agentmem_cli.embedding.base import Embedded
 from agentmem_cli.errors import StoreError
-from agentmem_cli.ingest.files import IngestOptions, Observer, Progress
+from agentmem_cli.ingest.options import IngestOptions, Observer, Progress
 from agentmem_cli.ingest.pipeline import Pipeline
 from agentmem_cli.records.lines import open_source
 from agentmem_cli.records.memory import Memory

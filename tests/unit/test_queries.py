@@ -25,7 +25,7 @@ def test_null_is_as_good_as_absent() -> None:
 
 def test_a_line_says_its_own_scope_and_the_rest_is_as_the_filter_has_it() -> None:
     wanted = SearchFilter.of("coder", "ana", where={"topic": "food"})
-    found = parse_query(b'{"query": "who?", "user_id": "ben"}', wanted).query.wanted
+    found = parse_query(b'{"query": "who?", "user_id": "ben"}', wanted).query.filter
     assert found == SearchFilter.of("coder", "ben", where={"topic": "food"})
 
 

@@ -9,6 +9,7 @@ from agentmem_cli import AgentMem, Memory
 from agentmem_cli.embedding.base import Embedded, Vectors
 from agentmem_cli.errors import EmbeddingError, StoreMismatchError
 from tests.fakes import FakeEmbedder
+from tests.stores import embedded
 
 QUERIES = ("item 17", "colour2 shape3", "item 299 colour5")
 
@@ -61,7 +62,7 @@ def test_a_search_after_reembedding_is_that_of_a_store_made_with_the_new_model(
     with filled(folder, 400) as mem, filled(tmp_path / "made", 400, Other(name, dim)) as made:
         before = found(mem)
         if graph:
-            mem._store.refresh_graph(min_tail=1)
+            embedded(mem).refresh_graph(min_tail=1)
         mem.reembed(embedder=Other(name, dim))
         assert found(mem) == found(made) != before
         assert (mem.model, mem.verify()) == (made.model, [])
@@ -83,7 +84,7 @@ def test_reembedding_keeps_memories_and_histories(folder: Path) -> None:
 
 def test_a_large_store_has_a_graph_of_the_new_vectors_at_once(folder: Path) -> None:
     with filled(folder, 1200) as mem:
-        mem._store.refresh_graph()
+        embedded(mem).refresh_graph()
         mem.reembed(embedder=Other("other", 8))
         assert (mem.stats().graph["state"], mem.stats().graph["scanned"]) == ("published", 0)
         assert mem.verify() == []
@@ -161,7 +162,7 @@ def test_there_and_back_again_is_where_it_was(folder: Path) -> None:
 def test_whoever_had_the_store_open_is_told_and_reads_on_after_reopening(folder: Path, graph: bool) -> None:
     with filled(folder, 50) as mem, AgentMem(folder, embedder=FakeEmbedder()) as reader:
         if graph:
-            mem._store.refresh_graph(min_tail=1)
+            embedded(mem).refresh_graph(min_tail=1)
         found(reader)
         mem.reembed(embedder=Other("other"))
         with pytest.raises(StoreMismatchError, match="holds vectors of other, not of fake"):

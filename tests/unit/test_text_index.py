@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from agentmem_cli import AgentMem, Memory, Scope, StoreDamagedError
-from agentmem_cli.ingest.files import IngestOptions
+from agentmem_cli.ingest.options import IngestOptions
 from tests.fakes import FakeEmbedder
+from tests.stores import embedded
 
 _RARE = "xylophonequagmire"
 _MANY = 1000  # so that the index has several pages
@@ -95,8 +96,8 @@ def test_a_compaction_by_file_alone_would_leave_the_word(mem: AgentMem, folder: 
     mem.add_batch([{"id": str(i), "text": text_of(i)} for i in range(200)])
     mem.add(f"apple {_RARE}", id="a")
     mem.delete("a")
-    writer = mem._store.writer()
-    mem._store.close_reader()
+    writer = embedded(mem).writer()
+    embedded(mem).close_reader()
     writer.change("VACUUM")
     writer.read("PRAGMA wal_checkpoint(TRUNCATE)")
     assert files_with(folder, _RARE[:12].encode()) == {"memories.db"}

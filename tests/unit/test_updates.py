@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agentmem_cli import AgentMem, FieldChange, Memory, Scope, StoreDamagedError
-from agentmem_cli.ingest.files import IngestOptions
+from agentmem_cli.ingest.options import IngestOptions
 from agentmem_cli.store.embedded.connection import Connection
 from tests.fakes import FakeEmbedder
 

@@ -14,6 +14,7 @@ from agentmem_cli.records.values import JsonScalar
 from agentmem_cli.store.embedded import connection
 from agentmem_cli.store.embedded.database import Database
 from tests.fakes import FakeEmbedder
+from tests.stores import embedded
 
 RARE = "xylophone quagmire"
 QUERIES = ("item 17", "colour2 shape3", "item 299 colour5", RARE)
@@ -67,7 +68,7 @@ def test_a_deleted_memory_leaves_events_and_no_text(mem: AgentMem) -> None:
 
 def test_the_text_and_vector_of_a_deleted_memory_are_in_no_file_after_compaction(mem: AgentMem, folder: Path) -> None:
     mem.add_batch([*many(1100), Memory(RARE, id="a", metadata={"note": RARE})])
-    mem._store.refresh_graph()
+    embedded(mem).refresh_graph()
     assert files_with(folder, RARE.encode()) & {"memories.db", "memories.db-wal"}
     assert {"1.hnsw"} < files_with(folder, vector_of(RARE))
     mem.delete("a")
@@ -88,7 +89,7 @@ def test_replaced_texts_that_were_deleted_are_in_no_file_after_compaction(mem: A
 
 def test_a_graph_of_too_few_memories_is_not_left_behind_by_compaction(mem: AgentMem, folder: Path) -> None:
     mem.add_batch([*many(20), Memory(RARE, id="a")])
-    mem._store.refresh_graph(min_tail=1)
+    embedded(mem).refresh_graph(min_tail=1)
     mem.delete("a")
     mem.compact()
     assert list((folder / "index").iterdir()) == []
@@ -141,7 +142,7 @@ def test_a_deleted_text_that_comes_back_is_embedded_again_and_found(folder: Path
     embedder = FakeEmbedder()
     with AgentMem(folder, embedder=embedder) as mem:
         mem.add_batch([*many(30), Memory(RARE, id="a")])
-        mem._store.refresh_graph(min_tail=1)
+        embedded(mem).refresh_graph(min_tail=1)
         mem.delete("a")
         before = embedder.texts_embedded
         mem.add(RARE, id="a")
@@ -160,7 +161,7 @@ def test_memories_are_deleted_by_filter(mem: AgentMem) -> None:
 
 def test_a_search_finds_enough_although_the_graph_is_full_of_deleted_memories(mem: AgentMem) -> None:
     mem.add_batch(many(300))
-    mem._store.refresh_graph(min_tail=1)
+    embedded(mem).refresh_graph(min_tail=1)
     mem.delete(*(str(i) for i in range(295)))
     assert {hit.id for hit in mem.search("item 3 colour3 shape3", 10)} == {"295", "296", "297", "298", "299"}
 
@@ -203,7 +204,7 @@ def test_a_compaction_that_could_not_erase_deleted_texts_does_not_promise_it(
 ) -> None:
     monkeypatch.setattr(connection, "_BUSY_TIMEOUT_S", 0.0)
     mem.add_batch([*many(count), Memory(RARE, id="a")])
-    mem._store.refresh_graph()
+    embedded(mem).refresh_graph()
     mem.delete("a")
     before = found(mem)
     with _read(folder), pytest.raises(StoreError, match="is being read, and deleted texts are still in its") as caught:
@@ -233,7 +234,7 @@ def test_the_command_says_that_a_store_could_not_be_compacted(
 
 def test_whoever_reads_while_another_compacts_finds_the_same(mem: AgentMem, folder: Path) -> None:
     mem.add_batch(many(1200))
-    mem._store.refresh_graph()
+    embedded(mem).refresh_graph()
     with AgentMem(folder, embedder=FakeEmbedder()) as reader:
         before = found(reader)
         mem.compact()
@@ -246,10 +247,10 @@ def test_whoever_reads_while_another_compacts_finds_the_same(mem: AgentMem, fold
 
 def test_a_compacted_store_takes_memories_and_gives_no_vector_id_twice(mem: AgentMem) -> None:
     mem.add_batch(many(10))
-    last = mem._store.writer().next_vector_id()
+    last = embedded(mem).writer().next_vector_id()
     mem.delete(*(str(i) for i in range(10)))
     mem.compact()
-    assert mem._store.writer().next_vector_id() == last
+    assert embedded(mem).writer().next_vector_id() == last
     mem.add_batch(many(10))
     assert len(mem) == 10
     assert mem.verify() == []
@@ -288,7 +289,7 @@ def test_stats_show_the_largest_scopes_first_and_not_all(mem: AgentMem) -> None:
 def test_stats_say_how_much_the_graph_covers(mem: AgentMem, folder: Path) -> None:
     mem.add_batch(many(30))
     assert mem.stats().graph == {"state": "none: every vector is scanned", "vectors": 0, "scanned": 30}
-    mem._store.refresh_graph(min_tail=1)
+    embedded(mem).refresh_graph(min_tail=1)
     mem.add_batch(many(5, first=30))
     assert mem.stats().graph == {"state": "published", "file": "1.hnsw", "vectors": 30, "scanned": 5}
     (folder / "index" / "1.hnsw").write_bytes(b"cut off")

@@ -12,6 +12,7 @@ import pytest
 from agentmem_cli import AgentMem, Memory
 from agentmem_cli.errors import StoreDamagedError
 from tests.fakes import FAKE_DIM, FakeEmbedder
+from tests.stores import embedded
 
 _LONG = (np.ones(FAKE_DIM, dtype=np.float32)).tobytes()
 _OTHER_WORDS = ("text index", "it does not hold the words of the stored texts", True)
@@ -23,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
     """A closed store of ten memories with a graph."""
     with AgentMem(tmp_path / "store", embedder=FakeEmbedder()) as mem:
         mem.add_batch([Memory(f"text {i}", id=str(i), metadata={"n": i}) for i in range(10)])
-        mem._store.refresh_graph(min_tail=1)
+        embedded(mem).refresh_graph(min_tail=1)
     return tmp_path / "store"
 
 

@@ -7,14 +7,13 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TypeAlias, cast
+from typing import cast
 
 from agentmem_cli.errors import StoreDamagedError
-from agentmem_cli.records.memory import StoredChunk, StoredVector
+from agentmem_cli.records.memory import Span, StoredChunk, StoredVector
+from agentmem_cli.store.base import TextScore
 from agentmem_cli.store.embedded.connection import Connection
 from agentmem_cli.store.embedded.rows import text_hash
-
-Span: TypeAlias = tuple[int, int]  # characters [start, stop) of a text
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +38,6 @@ class ChunkPlan:
     new_texts: list[str] = field(default_factory=list)
     new_hashes: list[bytes] = field(default_factory=list)
     replaced: list[int] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class TextScore:
-    """How near a text is: by the best of its vectors, and which chunk that is of, or None for the text's own."""
-
-    score: float
-    chunk: Span | None
 
 
 def planned(

@@ -15,13 +15,13 @@ from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.records.jsonl import dump_memory, load_metadata
 from agentmem_cli.records.memory import FieldChange, HistoryEvent, Memory, Position, from_microseconds
 from agentmem_cli.records.values import JsonValue
+from agentmem_cli.store.base import Candidate, Neighbours
 from agentmem_cli.store.embedded import chunks
 from agentmem_cli.store.embedded.connection import MOST_ROWS, VARIABLES, Connection
 from agentmem_cli.store.embedded.filters import KnownMatches, conditions
 from agentmem_cli.store.embedded.rows import (
     MEMORY_COLUMNS,
     UNREADABLE,
-    Candidate,
     GraphRow,
     HistoryRow,
     MemoryRow,
@@ -147,13 +147,14 @@ class VectorTable(Connection):
         return self.one("SELECT count(*) FROM vectors WHERE vector_id <= ?", (up_to,))
 
 
-# Those of the same moment first, told apart by their arrival: two steps, so that the index of runs serves each.
-_AROUND: Final = """
-SELECT seq FROM (SELECT seq FROM memories WHERE run = ?1 AND user_id IS ?2 AND created_at_us = ?3 AND seq {0} ?4
-    ORDER BY seq {1} LIMIT ?5)
-UNION ALL SELECT seq FROM (SELECT seq FROM memories WHERE run = ?1 AND user_id IS ?2 AND created_at_us {0} ?3
-    ORDER BY created_at_us {1}, seq {1} LIMIT ?5)
-LIMIT ?5
+# Those of the same moment first, in order of arrival: two steps, so that the index of runs serves each.
+_BESIDE: Final = """
+(SELECT group_concat(seq) FROM (
+    SELECT * FROM (SELECT o.seq FROM memories o WHERE o.run = m.run AND o.user_id IS m.user_id
+        AND o.created_at_us = m.created_at_us AND o.seq {0} m.seq ORDER BY o.seq {1} LIMIT {2})
+    UNION ALL SELECT * FROM (SELECT o.seq FROM memories o WHERE o.run = m.run AND o.user_id IS m.user_id
+        AND o.created_at_us {0} m.created_at_us ORDER BY o.created_at_us {1}, o.seq {1} LIMIT {2})
+    LIMIT {2}))
 """
 
 
@@ -177,15 +178,15 @@ class Database(VectorTable):
         rows = self.read("SELECT value FROM meta WHERE key = ?", (key,))
         return str(rows[0][0]) if rows else "0"
 
-    def count(self, wanted: SearchFilter | None = None) -> int:
+    def count(self, filter: SearchFilter | None = None) -> int:
         """How many memories there are, or match."""
-        where, parameters = conditions(wanted)
+        where, parameters = conditions(filter)
         return int(self.read(f"SELECT count(*) FROM memories m WHERE {where}", parameters)[0][0])
 
-    def any(self, wanted: SearchFilter) -> bool:
+    def any(self, filter: SearchFilter) -> bool:
         """Whether any memory matches."""
-        if wanted:
-            return len(self.vector_ids_matching(wanted)) > 0  # which the caller asks for next
+        if filter:
+            return len(self.vector_ids_matching(filter)) > 0  # which the caller asks for next
         return bool(self.one("SELECT EXISTS (SELECT 1 FROM memories)"))
 
     def find(self, ids: Iterable[str]) -> dict[str, StoredMemory]:
@@ -250,25 +251,25 @@ class Database(VectorTable):
         rows = self.read("SELECT file, line, complete FROM sources WHERE file = ?", (file,))
         return Position(rows[0][0], rows[0][1], bool(rows[0][2])) if rows else None
 
-    def vector_ids_matching(self, wanted: SearchFilter) -> NDArray[np.int64]:
+    def vector_ids_matching(self, filter: SearchFilter) -> NDArray[np.int64]:
         """The vector ids of all memories that match, ascending, each once; not to be written to."""
-        return self._matches.ids(self, wanted)
+        return self._matches.ids(self, filter)
 
-    def candidates(self, vector_ids: Sequence[int], wanted: SearchFilter) -> list[Candidate]:
+    def candidates(self, vector_ids: Sequence[int], filter: SearchFilter) -> list[Candidate]:
         """Every memory that has one of these vectors and matches, in order of arrival. Raises StoreDamagedError."""
         # Left to itself, SQLite would rather go through all memories of a user.
-        found = self._candidates("m.vector_id", vector_ids, wanted, "INDEXED BY memories_vector")
+        found = self._candidates("m.vector_id", vector_ids, filter, "INDEXED BY memories_vector")
         asked_for = set(vector_ids)
-        if any(candidate.vector_id not in asked_for for candidate in found):  # an index says otherwise than its table
+        if any(candidate.text_id not in asked_for for candidate in found):  # an index says otherwise than its table
             raise self._damaged()
         return found
 
-    def candidates_at(self, seqs: Sequence[int], wanted: SearchFilter) -> list[Candidate]:
+    def candidates_at(self, seqs: Sequence[int], filter: SearchFilter) -> list[Candidate]:
         """Those of these memories that match, in order of arrival."""
-        return self._candidates("m.seq", seqs, wanted, "NOT INDEXED")
+        return self._candidates("m.seq", seqs, filter, "NOT INDEXED")
 
-    def _candidates(self, column: str, values: Sequence[int], wanted: SearchFilter, by: str) -> list[Candidate]:
-        where, parameters = conditions(wanted)
+    def _candidates(self, column: str, values: Sequence[int], filter: SearchFilter, by: str) -> list[Candidate]:
+        where, parameters = conditions(filter)
         rows = self.read_in(
             f"SELECT m.seq, m.vector_id, m.created_at_us, m.importance FROM memories m {by}"
             f" WHERE {column} IN ({{}}) AND {where}",
@@ -285,17 +286,13 @@ class Database(VectorTable):
     def _damaged(self) -> StoreDamagedError:
         return StoreDamagedError(f"{self._path} is damaged: {VERIFY_HINT}")
 
-    def around(self, seq: int, n: int) -> tuple[list[int], list[int]]:
-        """The `seq` of the n memories before, and after, one in its run and of its user, in the order of the run."""
+    def around(self, seqs: Sequence[int], n: int) -> dict[int, Neighbours]:
+        """For each of these memories, the `seq` of the n before and after it in its run and of its user, in order."""
         n = min(n, MOST_ROWS)
-        rows = self.read("SELECT run, user_id, created_at_us FROM memories WHERE seq = ?", (seq,))
-        if not rows or rows[0][0] is None:
-            return [], []
-        before, after = (
-            [row[0] for row in self.read(_AROUND.format(*signs), (*rows[0], seq, n))]
-            for signs in (("<", "DESC"), (">", "ASC"))
-        )
-        return before[::-1], after
+        before, after = _BESIDE.format("<", "DESC", n), _BESIDE.format(">", "ASC", n)
+        rows = self.read_in(f"SELECT m.seq, {before}, {after} FROM memories m WHERE m.seq IN ({{}})", seqs)
+        sides = {row[0]: (_numbers(row[1])[::-1], _numbers(row[2])) for row in rows}
+        return {seq: sides.get(seq, ([], [])) for seq in seqs}
 
     def memories_at(self, seqs: Sequence[int]) -> dict[int, Memory]:
         """These memories, by `seq`, each given once. Raises StoreDamagedError where one is not what was stored."""
@@ -305,9 +302,9 @@ class Database(VectorTable):
             raise self._damaged()
         return found
 
-    def newest(self, wanted: SearchFilter, limit: int, offset: int) -> list[Memory]:
+    def newest(self, filter: SearchFilter, limit: int, offset: int) -> list[Memory]:
         """A page of the matching memories, newest first. Raises StoreDamagedError where one is not what was stored."""
-        where, parameters = conditions(wanted)
+        where, parameters = conditions(filter)
         rows = self.read(
             f"SELECT {MEMORY_COLUMNS}, m.content FROM memories m WHERE {where}"
             " ORDER BY m.created_at_us DESC, m.seq DESC LIMIT ? OFFSET ?",
@@ -315,9 +312,9 @@ class Database(VectorTable):
         )
         return [self._checked_memory(row) for row in rows]
 
-    def ids(self, wanted: SearchFilter) -> list[str]:
+    def ids(self, filter: SearchFilter) -> list[str]:
         """The ids of all matching memories, in the order of their arrival."""
-        where, parameters = conditions(wanted)
+        where, parameters = conditions(filter)
         return [row[0] for row in self.read(f"SELECT m.id FROM memories m WHERE {where} ORDER BY m.seq", parameters)]
 
     def all_memories(self, *, vectors: bool, on_damaged: Callable[[str], None] | None = None) -> Iterator[Memory]:
@@ -443,6 +440,10 @@ class Database(VectorTable):
             )
 
 
+def _numbers(joined: str | None) -> list[int]:
+    return [int(number) for number in joined.split(",")] if joined else []
+
+
 def _text(fields: Mapping[str, JsonValue]) -> str | None:
     text = fields.get("text")
     return text if isinstance(text, str) else None
@@ -454,7 +455,7 @@ def _as_text(identity: object) -> str:
 
 
 def _is_whole(candidate: Candidate) -> bool:
-    numbers = candidate.vector_id, candidate.created_at_us
+    numbers = candidate.text_id, candidate.created_at_us
     return all(isinstance(number, int) for number in numbers) and isinstance(candidate.importance, float | None)
 
 

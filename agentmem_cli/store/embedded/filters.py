@@ -19,21 +19,21 @@ _Sql = tuple[str, list[Parameter]]  # a condition, and what it binds
 _NUMBER: Final = "v.type IN ('integer', 'real')"
 
 
-def conditions(wanted: SearchFilter | None) -> _Sql:
+def conditions(filter: SearchFilter | None) -> _Sql:
     """The condition, and what it binds."""
-    if not wanted:
+    if not filter:
         return "TRUE", []
-    scope = wanted.scope
+    scope = filter.scope
     asked: list[tuple[str, Parameter]] = [
         ("m.agent_id = ?", scope.agent_id),
         ("m.user_id = ?", scope.user_id),
         ("m.run_id = ?", scope.run_id),
         ("m.memory_type = ?", scope.memory_type),
-        ("m.created_at_us >= ?", None if wanted.since is None else to_microseconds(wanted.since)),
-        ("m.created_at_us < ?", None if wanted.until is None else to_microseconds(wanted.until)),
+        ("m.created_at_us >= ?", None if filter.since is None else to_microseconds(filter.since)),
+        ("m.created_at_us < ?", None if filter.until is None else to_microseconds(filter.until)),
     ]
     parts: list[_Sql] = [(sql, [value]) for sql, value in asked if value is not None]
-    return _joined(" AND ", [*parts, *map(_on_metadata, wanted.where)])
+    return _joined(" AND ", [*parts, *map(_on_metadata, filter.where)])
 
 
 def _on_metadata(condition: Condition) -> _Sql:
@@ -120,9 +120,9 @@ class KnownMatches:
         self._version = (-1, -1)
         self._ids: OrderedDict[tuple[Parameter, ...], NDArray[np.int64]] = OrderedDict()
 
-    def ids(self, database: Connection, wanted: SearchFilter) -> NDArray[np.int64]:
+    def ids(self, database: Connection, filter: SearchFilter) -> NDArray[np.int64]:
         """The vector ids of all that match, chunks included, ascending, each once; not to be written to."""
-        where, parameters = conditions(wanted)
+        where, parameters = conditions(filter)
         version, key = database.version(), (where, *parameters)
         if version != self._version:
             self._ids.clear()  # first: interrupted in between, answers of another version would be taken for this one's

@@ -20,6 +20,7 @@ import numpy as np
 import orjson
 
 from agentmem_cli.errors import AgentMemError, StoreBusyError, StoreError, StoreWriteError
+from agentmem_cli.store.base import MIN_INDEXED
 from agentmem_cli.store.embedded.database import Database
 from agentmem_cli.store.embedded.folder import DATABASE, INDEX, LOCK, check
 from agentmem_cli.store.embedded.graph import Graph, remove_all_but
@@ -30,7 +31,6 @@ from agentmem_cli.support.files import write_durably
 from agentmem_cli.support.processes import module_command
 from agentmem_cli.support.safe_text import printable
 
-MIN_TAIL: Final = 1000  # so many vectors are scanned in the time that loading a graph takes
 GROWTH: Final = 0.1  # a larger graph is published again when it lacks this share of the vectors
 _DEAD_SHARE: Final = 0.2  # a graph with more vectors of removed texts than this is rebuilt
 _PUBLISHED_GROWTH: Final = 1.5  # while vectors keep coming, a graph is published each time that it has grown so much
@@ -129,7 +129,7 @@ def lacks(database: Database) -> int:
     return database.next_vector_id() - 1 - (row.last_vector_id if row else 0)
 
 
-def lacks_enough(database: Database, min_tail: int = MIN_TAIL) -> bool:
+def lacks_enough(database: Database, min_tail: int = MIN_INDEXED) -> bool:
     """Whether they are enough for a new graph to be built."""
     row = database.graph()
     return lacks(database) >= max(min_tail, GROWTH * (row.vectors if row else 0))
@@ -165,7 +165,7 @@ def _build_offer(database: Database, folder: Path) -> bool:
     row = database.graph()
     trusted = None if row is None else Graph.load(folder, row, int(database.embedder()["dim"]))
     is_damaged = row is not None and trusted is None
-    graph = grown(database, trusted, 1 if is_damaged else MIN_TAIL, generation)
+    graph = grown(database, trusted, 1 if is_damaged else MIN_INDEXED, generation)
     if graph is None:
         return False
     _leave_offer(database, folder, graph.publish(folder, generation))
@@ -202,15 +202,36 @@ _log: Final = logging.getLogger("agentmem")
 class PublishedGraph:
     """The graph in a store's `index/` folder, loaded when it is asked for."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder / INDEX
+    def __init__(self, store: Path) -> None:
+        self._store = store
+        self._folder = store / INDEX
         self.lock = FolderLock(self._folder)
+        self.forget_builder()
         self.forget()
 
     def forget(self) -> None:
         """Lets go of what is loaded; the next question loads what is published then."""
         # In one step always: an interrupt between two would leave a graph under another's number.
         self._loaded: tuple[int, Graph | None] = (0, None)  # the generation, and its graph if that can be trusted
+
+    def forget_builder(self) -> None:
+        """In a forked child: the process that builds is its parent's."""
+        self._builder: subprocess.Popen[bytes] | None = None
+        self._asked_for = 0  # the next vector's id when a builder was last asked for
+
+    @property
+    def building(self) -> bool:
+        """Whether a process that this object started is building."""
+        return self._builder is not None and self._builder.poll() is None
+
+    def refresh_soon(self, writer: Database, min_tail: int) -> None:
+        """Starts a process that does what `refresh` does, if there is enough to do, and does not wait for it."""
+        next_id = writer.next_vector_id()
+        if self.building or next_id - self._asked_for < min_tail or not self.needs_building(writer, min_tail):
+            return
+        with suppress(OSError):  # then searches scan more
+            self._builder = start_builder(self._store)
+        self._asked_for = next_id
 
     def current(self, database: Database) -> Graph | None:
         """The graph that the database says is published, or None if it is missing or can't be trusted."""

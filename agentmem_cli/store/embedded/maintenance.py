@@ -1,193 +1,62 @@
-"""The life of a store: what it holds, removing, checking, repairing, shrinking, re-embedding."""
+"""The life of a store: what it holds, and how memories are removed, files rewritten and vectors replaced."""
 
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
-import numpy as np
 import orjson
-from numpy.typing import NDArray
 
-from agentmem_cli.errors import StoreError, StoreNotFoundError
-from agentmem_cli.records.filter import SearchFilter
-from agentmem_cli.records.memory import Memory
+from agentmem_cli.store.base import EmbedTexts, Pin, StoreStats
 from agentmem_cli.store.embedded import chunks
 from agentmem_cli.store.embedded.database import Database
 from agentmem_cli.store.embedded.folder import paths
+from agentmem_cli.store.embedded.graph_builder import PublishedGraph
 from agentmem_cli.store.embedded.rows import StagedText, VectorRow, event_checksum
-from agentmem_cli.store.embedded.store import EmbeddedStore
 from agentmem_cli.store.embedded.text_index import TextIndex
-from agentmem_cli.store.embedded.verify import Finding, verify
 from agentmem_cli.support.failpoints import reached
 
 _SCOPES: Final = ("user_id", "agent_id", "run_id", "memory_type")
 _SHOWN_PER_SCOPE: Final = 20
-
-
 _REEMBED_TEXTS: Final = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class StoreStats:
-    """What a store holds. `by_scope` has the largest scopes; "" is 'not said'. `graph` says how much it covers.
-
-    `chunks` are parts of long memories that have vectors of their own; `truncated` memories are longer than the model
-    reads, and have none, or too long ones: no vector is of all their text.
-    """
-
-    memories: int
-    vectors: int
-    chunks: int
-    truncated: int
-    history_events: int
-    by_scope: dict[str, dict[str, int]]
-    bytes_by_file: dict[str, int]
-    embedder: dict[str, str | int]
-    graph: dict[str, int | str]
-
-    @property
-    def total_bytes(self) -> int:
-        """All files together."""
-        return sum(self.bytes_by_file.values())
+def stats(database: Database, folder: Path, graph: PublishedGraph) -> StoreStats:
+    """What a store holds, as of one moment."""
+    with database.snapshot():
+        counts = _counts(database)
+        return StoreStats(
+            memories=counts["memories"],
+            vectors=counts["vectors"],
+            chunks=counts["chunks"],
+            truncated=_count_truncated(database),
+            history_events=counts["history"],
+            by_scope=_counts_by_scope(database),
+            bytes_by_file=_bytes_by_file(folder),
+            embedder=database.embedder(),
+            graph=_graph_state(database, graph, counts["vectors"]),
+        )
 
 
-class Maintenance:
-    """Looks after one store; what changes it needs the store open for writing. Raises StoreError and its kinds."""
+def _bytes_by_file(folder: Path) -> dict[str, int]:
+    sizes = {}
+    for path in sorted(paths(folder)):
+        with suppress(FileNotFoundError):  # a graph may be replaced meanwhile
+            if path.is_file():
+                sizes[str(path.relative_to(folder))] = path.stat().st_size
+    return sizes
 
-    def __init__(self, store: EmbeddedStore) -> None:
-        self._store = store
 
-    def stats(self) -> StoreStats:
-        """What the store holds, as of one moment."""
-        database = self._reader()
-        with database.snapshot():
-            counts = _counts(database)
-            return StoreStats(
-                memories=counts["memories"],
-                vectors=counts["vectors"],
-                chunks=counts["chunks"],
-                truncated=_count_truncated(database),
-                history_events=counts["history"],
-                by_scope=_counts_by_scope(database),
-                bytes_by_file=self._bytes_by_file(),
-                embedder=database.embedder(),
-                graph=self._graph_state(database, counts["vectors"]),
-            )
-
-    def page(self, wanted: SearchFilter, limit: int, offset: int) -> list[Memory]:
-        """A page of the matching memories, newest first."""
-        return self._reader().newest(wanted, limit, offset)
-
-    def ids(self, wanted: SearchFilter) -> list[str]:
-        """The ids of all matching memories, in the order of their arrival."""
-        return self._reader().ids(wanted)
-
-    def memories(self, *, vectors: bool, on_damaged: Callable[[str], None] | None = None) -> Iterator[Memory]:
-        """Every memory as of one moment: see `Database.all_memories`."""
-        self._reader()
-        # A connection of its own: the caller may use the store while it iterates.
-        with closing(Database(self._store.path, writable=False)) as database, database.snapshot():
-            yield from database.all_memories(vectors=vectors, on_damaged=on_damaged)
-
-    def delete(self, ids: Sequence[str]) -> int:
-        """Removes memories durably, texts and vectors with them, and says how many were there."""
-        return _delete(self._store.writer(), list(dict.fromkeys(ids)))
-
-    def verify(self) -> list[Finding]:
-        """All that is wrong with the store; empty where it is whole."""
-        database = self._reader()
-        with database.snapshot():
-            return list(verify(database, self._store.folder))
-
-    def repair(self) -> None:
-        """Rebuilds what is derived from what is stored."""
-        writer = self._store.writer()
-        with writer.transaction():
-            chunks.drop_orphans(writer)
-            TextIndex(writer).make()
-            writer.forget_graph()
-        self._store.refresh_graph()
-
-    def compact(self) -> None:
-        """Rewrites the files without what was removed. Raises StoreError if somebody reads them."""
-        writer = self._store.writer()
-        self._store.close_reader()  # an open reader would hold the log
-        with writer.transaction():
-            writer.forget_graph()
-        reached("compact.unpublished")
-        emptied = _vacuum(writer)
-        reached("compact.vacuumed")
-        self._store.refresh_graph()
-        self._store.graph.remove_unpublished(self._store.writer(), wait=True)
-        if not emptied:
-            raise StoreError(
-                f"store {self._store.folder} was not compacted: it is being read, and deleted texts are still in its "
-                "files; end what reads it, and compact it again"
-            )
-
-    def reembed(
-        self,
-        embedder: Mapping[str, str | int],
-        embed: Callable[[Sequence[str]], tuple[NDArray[np.float32], NDArray[np.bool_]]],
-        on_staged: Callable[[int], None],
-    ) -> None:
-        """Gives every text a vector of another embedder.
-
-        `embed` maps n texts to (n, dim) float32 unit rows, and (n,) whether each text is longer than the model reads.
-        Long memories keep the chunks that they have.
-        New vectors are made durable in batches beside the old, which stay in use until all are made; then one
-        transaction puts them in their place. Cut off at any moment, it goes on from the last batch when called again.
-        """
-        writer = self._store.writer()
-        wanted = orjson.dumps(embedder, option=orjson.OPT_SORT_KEYS).decode()
-        if self.staging_for() != wanted:
-            _start_staging(writer, wanted)
-        after = 0
-        while texts := _unstaged_texts(writer, after, _REEMBED_TEXTS):
-            vectors, cut = embed([staged.text for staged in texts])
-            rows = [vector.tobytes() for vector in vectors]
-            staged = [
-                VectorRow(text.vector_id, row, zlib.crc32(row), bool(is_cut))
-                for text, row, is_cut in zip(texts, rows, cut, strict=True)
-            ]
-            _stage(writer, staged)
-            after = texts[-1].vector_id
-            on_staged(len(texts))
-        _switch_to_staged(writer, embedder)
-        self._store.vectors_of = embedder
-        self._store.refresh_graph()
-
-    def staging_for(self) -> str | None:
-        """The embedder that an unfinished re-embedding is for, as sorted JSON."""
-        rows = self._store.writer().read("SELECT value FROM meta WHERE key = 'staging_for'")
-        return rows[0][0] if rows else None
-
-    def _reader(self) -> Database:
-        reader = self._store.reader()
-        if reader is None:
-            raise StoreNotFoundError(f"no store at {self._store.folder}: make one with 'agentmem ingest'")
-        return reader
-
-    def _bytes_by_file(self) -> dict[str, int]:
-        folder = self._store.folder
-        sizes = {}
-        for path in sorted(paths(folder)):
-            with suppress(FileNotFoundError):  # a graph may be replaced meanwhile
-                if path.is_file():
-                    sizes[str(path.relative_to(folder))] = path.stat().st_size
-        return sizes
-
-    def _graph_state(self, database: Database, vectors: int) -> dict[str, int | str]:
-        row = database.graph()
-        if row is None:
-            return {"state": "none: every vector is scanned", "vectors": 0, "scanned": vectors}
-        covered = database.count_vectors(up_to=row.last_vector_id)
-        state = "published" if self._store.graph.looks_whole(row) else "damaged or missing: every vector is scanned"
-        scanned = vectors - covered if state == "published" else vectors
-        return {"state": state, "file": row.file, "vectors": row.vectors, "scanned": scanned}
+def _graph_state(database: Database, graph: PublishedGraph, vectors: int) -> dict[str, int | str]:
+    row = database.graph()
+    if row is None:
+        return {"state": "none: every vector is scanned", "vectors": 0, "scanned": vectors}
+    covered = database.count_vectors(up_to=row.last_vector_id)
+    state = "published" if graph.looks_whole(row) else "damaged or missing: every vector is scanned"
+    scanned = vectors - covered if state == "published" else vectors
+    return {"state": state, "file": row.file, "vectors": row.vectors, "scanned": scanned}
 
 
 def _counts(database: Database) -> dict[str, int]:
@@ -218,11 +87,12 @@ def _counts_by_scope(database: Database) -> dict[str, dict[str, int]]:
     }
 
 
-def _delete(database: Database, ids: Sequence[str]) -> int:
+def delete(database: Database, ids: Sequence[str]) -> int:
     """Removes memories, what the history says of them and the vectors that no other has; says how many there were.
 
     The history keeps that there was a memory of this id, and that it was deleted.
     """
+    ids = list(dict.fromkeys(ids))
     # A text that isn't UTF-8 any more is deleted like any other.
     stored = database.read_in("SELECT id, vector_id, CAST(text AS BLOB) FROM memories WHERE id IN ({})", ids)
     now_us = time.time_ns() // 1000
@@ -248,16 +118,55 @@ def _erase_history(database: Database, ids: Sequence[str]) -> None:
     )
 
 
-def _vacuum(database: Database) -> bool:
+def rebuild(database: Database) -> None:
+    """Rebuilds what is derived from memories and vectors, and un-publishes the graph."""
+    with database.transaction():
+        chunks.drop_orphans(database)
+        TextIndex(database).make()
+        database.forget_graph()
+
+
+def vacuum(database: Database) -> bool:
     """Rewrites the database without what was removed, and empties its log.
 
-    Says whether it could: where somebody reads what was there before, that stays in the files.
+    Says whether it could: where another process reads what was there before, that stays in the files.
     """
     with database.transaction():
         TextIndex(database).shrink()
     database.change("VACUUM")
     busy, *_ = database.read("PRAGMA wal_checkpoint(TRUNCATE)")[0]
     return not busy
+
+
+def reembed(database: Database, embedder: Pin, embed: EmbedTexts, on_staged: Callable[[int], None]) -> None:
+    """Gives every text a vector of another embedder: see `MemoryStore.reembed`.
+
+    New vectors become durable in batches beside the old ones; then one transaction puts them in their place.
+    """
+    if staged_embedder(database) != embedder:
+        _start_staging(database, orjson.dumps(embedder, option=orjson.OPT_SORT_KEYS).decode())
+    after = 0
+    while texts := _unstaged_texts(database, after, _REEMBED_TEXTS):
+        vectors, cut = embed([staged.text for staged in texts])
+        rows = [vector.tobytes() for vector in vectors]
+        staged = [
+            VectorRow(text.vector_id, row, zlib.crc32(row), bool(is_cut))
+            for text, row, is_cut in zip(texts, rows, cut, strict=True)
+        ]
+        _stage(database, staged)
+        after = texts[-1].vector_id
+        on_staged(len(texts))
+    _switch_to_staged(database, embedder)
+
+
+def staged_embedder(database: Database) -> dict[str, str | int] | None:
+    """The embedder that an unfinished re-embedding is for."""
+    rows = database.read("SELECT value FROM meta WHERE key = 'staging_for'")
+    try:
+        value: dict[str, str | int] | None = orjson.loads(rows[0][0]) if rows else None
+    except orjson.JSONDecodeError:  # damaged: it is begun afresh
+        return None
+    return value
 
 
 def _start_staging(database: Database, embedder: str) -> None:
@@ -291,7 +200,7 @@ def _stage(database: Database, rows: Sequence[VectorRow]) -> None:
         reached("stage.rows")
 
 
-def _switch_to_staged(database: Database, embedder: Mapping[str, str | int]) -> None:
+def _switch_to_staged(database: Database, embedder: Pin) -> None:
     """Puts the staged vectors in place of the ones in use, and pins the store to their embedder, in one step."""
     with database.transaction():
         database.change("DELETE FROM vectors WHERE vector_id NOT IN (SELECT vector_id FROM staged_vectors)")

@@ -60,16 +60,6 @@ def event_checksum(identity: str, event: str, previous: str | None, at_us: int) 
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """What a search needs to know of a memory to rank it."""
-
-    seq: int
-    vector_id: int
-    created_at_us: int
-    importance: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class GraphRow:
     """A published graph, and what proves that a file in `index/` is it."""
 

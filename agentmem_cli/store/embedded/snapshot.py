@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.records.memory import Memory
-from agentmem_cli.store.embedded.chunks import TextScore, exist, of_texts, texts_of
+from agentmem_cli.store.base import Candidate, Neighbours, TextScore, Vector, Vectors
+from agentmem_cli.store.embedded.chunks import exist, of_texts, texts_of
 from agentmem_cli.store.embedded.database import Database
 from agentmem_cli.store.embedded.graph import Graph, Labels, Scores, best_of, exact_nearest
-from agentmem_cli.store.embedded.rows import Candidate
 from agentmem_cli.store.embedded.text_index import TextIndex, asked_for
 from agentmem_cli.store.embedded.words import Tokenizer
 
@@ -23,13 +23,13 @@ _WALK_VECTORS: Final = 4000
 Matching: TypeAlias = NDArray[np.int64]  # sorted vector ids of the memories that match
 
 
-def matching_ids(reader: Database, wanted: SearchFilter) -> Matching | None:
+def matching_ids(reader: Database, filter: SearchFilter) -> Matching | None:
     """The vector ids of the memories that match, ascending, each once; None where there is no filter: all of them."""
-    return reader.vector_ids_matching(wanted) if wanted else None
+    return reader.vector_ids_matching(filter) if filter else None
 
 
 def nearest_vectors(
-    reader: Database, graph: Graph | None, query: NDArray[np.float32], k: int, matching: Matching | None
+    reader: Database, graph: Graph | None, query: Vector, k: int, matching: Matching | None
 ) -> tuple[Labels, Scores]:
     """The k vectors nearest to a query (dim,) of those that match, and their cosines, best first.
 
@@ -54,9 +54,7 @@ def is_walk_shorter(matching: int, vectors: int) -> bool:
     return matching * matching > _WALK_VECTORS * vectors
 
 
-def cosines(
-    reader: Database, graph: Graph | None, query: NDArray[np.float32], ids: NDArray[np.int64]
-) -> NDArray[np.float32]:
+def cosines(reader: Database, graph: Graph | None, query: Vector, ids: NDArray[np.int64]) -> NDArray[np.float32]:
     """The cosines of a query (dim,) with the vectors of these ids, in their order; exact."""
     if graph is None:
         return _stored_cosines(reader, query, ids)
@@ -69,7 +67,7 @@ def cosines(
     return scores
 
 
-def _stored_cosines(reader: Database, query: NDArray[np.float32], ids: NDArray[np.int64]) -> NDArray[np.float32]:
+def _stored_cosines(reader: Database, query: Vector, ids: NDArray[np.int64]) -> NDArray[np.float32]:
     scores = np.empty(len(ids), dtype=np.float32)
     start = 0
     for raw in reader.vectors_of(ids.tolist()):
@@ -87,55 +85,75 @@ def _mask(labels: Matching | None, last: int) -> NDArray[np.bool_] | None:
     return mask
 
 
-class Snapshot:
-    """The memories that match a filter, as of one moment: `EmbeddedStore.snapshot` makes it."""
+class EmbeddedSnapshot:
+    """The memories that match a filter, as of one moment: a `Snapshot`. `EmbeddedStore.snapshot` makes it."""
 
-    def __init__(self, reader: Database, graph: Graph | None, tokenizer: Tokenizer, wanted: SearchFilter) -> None:
+    def __init__(self, reader: Database, graph: Graph | None, tokenizer: Tokenizer, filter: SearchFilter) -> None:
         self._reader = reader
         self._graph = graph
         self._tokenizer = tokenizer
-        self._wanted = wanted
+        self._filter = filter
+        self._scored: tuple[str, NDArray[np.float32]] | None = None
 
     @cached_property
-    def matching(self) -> Matching | None:
-        """The vector ids of the memories that match, ascending; None where all do."""
-        return matching_ids(self._reader, self._wanted)
+    def _matching(self) -> Matching | None:
+        return matching_ids(self._reader, self._filter)
 
-    def nearest(self, query: NDArray[np.float32], n: int) -> tuple[dict[int, TextScore], bool]:
-        """The texts of the n vectors nearest to a query (dim,), by the vector's id, and whether there may be more."""
-        labels, scores = nearest_vectors(self._reader, self._graph, query, n, self.matching)
+    def nearest(self, query: Vector, n: int) -> tuple[dict[int, TextScore], bool]:
+        """See `Snapshot`; a text's id is that of its own vector."""
+        labels, scores = nearest_vectors(self._reader, self._graph, query, n, self._matching)
         by_vector = dict(zip(labels.tolist(), scores.tolist(), strict=True))
         return texts_of(self._reader, by_vector), len(labels) == n
 
-    def cosines(self, query: NDArray[np.float32], ids: Sequence[int]) -> dict[int, TextScore]:
-        """How near these texts, by their vectors' ids, are to a query (dim,), their chunks included."""
-        chunks = of_texts(self._reader, ids) if exist(self._reader) else {}
-        wanted = [*ids, *(row.vector_id for rows in chunks.values() for row in rows)]
-        scores = cosines(self._reader, self._graph, query, np.asarray(wanted, dtype=np.int64))
-        found = texts_of(self._reader, dict(zip(wanted, scores.tolist(), strict=True)))
-        return {vector_id: found[vector_id] for vector_id in ids}
+    def cosines(self, query: Vector, text_ids: Sequence[int]) -> dict[int, TextScore]:
+        """See `Snapshot`."""
+        chunks = of_texts(self._reader, text_ids) if exist(self._reader) else {}
+        ids = [*text_ids, *(row.vector_id for rows in chunks.values() for row in rows)]
+        scores = cosines(self._reader, self._graph, query, np.asarray(ids, dtype=np.int64))
+        results = texts_of(self._reader, dict(zip(ids, scores.tolist(), strict=True)))
+        return {text_id: results[text_id] for text_id in text_ids}
 
-    def vectors(self, ids: Sequence[int]) -> NDArray[np.float32]:
-        """These vectors, (n, dim), in the order of the ids."""
-        return np.frombuffer(b"".join(self._reader.vectors_of(ids)), dtype=np.float32).reshape(len(ids), -1)
+    def vectors(self, text_ids: Sequence[int]) -> Vectors:
+        """See `Snapshot`."""
+        rows = b"".join(self._reader.vectors_of(text_ids))
+        return np.frombuffer(rows, dtype=np.float32).reshape(len(text_ids), -1)
 
-    def text_scores(self, query: str) -> NDArray[np.float32]:
-        """How much of a query's words each text has, by vector id: see `TextIndex.scores`."""
-        last_id = self._reader.last_vector_id()
-        return TextIndex(self._reader).scores(asked_for(query, self._tokenizer), last_id, self.matching)
+    def best_texts(self, query: str, n: int) -> dict[int, float]:
+        """See `Snapshot`."""
+        scores = self._text_scores(query)
+        ids = np.flatnonzero(scores)
+        if len(ids) > n:
+            held = scores[ids]
+            last = np.partition(held, len(ids) - n)[len(ids) - n]
+            better = ids[held > last]
+            ids = np.concatenate([better, ids[held == last][: n - len(better)]])
+        return dict(zip(ids.tolist(), scores[ids].tolist(), strict=True))
 
-    def candidates(self, vector_ids: Sequence[int]) -> list[Candidate]:
-        """The matching memories that have these vectors, in order of arrival."""
-        return self._reader.candidates(vector_ids, self._wanted)
+    def text_scores(self, query: str, text_ids: Sequence[int]) -> dict[int, float]:
+        """See `Snapshot`."""
+        scores = self._text_scores(query)
+        # A damaged row may have any number.
+        return {i: float(scores[i]) if 0 <= i < len(scores) else 0.0 for i in text_ids}
 
-    def around(self, seq: int, n: int) -> tuple[list[int], list[int]]:
-        """The `seq` of the n memories before, and after, one in its run, in their order, whether they match or not."""
-        return self._reader.around(seq, n)
+    def _text_scores(self, query: str) -> NDArray[np.float32]:
+        """The scores of all texts for a query, by id; kept, as a search asks for the best first and then for others."""
+        if self._scored is None or self._scored[0] != query:
+            words, last_id = asked_for(query, self._tokenizer), self._reader.last_vector_id()
+            self._scored = query, TextIndex(self._reader).scores(words, last_id, self._matching)
+        return self._scored[1]
+
+    def candidates(self, text_ids: Sequence[int]) -> list[Candidate]:
+        """See `Snapshot`."""
+        return self._reader.candidates(text_ids, self._filter)
 
     def candidates_at(self, seqs: Sequence[int]) -> list[Candidate]:
-        """Those of these memories that match, in order of arrival."""
-        return self._reader.candidates_at(seqs, self._wanted)
+        """See `Snapshot`."""
+        return self._reader.candidates_at(seqs, self._filter)
+
+    def around(self, seqs: Sequence[int], n: int) -> dict[int, Neighbours]:
+        """See `Snapshot`."""
+        return self._reader.around(seqs, n)
 
     def memories_at(self, seqs: Sequence[int]) -> dict[int, Memory]:
-        """These memories, by `seq`. Raises StoreDamagedError where one is not what was stored."""
+        """See `Snapshot`."""
         return self._reader.memories_at(seqs)

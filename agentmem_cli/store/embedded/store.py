@@ -8,29 +8,40 @@ the graph doesn't have, and all of them where there is no graph that can be trus
 """
 
 import logging
-import subprocess
+import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from agentmem_cli.errors import StoreError, StoreMismatchError, StoreNotFoundError, StoreWriteError
 from agentmem_cli.records.filter import SearchFilter
-from agentmem_cli.records.memory import HistoryEvent, Memory, Position
-from agentmem_cli.store.embedded import chunks
+from agentmem_cli.records.memory import HistoryEvent, Memory, Position, Span
+from agentmem_cli.records.values import kind_of
+from agentmem_cli.store.base import (
+    MIN_INDEXED,
+    BatchCounts,
+    EmbedTexts,
+    Finding,
+    Indexing,
+    Pin,
+    Plan,
+    StoreStats,
+    Vectors,
+)
+from agentmem_cli.store.embedded import chunks, maintenance
 from agentmem_cli.store.embedded.batch_plan import BatchPlan, Planner
+from agentmem_cli.store.embedded.connection import MOST_ROWS
 from agentmem_cli.store.embedded.database import Database
-from agentmem_cli.store.embedded.folder import DATABASE, LOCK, check, check_unused, write_gitignore
-from agentmem_cli.store.embedded.graph_builder import MIN_TAIL, PublishedGraph, build, lacks, start_builder
+from agentmem_cli.store.embedded.folder import DATABASE, LOCK, MODELS, check, check_unused, write_gitignore
+from agentmem_cli.store.embedded.graph_builder import PublishedGraph, build, lacks
 from agentmem_cli.store.embedded.lock import WriterLock
 from agentmem_cli.store.embedded.rows import StoredMemory, text_hash
-from agentmem_cli.store.embedded.snapshot import Snapshot
+from agentmem_cli.store.embedded.snapshot import EmbeddedSnapshot
 from agentmem_cli.store.embedded.text_index import TextIndex
+from agentmem_cli.store.embedded.verify import verify
 from agentmem_cli.store.embedded.words import Tokenizer
 from agentmem_cli.support.failpoints import reached
 from agentmem_cli.support.files import make_durable_folder
@@ -39,6 +50,7 @@ from agentmem_cli.support.processes import abandon, tell_after_fork
 from agentmem_cli.support.safe_text import printable
 
 _log: Final = logging.getLogger("agentmem")
+_WRITING_MIN_TAIL: Final = 10_000  # vectors that the graph may lack while memories keep coming
 _NOT_COMPARED: Final = ("folder", "probe")  # of what an embedder is pinned with: where it is, and how it is known
 
 
@@ -61,9 +73,7 @@ class EmbeddedStore:
         self.turn = threading.RLock()  # held over planning and committing
         self._writer: Database | None = None
         self._reader: Database | None = None
-        self._builder: subprocess.Popen[bytes] | None = None
-        self.vectors_of: Mapping[str, str | int] = {}  # the embedder of the vectors that are committed
-        self._asked_for = 0  # the next vector's id when a builder was last asked for
+        self._vectors_of: Pin = {}  # the embedder of the vectors that are committed
         self._tokenizer = Tokenizer()
         self.graph = PublishedGraph(folder)
         tell_after_fork(self)
@@ -72,6 +82,16 @@ class EmbeddedStore:
             self.reader()
         except (OSError, ValueError) as error:  # a name too long for the file system, or with a NUL in it
             raise StoreError(f"store {folder} can't be there: {error}: give another folder") from error
+
+    @property
+    def location(self) -> str:
+        """The folder."""
+        return str(self.folder)
+
+    @property
+    def models_folder(self) -> Path:
+        """Where a copy of a static model is kept."""
+        return self.folder / MODELS
 
     @property
     def exists(self) -> bool:
@@ -102,8 +122,8 @@ class EmbeddedStore:
     def forget_parent(self) -> None:
         """In a forked child: reads open the store again, and a write has to get the lock."""
         abandon(self._tokenizer)
-        self._reader = self._writer = self._builder = None
-        self._asked_for = 0
+        self._reader = self._writer = None
+        self.graph.forget_builder()
         self._tokenizer = Tokenizer()
         self.turn = threading.RLock()
         self.graph.forget()
@@ -114,7 +134,7 @@ class EmbeddedStore:
         if reader is not None:
             reader.close()
 
-    def check_embedder(self, embedder: Mapping[str, str | int]) -> None:
+    def check_embedder(self, embedder: Pin) -> None:
         """Raises StoreMismatchError where there is a store with vectors of another embedder."""
         reader = self.reader()
         if reader is not None:
@@ -125,7 +145,7 @@ class EmbeddedStore:
         reader = self.reader()
         return None if reader is None else reader.embedder()
 
-    def open_for_writing(self, embedder: Mapping[str, str | int], wait_s: float = 0.0) -> None:
+    def open_for_writing(self, embedder: Pin, wait_s: float = 0.0) -> None:
         """Takes the writer's lock, waiting for it for `wait_s`, and makes the store if it is missing.
 
         A store without vectors that is pinned to another embedder is pinned to this one when it gets its first.
@@ -142,7 +162,7 @@ class EmbeddedStore:
                 raise StoreWriteError(f"store {self.folder} can't be made: {error}: give another folder") from error
             self._lock.acquire(wait_s)
             try:
-                self._open_writer(embedder)
+                self._start_writing(embedder)
             except BaseException:
                 self._lock.release()
                 raise
@@ -150,7 +170,7 @@ class EmbeddedStore:
             self.graph.take_offer(self.writer())
             self.graph.remove_unpublished(self.writer())
 
-    def _open_writer(self, embedder: Mapping[str, str | int]) -> None:
+    def _start_writing(self, embedder: Pin) -> None:
         if not self.path.exists():
             self._make(embedder)
         writer = Database(self.path, writable=True)
@@ -159,7 +179,7 @@ class EmbeddedStore:
         except BaseException:
             writer.close()
             raise
-        self.vectors_of = embedder
+        self._vectors_of = embedder
         self._writer = writer  # last: interrupted before, it is opened and checked again
 
     def _warn_of_network(self) -> None:
@@ -172,7 +192,7 @@ class EmbeddedStore:
                 kind,
             )
 
-    def _make(self, embedder: Mapping[str, str | int]) -> None:
+    def _make(self, embedder: Pin) -> None:
         try:
             write_gitignore(self.folder)
         except OSError as error:
@@ -184,7 +204,7 @@ class EmbeddedStore:
     def plan(
         self,
         memories: Iterable[Memory],
-        splits: Mapping[str, Sequence[chunks.Span]] | None = None,
+        splits: Mapping[str, Sequence[Span]] | None = None,
         *,
         whole_records: bool = False,
     ) -> BatchPlan:
@@ -220,17 +240,15 @@ class EmbeddedStore:
 
     def commit(
         self,
-        plan: BatchPlan,
-        vectors: NDArray[np.float32],
+        plan: Plan,
+        vectors: Vectors,
         position: Position | None = None,
         cut: Iterable[int] = (),
-    ) -> None:
-        """Makes a plan durable, whole or not at all: `vectors` (n, dim) float32 are those of `plan.texts_to_embed`.
-
-        `cut` are the rows of `vectors` whose texts were longer than the model reads.
-        The plan must be the latest of this store. Raises StoreWriteError; the store is then as it was before.
-        """
-        writer = self.writer()
+    ) -> BatchCounts:
+        """See `MemoryStore`; the plan must be the latest of this store."""
+        if not isinstance(plan, BatchPlan):
+            raise TypeError(f"{kind_of(plan)} is not a plan of this store")
+        writer, cut_ids = self.writer(), [plan.first_vector_id + row for row in cut]
         rows = (
             (plan.first_vector_id + i, digest, vector.tobytes())
             for i, (digest, vector) in enumerate(zip([*plan.new_hashes, *plan.chunks.new_hashes], vectors, strict=True))
@@ -241,7 +259,7 @@ class EmbeddedStore:
             if len(vectors):
                 self._pin(writer)
             writer.insert_vectors(rows)
-            writer.mark_cut(plan.first_vector_id + row for row in cut)
+            writer.mark_cut(cut_ids)
             reached("commit.vectors")
             bare = writer.without_memory(plan.known_texts)
             writer.write_memories(plan.memories)
@@ -257,6 +275,14 @@ class EmbeddedStore:
                 writer.write_position(position)
             reached("commit.position")
         reached("commit.done")
+        truncated = writer.truncated_among([*cut_ids, *(vector_id for vector_id, _ in plan.known_texts)])
+        return BatchCounts(
+            added=plan.added,
+            updated=plan.updated,
+            unchanged=plan.unchanged,
+            truncated=sum(row.vector_id in truncated for row in plan.memories),
+            chunks=len(plan.chunks.rows),
+        )
 
     def position(self, file: str) -> Position | None:
         """How far this input has been taken in, if it ever was."""
@@ -264,27 +290,98 @@ class EmbeddedStore:
         here = None if reader is None else reader.position(file)
         return self._beneath.position(file) if here is None and self._beneath is not None else here
 
-    def refresh_graph(self, min_tail: int = MIN_TAIL) -> bool:
+    def delete(self, ids: Sequence[str]) -> int:
+        """See `MemoryStore`."""
+        with self.turn:
+            return maintenance.delete(self.writer(), ids)
+
+    def reembed(self, embedder: Pin, embed: EmbedTexts, on_staged: Callable[[int], None]) -> None:
+        """See `MemoryStore`."""
+        with self.turn:
+            writer = self.writer()
+            try:
+                maintenance.reembed(writer, embedder, embed, on_staged)
+            finally:
+                if self.embedder() == embedder:  # also where the last step was interrupted
+                    self._vectors_of = embedder
+            self.refresh_graph()
+
+    def staged_embedder(self) -> dict[str, str | int] | None:
+        """See `MemoryStore`."""
+        reader = self.reader()
+        return None if reader is None else maintenance.staged_embedder(reader)
+
+    @contextmanager
+    def dry_run(self, embedder: Pin) -> Iterator["EmbeddedStore"]:
+        """See `MemoryStore`. A text that only memories have which the dry run changes counts as known, though a commit
+        would remove its vector."""
+        with (
+            tempfile.TemporaryDirectory(prefix="agentmem-dry-run-") as scratch,
+            closing(EmbeddedStore(Path(scratch), self)) as store,
+        ):
+            store.open_for_writing(embedder)
+            yield store
+
+    # The graph
+
+    def refresh_index(self, how: Indexing, *, more_to_come: bool = False) -> None:
+        """See `MemoryStore`."""
+        min_tail = _WRITING_MIN_TAIL if more_to_come else MIN_INDEXED
+        if how == "wait":
+            self.refresh_graph(min_tail)
+        elif how == "background":
+            with self.turn:
+                self.graph.refresh_soon(self.writer(), min_tail)
+
+    def refresh_graph(self, min_tail: int = MIN_INDEXED) -> bool:
         """Publishes a graph of all vectors if the published one lacks enough of them; says whether it did."""
         with self.turn:
             return self.graph.refresh(self.writer(), min_tail)
 
-    def refresh_graph_soon(self, min_tail: int = MIN_TAIL) -> None:
-        """The same in a process of its own, which is started if there is enough to do, and isn't waited for."""
+    @property
+    def indexing(self) -> bool:
+        """See `MemoryStore`."""
+        return self.graph.building
+
+    def unindexed(self) -> int:
+        """See `MemoryStore`."""
+        reader = self.reader()
+        return 0 if reader is None else lacks(reader)
+
+    # Upkeep
+
+    def verify(self) -> list[Finding]:
+        """See `Upkeep`."""
+        reader = self._existing()
+        with reader.snapshot():
+            return list(verify(reader, self.folder))
+
+    def repair(self) -> None:
+        """See `Upkeep`."""
         with self.turn:
-            next_id = self.writer().next_vector_id()
-            if self.indexing or next_id - self._asked_for < min_tail:
-                return
-            if self.graph.needs_building(self.writer(), min_tail):
-                with suppress(OSError):  # then searches scan more
-                    self._builder = start_builder(self.folder)
-                self._asked_for = next_id
+            maintenance.rebuild(self.writer())
+            self.refresh_graph()
 
-    def build_graph(self) -> int:
-        """Builds and publishes a graph now, with or without the writer's lock, and says how many vectors it lacks.
+    def compact(self) -> None:
+        """See `Upkeep`. Raises StoreError where another process reads the store."""
+        with self.turn:
+            writer = self.writer()
+            self.close_reader()  # an open reader would hold the log
+            with writer.transaction():
+                writer.forget_graph()
+            reached("compact.unpublished")
+            emptied = maintenance.vacuum(writer)
+            reached("compact.vacuumed")
+            self.refresh_graph()
+            self.graph.remove_unpublished(self.writer(), wait=True)
+        if not emptied:
+            raise StoreError(
+                f"store {self.folder} was not compacted: it is being read, and deleted texts are still in its files; "
+                "end what reads it, and compact it again"
+            )
 
-        Raises StoreError.
-        """
+    def build_index(self) -> int:
+        """See `Upkeep`; with or without the writer's lock."""
         try:
             if self._writer is not None:
                 self.refresh_graph()
@@ -294,27 +391,17 @@ class EmbeddedStore:
             raise StoreWriteError(f"the graph of store {self.folder} can't be written: {error}") from error
         return self.unindexed()
 
-    @property
-    def indexing(self) -> bool:
-        """Whether a process that this object started is building the graph."""
-        return self._builder is not None and self._builder.poll() is None
-
-    def unindexed(self) -> int:
-        """How many vectors at most a search scans, beside the graph."""
-        reader = self.reader()
-        return 0 if reader is None else lacks(reader)
-
     # Reading
 
-    def count(self, wanted: SearchFilter | None = None) -> int:
-        """How many memories there are, or match."""
+    def count(self, filter: SearchFilter | None = None) -> int:
+        """See `MemoryStore`."""
         reader = self.reader()
-        return 0 if reader is None else reader.count(wanted)
+        return 0 if reader is None else reader.count(filter)
 
-    def any(self, wanted: SearchFilter) -> bool:
-        """Whether any memory matches."""
+    def any(self, filter: SearchFilter) -> bool:
+        """See `MemoryStore`."""
         reader = self.reader()
-        return reader is not None and reader.any(wanted)
+        return reader is not None and reader.any(filter)
 
     def get(self, identity: str) -> Memory | None:
         """The memory of this id, or None."""
@@ -326,13 +413,31 @@ class EmbeddedStore:
         reader = self.reader()
         return [] if reader is None else reader.history(identity)
 
-    @contextmanager
-    def snapshot(self, wanted: SearchFilter, embedder: Mapping[str, str | int] | None) -> Iterator[Snapshot | None]:
-        """The memories that match, as of one moment, to search among them; None where there is no store yet.
+    def page(self, filter: SearchFilter, limit: int, offset: int) -> list[Memory]:
+        """See `MemoryStore`."""
+        return self._existing().newest(filter, min(limit, MOST_ROWS), min(offset, MOST_ROWS))
 
-        A memory that was split is as near as the nearest of its chunks, whose text comes with it.
-        Raises StoreMismatchError where the store holds vectors of another embedder than the query's.
-        """
+    def ids(self, filter: SearchFilter) -> list[str]:
+        """See `MemoryStore`."""
+        return self._existing().ids(filter)
+
+    def memories(self, *, vectors: bool = False, on_damaged: Callable[[str], None] | None = None) -> Iterator[Memory]:
+        """See `MemoryStore`."""
+        self._existing()
+        return self._all_memories(vectors, on_damaged)
+
+    def _all_memories(self, vectors: bool, on_damaged: Callable[[str], None] | None) -> Iterator[Memory]:
+        # A connection of its own: the caller may use the store while it iterates.
+        with closing(Database(self.path, writable=False)) as database, database.snapshot():
+            yield from database.all_memories(vectors=vectors, on_damaged=on_damaged)
+
+    def stats(self) -> StoreStats:
+        """See `MemoryStore`."""
+        return maintenance.stats(self._existing(), self.folder, self.graph)
+
+    @contextmanager
+    def snapshot(self, filter: SearchFilter, embedder: Pin | None) -> Iterator[EmbeddedSnapshot | None]:
+        """See `MemoryStore`. A memory that was split is as near as the nearest of its chunks."""
         reader = self.reader()
         if reader is None:
             yield None
@@ -340,20 +445,15 @@ class EmbeddedStore:
         with reader.snapshot():
             if embedder is not None:
                 self._check_embedder(reader, embedder)  # it may have been re-embedded while the query was embedded
-            yield Snapshot(reader, self.graph.current(reader), self._tokenizer, wanted)
-
-    def truncated_among(self, vector_ids: Sequence[int]) -> set[int]:
-        """Those of these vectors that are of texts whose beginnings alone are found by meaning."""
-        latest = self._latest()
-        return set() if latest is None else latest.truncated_among(vector_ids)
+            yield EmbeddedSnapshot(reader, self.graph.current(reader), self._tokenizer, filter)
 
     def _pin(self, writer: Database) -> None:
         """Within a transaction: pins a store without vectors to the embedder of those that it gets."""
-        self._check_embedder(writer, self.vectors_of)
-        if not _are_the_same(writer.embedder(), self.vectors_of):
-            writer.pin(self.vectors_of)
+        self._check_embedder(writer, self._vectors_of)
+        if not _are_the_same(writer.embedder(), self._vectors_of):
+            writer.pin(self._vectors_of)
 
-    def _check_embedder(self, database: Database, embedder: Mapping[str, str | int]) -> None:
+    def _check_embedder(self, database: Database, embedder: Pin) -> None:
         pinned = database.embedder()
         if not _are_the_same(pinned, embedder) and database.last_vector_id():
             raise StoreMismatchError(
@@ -380,6 +480,12 @@ class EmbeddedStore:
         """What plans are made against: the writer's own view, so that readers in other threads are left alone."""
         return self._writer or self._opened_reader()
 
+    def _existing(self) -> Database:
+        reader = self.reader()
+        if reader is None:
+            raise StoreNotFoundError(f"no store at {self.folder}: make one with 'agentmem ingest'")
+        return reader
+
     def reader(self) -> Database | None:
         """The database for reading, or None where there is no store yet; not to be asked for within a snapshot."""
         reader = self._opened_reader()
@@ -403,5 +509,5 @@ class EmbeddedStore:
         return self._writer
 
 
-def _are_the_same(pinned: Mapping[str, str | int], embedder: Mapping[str, str | int]) -> bool:
+def _are_the_same(pinned: Pin, embedder: Pin) -> bool:
     return all(pinned.get(key) == value for key, value in embedder.items() if key not in _NOT_COMPARED)

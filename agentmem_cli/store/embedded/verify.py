@@ -2,13 +2,13 @@
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from agentmem_cli.errors import StoreError
+from agentmem_cli.store.base import Finding
 from agentmem_cli.store.embedded import chunks
 from agentmem_cli.store.embedded.database import Database
 from agentmem_cli.store.embedded.folder import INDEX
@@ -25,15 +25,6 @@ from agentmem_cli.store.embedded.rows import (
 from agentmem_cli.store.embedded.text_index import TextIndex
 
 _UNIT_TOLERANCE: Final = 1e-3
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that is wrong: where, what, and whether it can be rebuilt from what is right."""
-
-    where: str
-    what: str
-    repairable: bool
 
 
 def verify(database: Database, folder: Path) -> Iterator[Finding]:

@@ -1,0 +1,69 @@
+"""How inputs are taken in, and the observer that is called meanwhile."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from agentmem_cli.errors import UsageError
+from agentmem_cli.ingest.report import IngestReport
+from agentmem_cli.records.lines import MAX_EXPANSION, MAX_LINE_BYTES
+from agentmem_cli.records.memory import Position, Rejection, Scope
+
+MIN_BATCH_SIZE: Final = 10
+MAX_BATCH_SIZE: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class IngestOptions:
+    """How to take inputs in. Raises UsageError for a batch size outside 10 to 1000, or a negative interval.
+
+    A batch is committed when it is full. Where the input is a pipe, a terminal or a device, it is also committed when
+    its oldest memory has waited for `flush_interval_s`; 0 commits each memory as it comes.
+
+    A memory whose id is stored updates that one: a field that its line leaves out keeps its value, null empties a
+    field, and with `replace` the line is the whole record. With `chunk`, memories that are longer than the model reads
+    (or than 512 tokens, where it reads more) are split into overlapping chunks of `chunk_tokens` tokens, 128 by
+    default; this includes memories that are stored already. A dry run does not foresee that.
+    """
+
+    batch_size: int = MAX_BATCH_SIZE
+    flush_interval_s: float = 1.0
+    text_field: str = "text"
+    defaults: Scope = field(default_factory=Scope)
+    stop_at_rejection: bool = False
+    replace: bool = False
+    chunk: bool = False
+    chunk_tokens: int | None = None
+    dry_run: bool = False
+    wait_index: bool = False
+    max_line_bytes: int = MAX_LINE_BYTES
+    max_expansion: int = MAX_EXPANSION
+
+    def __post_init__(self) -> None:
+        if not MIN_BATCH_SIZE <= self.batch_size <= MAX_BATCH_SIZE:
+            raise UsageError(f"batch size {self.batch_size} is not between {MIN_BATCH_SIZE} and {MAX_BATCH_SIZE}")
+        if not self.flush_interval_s >= 0:  # or it is NaN
+            raise UsageError(f"flush interval {self.flush_interval_s} is not a number of seconds, 0 or more")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The state of an ingest after a commit: `position` is durable, and so are `stored` memories of this ingest."""
+
+    position: Position
+    stored: int
+    report: IngestReport
+    source_bytes: int
+    source_size_bytes: int | None
+
+
+class Observer:
+    """Called during an ingest, in the caller's thread; the base class does nothing."""
+
+    def started(self, file: str, earlier: Position | None, size_bytes: int | None) -> None:
+        """An input has been opened; `earlier` is how far a former ingest came with it."""
+
+    def rejected(self, rejection: Rejection) -> None:
+        """A line was rejected."""
+
+    def committed(self, progress: Progress) -> None:
+        """A batch is durable."""

@@ -1,0 +1,303 @@
+"""The seam: what a store is to `api`, `ingest` and `search`, which use nothing beneath it.
+
+A `MemoryStore` keeps memories and one vector per distinct text. A batch is planned, its new texts are embedded by the
+caller, and `commit` makes it durable. A search asks a `Snapshot`. Within a store each distinct text has a number, its
+text id, and each memory another, its `seq`, which grows in order of arrival.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentmem_cli.records.filter import SearchFilter
+from agentmem_cli.records.memory import HistoryEvent, Memory, Position, Span
+
+MIN_INDEXED: Final = 1000  # with fewer vectors a store builds no index: a scan takes no longer
+
+Vector: TypeAlias = NDArray[np.float32]  # (dim,), of unit length
+Vectors: TypeAlias = NDArray[np.float32]  # (n, dim)
+Pin: TypeAlias = Mapping[str, str | int]  # what identifies the embedder that a store's vectors come from
+Indexing: TypeAlias = Literal["background", "wait", "off"]
+Neighbours: TypeAlias = tuple[list[int], list[int]]  # the memories before one in its run, and after it
+EmbedTexts: TypeAlias = Callable[[Sequence[str]], tuple[Vectors, NDArray[np.bool_]]]
+
+
+@dataclass(frozen=True, slots=True)
+class TextScore:
+    """The cosine of a text: that of its nearest vector, and the chunk which that vector is of, or None for the text."""
+
+    score: float
+    chunk: Span | None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What a search needs to know of a memory to rank it."""
+
+    seq: int
+    text_id: int
+    created_at_us: int
+    importance: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCounts:
+    """What a commit did: memories that were added, updated, unchanged; of these, those with text beyond what the model
+    reads; and the chunks that were written."""
+
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    truncated: int = 0
+    chunks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStats:
+    """What a store holds. `by_scope` has the largest scopes; "" stands for memories without one. `graph` describes the
+    index: its state, how many vectors are in it, and how many a search scans.
+
+    `chunks` are parts of long memories that have vectors of their own. `truncated` memories have text that no vector
+    covers: they are longer than the model reads, and have no chunks, or chunks that are too long.
+    """
+
+    memories: int
+    vectors: int
+    chunks: int
+    truncated: int
+    history_events: int
+    by_scope: dict[str, dict[str, int]]
+    bytes_by_file: dict[str, int]
+    embedder: dict[str, str | int]
+    graph: dict[str, int | str]
+
+    @property
+    def total_bytes(self) -> int:
+        """All files together."""
+        return sum(self.bytes_by_file.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A fault of a store: where, what, and whether it can be rebuilt from what is intact."""
+
+    where: str
+    what: str
+    repairable: bool
+
+
+class Plan(Protocol):
+    """What a batch would change."""
+
+    @property
+    def new_texts(self) -> Sequence[str]:
+        """The distinct texts of memories that need a vector, in order."""
+
+    @property
+    def texts_to_embed(self) -> Sequence[str]:
+        """All that need a vector, `new_texts` first and then chunks, in the order that `commit` takes vectors in."""
+
+
+class Snapshot(Protocol):
+    """The memories that match a filter, as of one moment. Raises StoreError and its kinds."""
+
+    def nearest(self, query: Vector, n: int) -> tuple[dict[int, TextScore], bool]:
+        """The texts of the n vectors nearest to a query (dim,), by text id, and whether there may be more.
+
+        An index may be approximate, and may name texts that no matching memory has.
+        """
+
+    def cosines(self, query: Vector, text_ids: Sequence[int]) -> dict[int, TextScore]:
+        """The exact cosines of these texts and a query (dim,), their chunks included."""
+
+    def vectors(self, text_ids: Sequence[int]) -> Vectors:
+        """The vectors of these texts, (n, dim), in their order."""
+
+    def best_texts(self, query: str, n: int) -> dict[int, float]:
+        """The n texts with the highest share of the query's words, and that share, 0 to 1, by text id.
+
+        Texts with none of the words are left out; among equals the lowest ids come first.
+        """
+
+    def text_scores(self, query: str, text_ids: Sequence[int]) -> dict[int, float]:
+        """The same share for these texts."""
+
+    def candidates(self, text_ids: Sequence[int]) -> list[Candidate]:
+        """The matching memories that have these texts, in order of arrival."""
+
+    def candidates_at(self, seqs: Sequence[int]) -> list[Candidate]:
+        """Those of these memories that match, in order of arrival."""
+
+    def around(self, seqs: Sequence[int], n: int) -> dict[int, Neighbours]:
+        """For each of these memories, the n before and the n after it in its run and of its user, in the order of the
+        run, whether they match or not."""
+
+    def memories_at(self, seqs: Sequence[int]) -> dict[int, Memory]:
+        """These memories, by `seq`. Raises StoreDamagedError where one is not what was stored."""
+
+
+class MemoryStore(Protocol):
+    """A store of memories. One object serves several threads. Raises StoreError and its kinds.
+
+    Reading needs no lock. `open_for_writing` makes the store where it is missing, and `close` ends what it began.
+    """
+
+    @property
+    def location(self) -> str:
+        """Where the store is, as messages name it: never with a password."""
+
+    @property
+    def models_folder(self) -> Path | None:
+        """Where a copy of a static model is kept with the store; None where a store has no folder."""
+
+    @property
+    def turn(self) -> AbstractContextManager[object]:
+        """Held from `plan` to `commit`, so that no other thread commits in between."""
+
+    @property
+    def exists(self) -> bool:
+        """Whether the store has been made."""
+
+    @property
+    def writing(self) -> bool:
+        """Whether this object is open for writing."""
+
+    def open_for_writing(self, embedder: Pin, wait_s: float = 0.0) -> None:
+        """Makes the store if it is missing, and opens it for writing, waiting `wait_s` for another writer where there
+        may be one only.
+
+        A store without vectors is pinned to this embedder when it gets its first. Raises UsageError where it can't be
+        made there, StoreBusyError, StoreMismatchError where it has vectors of another embedder.
+        """
+
+    def close(self) -> None:
+        """Closes the store. What was committed stays."""
+
+    def embedder(self) -> dict[str, str | int] | None:
+        """The embedder that the store is pinned to, or None where there is no store yet."""
+
+    def check_embedder(self, embedder: Pin) -> None:
+        """Raises StoreMismatchError where the store has vectors of another embedder."""
+
+    # Writing
+
+    def unknown_texts(self, texts: Iterable[str]) -> list[str]:
+        """Those of these texts, each once and in order, that the store has no vector for."""
+
+    def plan(
+        self,
+        memories: Iterable[Memory],
+        splits: Mapping[str, Sequence[Span]] | None = None,
+        *,
+        whole_records: bool = False,
+    ) -> Plan:
+        """What these memories, taken in order, would change; reads only.
+
+        A memory updates the stored one of its id: it replaces it with `whole_records`, and otherwise keeps the fields
+        that it leaves out (see `Memory.over`). `splits` gives the chunks of texts; the others keep theirs.
+        """
+
+    def commit(
+        self, plan: Plan, vectors: Vectors, position: Position | None = None, cut: Iterable[int] = ()
+    ) -> BatchCounts:
+        """Makes the latest plan durable, whole or not at all, and says what it did.
+
+        `vectors` (n, dim) are those of `plan.texts_to_embed`; `cut` are its rows whose texts were longer than the model
+        reads. `position` is stored with the batch. Raises StoreWriteError; the store is then as it was.
+        """
+
+    def position(self, file: str) -> Position | None:
+        """How far this input has been taken in, or None."""
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Removes memories durably, with their texts and vectors, and says how many there were.
+
+        The history keeps that they existed.
+        """
+
+    def reembed(self, embedder: Pin, embed: EmbedTexts, on_staged: Callable[[int], None]) -> None:
+        """Gives every text a vector of another embedder, and pins the store to it.
+
+        `embed` maps n texts to unit vectors (n, dim) and (n,) whether each text is longer than the model reads. The old
+        vectors stay in use until all new ones are durable; `on_staged` gets the number of each batch of these. Called
+        again after an interruption, it continues with the first missing batch.
+        """
+
+    def staged_embedder(self) -> dict[str, str | int] | None:
+        """The embedder that an unfinished `reembed` is for."""
+
+    def dry_run(self, embedder: Pin) -> AbstractContextManager["MemoryStore"]:
+        """A scratch store over this one: it plans against both, and keeps to itself what is committed to it."""
+
+    # The index of vectors
+
+    def refresh_index(self, how: Indexing, *, more_to_come: bool = False) -> None:
+        """Brings the index up to date where it lacks enough vectors, in a process of its own or while the caller waits.
+
+        With `more_to_come` more may be lacking than otherwise.
+        """
+
+    @property
+    def indexing(self) -> bool:
+        """Whether the index is being built for this object."""
+
+    def unindexed(self) -> int:
+        """How many vectors a search scans, beside the index, at most."""
+
+    # Reading
+
+    def count(self, filter: SearchFilter | None = None) -> int:
+        """How many memories there are, or match."""
+
+    def any(self, filter: SearchFilter) -> bool:
+        """Whether any memory matches."""
+
+    def get(self, identity: str) -> Memory | None:
+        """The memory of this id, or None."""
+
+    def history(self, identity: str) -> list[HistoryEvent]:
+        """What happened to the memory of this id, oldest first."""
+
+    def page(self, filter: SearchFilter, limit: int, offset: int) -> list[Memory]:
+        """The memories that match, newest first: `limit` of them, after `offset`. Raises StoreNotFoundError."""
+
+    def ids(self, filter: SearchFilter) -> list[str]:
+        """The ids of all memories that match, in order of arrival. Raises StoreNotFoundError."""
+
+    def memories(self, *, vectors: bool = False, on_damaged: Callable[[str], None] | None = None) -> Iterator[Memory]:
+        """Every memory as of one moment, in order of arrival, with its vector where asked for.
+
+        Raises StoreNotFoundError, and StoreDamagedError at a memory that is not what was stored; with `on_damaged`, it
+        leaves such memories out and calls that with the id of each.
+        """
+
+    def stats(self) -> StoreStats:
+        """What the store holds, as of one moment. Raises StoreNotFoundError."""
+
+    def snapshot(self, filter: SearchFilter, embedder: Pin | None) -> AbstractContextManager[Snapshot | None]:
+        """The memories that match, as of one moment, to search among; None where there is no store yet.
+
+        Raises StoreMismatchError where the store has vectors of another embedder than the query's.
+        """
+
+
+@runtime_checkable
+class Upkeep(Protocol):
+    """What a store can do that keeps its own files. A store whose server does this has no `Upkeep`."""
+
+    def verify(self) -> list[Finding]:
+        """Every fault: empty where each row, vector and file is what was stored."""
+
+    def repair(self) -> None:
+        """Rebuilds what is derived from memories and vectors."""
+
+    def compact(self) -> None:
+        """Rewrites the files without what was removed or replaced."""
+
+    def build_index(self) -> int:
+        """Builds the index of vectors now, and says how many are still not in it."""
