@@ -51,23 +51,23 @@ DEFAULT_STORE: Final = ".agentmem"
 
 
 class AgentMem:
-    """A store of memories in a folder, and the embedding model that its vectors are of.
+    """A store of memories and its embedding model.
 
-    `model` is a name or alias of `agentmem models`; `model_path` a local model folder; `embedder_url` an
-    OpenAI-compatible endpoint, of which `model` is then a model's name; `embedder` an object of your own (see
-    `agentmem_cli.embedding.base.Embedder`). With none of them it is the model that the store was made with, or
-    all-MiniLM-L6-v2. The static model is made at its first use, in a minute or two: `on_model_progress` is told how far
-    that is. A store keeps a copy of it. `threads` (as many as there are cores, by default) and `device` say how a model
-    of the catalogue runs. The store is made at the first write; with `create=False` it must be there already.
+    Choose the model with one of: `model`, a name or alias that `agentmem models` lists; `model_path`, a local model
+    folder; `embedder_url`, an OpenAI-compatible endpoint, which serves `model`; `embedder`, an object of your own (see
+    `agentmem_cli.embedding.base.Embedder`). Without any, a store uses the model that it was made with, and a new one
+    all-MiniLM-L6-v2. The static model is made at its first use, which takes a minute or two; `on_model_progress` gets
+    its progress, and the store keeps a copy. `threads` (one per core by default) and `device` apply to models of the
+    catalogue. The first write creates the store; with `create=False` it must exist.
 
-    `index` says who builds the graph that makes searches of a large store quick: a process of its own (`background`),
-    the caller (`wait`: writing, ingesting and closing take longer), or nobody (`off`, until `build_index`). A search
-    finds every memory all the same: what isn't in the graph is scanned.
+    `index` says what builds the graph that speeds up searches of a large store: a process of its own (`background`),
+    the caller (`wait`: writing, ingesting and closing take longer), or nothing until `build_index` (`off`). A search
+    finds every memory in each case: vectors that are not in the graph are scanned.
 
-    Reading takes no lock. The first write takes the writer's lock, waiting `wait_s` for it, and keeps it until `close`.
-    One object may be used from several threads: its calls take turns. After a fork the child's copy opens the store
-    afresh: it reads, and writes once the parent has closed its own. Every method raises AgentMemError and its kinds,
-    and nothing else of its own; see `agentmem_cli.errors`.
+    Reading takes no lock. The first write takes the writer's lock, waits up to `wait_s` seconds for it, and keeps it
+    until `close`. Several threads may share one object: its calls take turns. After a fork, the child's copy opens the
+    store again; it can write once the parent has closed its own. Every method raises AgentMemError and its kinds only;
+    see `agentmem_cli.errors`.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class AgentMem:
         self.path = Path(self._store.location)
         self._searcher = Searcher(self._store, self.load)
         self._turn = threading.RLock()
-        self._is_open = False  # and all is done that goes with it
+        self._is_open = False  # set when `open` has done everything
         self._threads = threads
         self._device = device
         self._index = index
@@ -121,11 +121,11 @@ class AgentMem:
 
     @property
     def model(self) -> EmbedderSpec:
-        """The model whose vectors the store holds, or will hold."""
+        """The store's model, or the model that it will be made with."""
         return self._spec
 
     def open(self) -> None:
-        """Takes the writer's lock and makes the store now, rather than at the first write. Raises StoreBusyError."""
+        """Takes the writer's lock and creates the store now instead of at the first write. Raises StoreBusyError."""
         with self._turn:
             if self._store.writing and self._is_open:
                 return
@@ -146,7 +146,7 @@ class AgentMem:
             self._embedder = None
 
     def close(self) -> None:
-        """Gives the lock back; what was added is durable without it. The graph is left to who `index` says."""
+        """Releases the lock and brings the graph up to date as `index` says. What was added is durable without it."""
         with self._turn:
             try:
                 self._refresh_index()
@@ -154,7 +154,7 @@ class AgentMem:
                 self._store.close()
 
     def build_index(self) -> int:
-        """Builds the graph now, and returns how many vectors are still not in it: few, unless others keep writing.
+        """Builds the graph now, and returns how many vectors are not in it: few, unless other processes keep writing.
 
         Needs no lock. Raises StoreError.
         """
@@ -188,9 +188,9 @@ class AgentMem:
         chunk: bool = False,
         replace: bool = False,
     ) -> str:
-        """Adds one memory, or updates the one of the same id, and returns its id; when it returns, it is durable.
+        """Adds one memory, or updates the one with the same id, durably, and returns its id.
 
-        An update merges: a field that is None here keeps its value, unless `replace` makes this the whole memory.
+        An update merges: a field that is None here keeps its stored value. With `replace`, this is the whole memory.
         With `chunk`, a memory that is longer than the model reads is split into chunks (see `IngestOptions`). Raises
         InvalidMemoryError, StoreError, ModelError; nothing is stored then, unless an fsync failed (see
         `Pipeline.commit`).
@@ -212,11 +212,12 @@ class AgentMem:
     def add_batch(
         self, memories: Iterable[Memory | Mapping[str, object]], *, chunk: bool = False, replace: bool = False
     ) -> BatchResult:
-        """Adds memories in one durable transaction, all or none: Memory objects, or mappings as a JSONL line has them.
+        """Adds memories in one durable transaction, all or none: Memory objects, or mappings with the keys of a JSONL
+        line.
 
-        A memory of an id that is stored, or that came earlier in the batch, updates that one: fields that it leaves
-        out keep their value, and None in a mapping empties a field. With `replace` it is the whole memory. `chunk` is
-        as in `add`. Raises InvalidMemoryError, StoreError, ModelError.
+        A memory whose id is stored, or came earlier in the batch, updates that one: fields that it leaves out keep
+        their value, and None in a mapping empties a field. With `replace` it is the whole memory. `chunk` is as in
+        `add`. Raises InvalidMemoryError, StoreError, ModelError.
         """
         batch = [_as_memory(memory) for memory in memories]
         with self._turn:
@@ -230,11 +231,11 @@ class AgentMem:
     def ingest(
         self, paths: Sequence[str], options: IngestOptions | None = None, observer: Observer | None = None
     ) -> IngestReport:
-        """Takes JSONL files in (plain or gzip; `-` is standard input), batch by durable batch.
+        """Ingests JSONL files (plain or gzip; `-` is standard input) in durable batches.
 
-        The store is made when the first memory is to be stored: inputs without any leave no trace.
-        The observer is told of every commit after it is durable, and of every rejected line. Raises InputError,
-        RejectedLineError, StoreError, ModelError; batches that were committed before stay.
+        The store is created with its first memory: inputs without any leave no trace. The observer is called after
+        each commit, and for each rejected line. Raises InputError, RejectedLineError, StoreError, ModelError; batches
+        that were committed before stay.
         """
         options, observer = options or IngestOptions(), observer or Observer()
         start = time.perf_counter()
@@ -244,7 +245,7 @@ class AgentMem:
                     ingest_files(pipeline, paths, options, observer, lambda: None)
             else:
                 if self._store.exists:
-                    self.open()  # now, so that nothing is read and embedded for a store that another process writes
+                    self.open()  # now: where another process writes, nothing is embedded in vain
                 pipeline = self._pipeline(options.chunk, options.chunk_tokens, replace=options.replace)
                 ingest_files(pipeline, paths, options, observer, lambda: self._refresh_index(more_to_come=True))
                 with pipeline.stage("index"):
@@ -275,17 +276,17 @@ class AgentMem:
         dedupe: bool = False,
         context: int = 0,
     ) -> list[Hit]:
-        """The k memories that answer a query best, best first, of those that match: every scope given, every
-        condition of `where`, and created at `since` or later and before `until`.
+        """The k memories that answer a query best, best first, among those that match every given scope and every
+        condition of `where`, and were created at `since` or later and before `until`.
 
         `where` maps a key of metadata to the value that it must equal, or to operators and operands:
         `{"topic": "food", "turn": {">=": 3, "<": 9}, "kind": {"in": ["a", "b"]}, "seat": {"exists": True}}`. Values
-        are compared with those of their own type alone (3 is not "3"); `!=` and `not in` take all that `=` and `in`
-        leave, so also what has no such key; `a.b` is a key of that name, or `b` in the object under `a`. The times
-        are datetimes, ISO 8601 strings (UTC where no zone is said), or ages such as `7d` (s, m, h, d, w).
+        are compared only with values of their own type (3 is not "3"). `!=` and `not in` match everything that `=` and
+        `in` do not, including memories without the key. `a.b` is a key of that name, or `b` in the object under `a`.
+        Times are datetimes, ISO 8601 strings (UTC without a zone), or ages such as `7d` (s, m, h, d, w).
 
-        The filter applies before the k are taken, so fewer come back only where fewer match. How they are ranked is
-        said in `Ranking`. Raises UsageError for a blank query or k below 1, and ModelError, StoreError.
+        The filter applies before the k best are taken: fewer are returned only where fewer match. `Ranking` describes
+        the order. Raises UsageError for a blank query or k below 1, and ModelError, StoreError.
         """
         filter = SearchFilter.of(agent_id, user_id, run_id, memory_type, where, since, until)
         half_life_s = (
@@ -295,7 +296,7 @@ class AgentMem:
         return self.search_many([Query(query, filter)], k, ranking)[0]
 
     def search_many(self, queries: Sequence[Query], k: int = 10, ranking: Ranking | None = None) -> list[list[Hit]]:
-        """The hits of each query, in the order of the queries; they are embedded together."""
+        """The hits of each query, in the order of the queries, which are embedded together."""
         check_whole("k", k, at_least=1)
         for query in queries:
             if not isinstance(query, Query):
@@ -307,7 +308,7 @@ class AgentMem:
     def evaluate(
         self, queries: Sequence[LabelledQuery], rankings: Sequence[Ranking] = (Ranking(),)
     ) -> list[Evaluation]:
-        """How well each ranking finds what queries ask for, of those queries whose relevant ids are said.
+        """How well each ranking finds the relevant memories of those queries that have relevant ids.
 
         Queries are embedded once for all rankings. `agentmem_cli.search.evaluation.compare` compares two of the
         results, query by query. Raises UsageError where no query has relevant ids, and ModelError, StoreError.
@@ -318,9 +319,9 @@ class AgentMem:
             return self._searcher.evaluations(queries, rankings)
 
     def advice(self, queries: Sequence[str]) -> ModelAdvice | None:
-        """That the model can't read these queries, and which can read them and the newest memories; None where it does.
+        """Which model reads these queries and the newest memories, where this one can't; None where it can.
 
-        Queries in Latin letters are taken for read. Raises ModelError, StoreError.
+        Queries in Latin letters count as read. Raises ModelError, StoreError.
         """
         with self._turn:
             return self._searcher.advice(queries)
@@ -333,7 +334,7 @@ class AgentMem:
             return self._store.get(id) if is_possible_id(id) else None
 
     def history(self, id: str) -> list[HistoryEvent]:
-        """What happened to the memory of this id, oldest first; empty where there never was one."""
+        """The events of the memory with this id, oldest first; empty where it never existed."""
         with self._turn:
             return self._store.history(id) if is_possible_id(id) else []
 
@@ -362,7 +363,7 @@ class AgentMem:
             return self._store.page(filter, limit, offset)
 
     def ids_matching(self, filter: SearchFilter) -> list[str]:
-        """The ids of all memories that match, in the order of their arrival."""
+        """The ids of all memories that match, in order of arrival."""
         with self._turn:
             return self._store.ids(filter)
 
@@ -372,22 +373,22 @@ class AgentMem:
             return self._store.stats()
 
     def delete(self, *ids: str) -> int:
-        """Removes memories durably, with their texts and vectors, and says how many were there.
+        """Removes memories durably, with their texts and vectors, and returns how many existed.
 
-        The history keeps that they were there and are deleted, not their texts. After `compact` they are gone from
-        the files too.
+        The history keeps that they existed and were deleted, not their texts. `compact` removes them from the files
+        too.
         """
         with self._turn:
             self._open_existing()
             return self._store.delete([identity for identity in ids if is_possible_id(identity)])
 
     def verify(self) -> list[Finding]:
-        """All that is wrong with the store: empty where every row, vector and file is what was stored."""
+        """Every fault of the store: empty where each row, vector and file is what was stored."""
         with self._turn:
             return self._upkeep().verify()
 
     def repair(self) -> None:
-        """Rebuilds what is derived from memories and vectors. Damage to these stays as it is."""
+        """Rebuilds what is derived from memories and vectors. It can't repair damage to these."""
         with self._turn:
             self._open_existing()
             self._upkeep().repair()
@@ -395,17 +396,17 @@ class AgentMem:
     def compact(self) -> None:
         """Rewrites the store's files without what was removed or replaced. Needs as much free disk again.
 
-        Raises StoreError where somebody reads the store: what was removed is then still in its files.
+        Raises StoreError where another process reads the store: what was removed is then still in its files.
         """
         with self._turn:
             self._open_existing()
             self._upkeep().compact()
 
     def export(self, *, vectors: bool = False, on_damaged: Callable[[str], None] | None = None) -> Iterator[Memory]:
-        """Every memory, in the order of its arrival; with `vectors`, taking them in elsewhere needs no embedding.
+        """Every memory, in order of arrival; with `vectors`, ingesting them elsewhere needs no embedding.
 
-        Raises StoreDamagedError at a memory that is not what was stored, and names it; with `on_damaged`, it leaves
-        such memories out, and calls that with the id of each.
+        Raises StoreDamagedError, which names it, at a memory that is not what was stored; with `on_damaged`, leaves
+        such memories out and calls it with the id of each.
         """
         with self._turn:
             memories = self._store.memories(vectors=vectors, on_damaged=on_damaged)
@@ -420,10 +421,11 @@ class AgentMem:
         embedder: Embedder | None = None,
         on_progress: Callable[[int], None] = lambda texts: None,
     ) -> None:
-        """Gives every memory a vector of another model, which the store is then pinned to.
+        """Gives every memory a vector of another model, and pins the store to it.
 
-        The old vectors stay in use until all new ones are made; cut off, it goes on from the last durable batch of
-        1,000 when called again. Long memories keep their chunks. `on_progress` is told how many texts became durable.
+        The old vectors stay in use until all new ones are made. After an interruption, the next call continues after
+        the last durable batch of 1,000. Long memories keep their chunks. `on_progress` gets the number of texts of
+        each batch.
         Raises ModelError, StoreError.
         """
         with self._turn:
@@ -451,7 +453,7 @@ class AgentMem:
     # Inside
 
     def _loaded(self) -> Embedder:
-        """The embedder, for those who have the turn, or whose caller has it and waits for them."""
+        """The embedder, for a caller that holds the turn, or works for one that does."""
         if self._embedder is None:
             self._embedder = catalog.load(
                 self._spec,
@@ -485,7 +487,7 @@ class AgentMem:
             if own is not None:
                 return own
             if model is not None and catalog.full_name(model) == catalog.STATIC_MODEL:
-                self._store.check_embedder({"name": catalog.STATIC_MODEL})  # before it is made for nothing
+                self._store.check_embedder({"name": catalog.STATIC_MODEL})  # so that it is not made in vain
             wanted = catalog.resolve(model, model_path, embedder_url, on_progress=self._on_model_progress)
         if self._store.exists:
             self._store.check_embedder(wanted.fingerprint())
@@ -504,7 +506,7 @@ class AgentMem:
         return catalog.recognised(spec, self._known_specs())
 
     def _known_specs(self) -> list[EmbedderSpec]:
-        """The store's own model, and the one that a re-embedding which was cut off is for."""
+        """The store's own model, and that of an unfinished re-embedding."""
         staged = self._store.staged_embedder()
         return [self._spec, *([] if staged is None else [EmbedderSpec.from_stored(staged)])]
 

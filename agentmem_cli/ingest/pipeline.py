@@ -1,4 +1,4 @@
-"""What a batch of memories goes through: planned, its new texts embedded, committed; and the report of it."""
+"""The steps of a batch: plan, embed its new texts, commit; and the report."""
 
 import threading
 import time
@@ -35,7 +35,7 @@ class TextVector(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """What is done for a batch before its turn comes: vectors by text, and the chunks of texts; None is 'not done'."""
+    """What was done for a batch in advance: vectors by text, and the chunks of texts, or None where not done."""
 
     vectors: Mapping[str, TextVector] = field(default_factory=dict)
     splits: Mapping[str, Sequence[Span]] | None = None
@@ -45,7 +45,7 @@ _CHARS_PER_TOKEN: Final = 4
 
 
 class Pipeline:
-    """Takes memories into one store, batch by batch, and keeps the report; loads the embedder when a text needs it.
+    """Stores memories, batch by batch, and keeps the report. Loads the embedder when a text needs it.
 
     One thread may embed ahead while another commits: each keeps its own figures of the report.
     """
@@ -77,17 +77,17 @@ class Pipeline:
 
     @property
     def waits_for_model(self) -> bool:
-        """Whether most of the time so far went into embedding: then other things are worth doing beside it.
+        """Whether most of the time so far went into embedding: then reading and committing overlap with it.
 
-        With a model that is quicker than the rest, threads only take turns at Python's lock, and lose by it.
+        With a faster model, threads only compete for Python's lock, and are slower.
         """
         spent_s = self.report.stages_s
         model_s = spent_s.get("tokenize", 0.0) + spent_s.get("embed", 0.0)
         return model_s > sum(spent_s.get(stage, 0.0) for stage in ("parse", "plan", "commit"))
 
     def embed_ahead(self, memories: Sequence[Memory], before: Iterable[Memory]) -> Ready:
-        """What a batch will most likely need: the vectors of texts that are not stored, and that no memory has which
-        is being committed `before` it.
+        """What a batch will most likely need: the vectors of texts that are neither stored nor in the batches `before`
+        it, which are being committed.
 
         Raises ModelError.
         """
@@ -99,10 +99,10 @@ class Pipeline:
         return Ready(self._embed(new), splits)
 
     def commit(self, memories: Sequence[Memory], ready: Ready, position: Position | None = None) -> None:
-        """Makes a batch durable: when this returns, it is. What isn't `ready` is embedded.
+        """Makes a batch durable. Texts that are not `ready` are embedded.
 
-        Raises StoreError, ModelError: nothing of the batch is stored then, but for one case: after a failed fsync
-        nobody can tell, and the batch may be found later, whole.
+        Raises StoreError, ModelError. Nothing of the batch is stored then, with one exception: after a failed fsync
+        the result is unknown, and the whole batch may appear later.
         """
         with self.store.turn:
             splits = self._splits(_latest(memories)) if ready.splits is None else ready.splits
@@ -145,7 +145,7 @@ class Pipeline:
             self.report.tokens += embedded.tokens
             self.report.special_tokens += embedded.special_tokens
             self.report.unknown_tokens += embedded.unknown_tokens
-            read_chars = _CHARS_PER_TOKEN * self._spec.token_limit  # of a text that was cut, as its tokens are
+            read_chars = _CHARS_PER_TOKEN * self._spec.token_limit  # of a cut text, like its tokens
             self.report.letters += letters_by_script(
                 text[:read_chars] if cut else text for text, cut in zip(texts, embedded.cut, strict=True)
             )
@@ -153,7 +153,7 @@ class Pipeline:
         return {text: TextVector(vector, bool(cut)) for text, vector, cut in vectors}
 
     def _splits(self, memories: Iterable[Memory]) -> dict[str, list[Span]]:
-        """The chunks that texts shall have: those that came with them, or, where they are to be split, new ones."""
+        """The chunks of texts: those that came with them, or new ones where texts are to be split."""
         if self._chunking is None:
             given = ((memory, self._usable(memory)) for memory in memories)
             return {
@@ -170,7 +170,8 @@ class Pipeline:
             return {text: chunks(embedder, text, self._chunking) for text in texts}
 
     def _given_vectors(self, memories: Iterable[Memory]) -> dict[str, TextVector]:
-        """The vectors that came with memories and are of this embedder, by text; damaged ones are embedded again."""
+        """The vectors of this embedder that came with memories, by text; damaged ones are left out, to be embedded
+        again."""
         given = {}
         for memory in memories:
             vector = self._usable(memory)
@@ -183,7 +184,7 @@ class Pipeline:
         return given
 
     def _usable(self, memory: Memory) -> StoredVector | None:
-        """The vector that came with a memory, if it and those of its chunks can be stored."""
+        """The vector that came with a memory, if it and its chunks' vectors are valid."""
         vector = memory.vector
         if vector is None or vector.revision != self._spec.revision:
             return None
@@ -194,7 +195,8 @@ class Pipeline:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Adds the time spent inside to a stage of the report. Stages overlap: together they may exceed the whole."""
+        """Adds the time spent inside to a stage of the report. Stages overlap: their sum may exceed the elapsed
+        time."""
         start = time.perf_counter()
         try:
             yield

@@ -9,13 +9,14 @@ from agentmem_cli.records.values import JsonValue
 
 @dataclass(slots=True)
 class IngestReport:
-    """What an ingest did. `embedded` counts texts that the model saw; `reused` memories whose vector was there.
+    """What an ingest did. `embedded` counts texts that the model saw, `reused` memories whose vector was stored
+    already.
 
-    `unindexed` vectors were not in the published graph when it ended, so that searches scan them; `indexing` says
-    whether it is being built. `truncated` memories, of those that were added or updated, are longer than the model
-    reads, and only their beginnings are found by meaning; `chunks` are the parts that others were split into. Stages
-    overlap, so that their times together may exceed `elapsed_s`. `letters` are the embedded texts' characters by script
-    (see `agentmem_cli.embedding.languages`).
+    `unindexed` vectors were not in the published graph at the end, so searches scan them; `indexing` says whether it is
+    being built. `truncated` counts added or updated memories that are longer than the model reads: a search by meaning
+    sees only their beginning. `chunks` counts the parts that long memories were split into. Stages overlap, so the sum
+    of `stages_s` may exceed `elapsed_s`. `letters` counts the embedded texts' characters by script (see
+    `agentmem_cli.embedding.languages`).
     """
 
     read: int = 0
@@ -38,7 +39,7 @@ class IngestReport:
 
     @property
     def stored(self) -> int:
-        """How many memories the store is known to hold because of this ingest."""
+        """How many of the ingest's memories the store holds."""
         return self.added + self.updated + self.unchanged
 
     @property
@@ -48,7 +49,7 @@ class IngestReport:
         return self.unknown_tokens / own_tokens if own_tokens else 0.0
 
     def advice(self, model: str) -> ModelAdvice | None:
-        """That the model which embedded can't read the texts, and which can; None where it does."""
+        """Which model reads the texts, where this one can't; None where it can."""
         return ModelAdvice.on(model, self.tokens - self.special_tokens, self.unknown_tokens, self.letters)
 
     @property

@@ -17,7 +17,7 @@ SAMPLE_TEXTS: Final = 3_000
 def sample_texts(source: Path, count: int = SAMPLE_TEXTS) -> list[str]:
     """Up to `count` distinct texts of a JSONL file (bad lines left out) or a store's folder, the same every time.
 
-    Every memory is as likely to be among them. Raises UsageError for an empty source, InputError, StoreError.
+    Every memory has the same chance to be among them. Raises UsageError for an empty source, InputError, StoreError.
     """
     if not source.exists():
         raise UsageError(f"--fit {source}: there is no such file or store")

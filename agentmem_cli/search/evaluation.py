@@ -1,4 +1,4 @@
-"""How good searches are, over labelled queries: figures with their intervals, and what is better than what."""
+"""The quality of searches over labelled queries: figures with intervals, and comparisons."""
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ Ranked: TypeAlias = Sequence[tuple[str, float]]  # ids with their scores
 
 
 class _Ties(NamedTuple):
-    """Hits of one score: how many come before them, how many they are, and how many of them are relevant."""
+    """Hits with one score: the number of hits before them, their own number, and how many of them are relevant."""
 
     before: int
     size: int
@@ -51,7 +51,7 @@ def reciprocal_rank_at(k: int, ranked: Ranked, relevant: Collection[str]) -> flo
 
 
 def first_rank(ranked: Ranked, relevant: Collection[str]) -> int | None:
-    """The rank of the first relevant id, counted from 1, and with ties the last that it may have; None for none."""
+    """The rank of the first relevant id, counted from 1, with ties its last possible rank; None for no relevant id."""
     for ties in _ties(ranked, _checked(relevant)):
         if ties.relevant:
             return ties.before + ties.size - ties.relevant + 1
@@ -75,7 +75,7 @@ def _ties(ranked: Ranked, relevant: set[str]) -> Iterator[_Ties]:
 
 
 def _first_at(rank: int, ties: _Ties) -> float:
-    """How likely the first relevant of these hits, in random order, is at this rank of theirs."""
+    """The probability that the first relevant of these hits, in random order, has this rank among them."""
     return math.comb(ties.size - rank, ties.relevant - 1) / math.comb(ties.size, ties.relevant)
 
 
@@ -123,7 +123,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What came of labelled queries: each in its order, and the estimates of METRICS.
+    """The results of labelled queries, in their order, and the estimates of METRICS.
 
     `unlabelled` queries had no relevant ids and were left out. `missing` are relevant ids that the store doesn't hold;
     they count as not found.
@@ -136,7 +136,7 @@ class Evaluation:
 
     @property
     def warnings(self) -> list[str]:
-        """What makes the figures mean less than they seem to, a sentence each."""
+        """What limits the meaning of the figures, one sentence each."""
         found = []
         if self.unlabelled:
             found.append(f"{self.unlabelled} queries have no relevant ids, and were left out")
@@ -146,7 +146,7 @@ class Evaluation:
         return found
 
     def worst(self, count: int) -> list[JudgedQuery]:
-        """So many queries of the lowest nDCG@10, and of equals those whose answer came latest; in their order."""
+        """The queries with the lowest nDCG@10, among equals those whose answer came last; in their order."""
 
         def badness(judged: JudgedQuery) -> tuple[float, float]:
             return judged.figures["ndcg@10"], -(judged.first_rank or math.inf)
@@ -156,8 +156,8 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """By how much a metric is higher than another's, query by query: the mean, its 95 % interval (paired bootstrap),
-    and in how many queries it is higher, lower and equal."""
+    """How much higher a metric is than another run's, query by query: the mean, its 95 % interval (paired bootstrap),
+    and the numbers of queries in which it is higher, lower and equal."""
 
     mean: float
     interval: Interval
@@ -167,13 +167,13 @@ class Difference:
 
     @property
     def is_clear(self) -> bool:
-        """Whether the interval leaves no doubt which is better."""
+        """Whether the interval excludes 0."""
         return not self.interval.low <= 0 <= self.interval.high
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """An evaluation, and what it is of."""
+    """An evaluation and its name."""
 
     store: str
     model: str
@@ -183,7 +183,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A run, the one that it is measured against, and how it differs in each of METRICS."""
+    """A run, the run that it is compared with, and their differences in each of METRICS."""
 
     run: Run
     base: Run
@@ -191,7 +191,7 @@ class Comparison:
 
 
 def evaluate(queries: Sequence[LabelledQuery], answer: Answer, missing: Sequence[str] = ()) -> Evaluation:
-    """Asks every query that has relevant ids, and judges the answers. `missing` ids are known not to be there.
+    """Runs every query that has relevant ids, and judges the results. `missing` ids are known not to be stored.
 
     Raises UsageError where no query has any.
     """
@@ -206,7 +206,7 @@ def evaluate(queries: Sequence[LabelledQuery], answer: Answer, missing: Sequence
 
 
 def compare(evaluation: Evaluation, base: Evaluation) -> dict[str, Difference]:
-    """How the figures of one evaluation differ from another's of the same queries, by metric. Raises ValueError."""
+    """The differences between two evaluations of the same queries, by metric. Raises ValueError."""
     if [judged.query for judged in evaluation.judged] != [judged.query for judged in base.judged]:
         raise ValueError("evaluations of different queries can't be compared")
     differences = _rows(evaluation.judged) - _rows(base.judged)
@@ -223,7 +223,7 @@ def compare(evaluation: Evaluation, base: Evaluation) -> dict[str, Difference]:
 
 
 def _ask(queries: Sequence[Query], answer: Answer) -> list[Sequence[Hit]]:
-    """The first DEPTH hits of each query, and those after them that are as good as the last."""
+    """The first DEPTH hits of each query, and those after them that have the score of the last."""
     found: list[Sequence[Hit]] = [()] * len(queries)
     waiting, k = list(range(len(queries))), DEPTH + 1
     while waiting and k <= _MOST_TIED:

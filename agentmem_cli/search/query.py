@@ -1,4 +1,4 @@
-"""What a search asks for beside its filter, files of queries, and how the score of a hit came about."""
+"""What a search asks for: a query, a filter and a ranking; and files of labelled queries."""
 
 import math
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ NEIGHBOUR_SHARE: Final = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A question, and which memories may answer it. Raises UsageError for a text that can't be searched for."""
+    """A query text and the filter that its hits must match."""
 
     text: str
     filter: SearchFilter = field(default_factory=SearchFilter)
@@ -28,8 +28,8 @@ class Query:
 class Ranking:
     """How the matching memories are ranked, and what comes back with them. Raises UsageError.
 
-    `neighbour_share` of a memory's score is lent to the memories before and after it in its run (hybrid only).
-    `context` is how many memories before and after each hit, in its run, come back with it.
+    A memory adds `neighbour_share` of its score to the memories before and after it in its run (hybrid only). `context`
+    is the number of memories before and after each hit in its run that are returned with it.
     """
 
     mode: Mode = "hybrid"
@@ -58,16 +58,16 @@ _EVERYTHING: Final = SearchFilter()
 
 @dataclass(frozen=True, slots=True)
 class LabelledQuery:
-    """A question, and the ids of the memories that answer it, each once; none where nobody has said."""
+    """A query and the distinct ids of the memories that answer it; empty where they are unknown."""
 
     query: Query
     relevant: tuple[str, ...] = ()
 
 
 def read_queries(path: str, filter: SearchFilter = _EVERYTHING) -> Iterator[LabelledQuery]:
-    """The queries of a file, plain or gzip, or of standard input for `-`, as they are read.
+    """The queries of a file, plain or gzip, or of standard input for `-`, read lazily.
 
-    What a line leaves out of its scope is as `filter` has it; its other conditions hold for every line.
+    A scope that a line leaves out comes from `filter`; its other conditions apply to every line.
     Raises InputError, and RejectedLineError at the first bad line.
     """
     with open_source(path) as source:

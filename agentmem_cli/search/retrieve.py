@@ -1,7 +1,6 @@
-"""A query -> the memories that answer it best: found by meaning and by words, ranked together.
+"""A query -> the memories that answer it best, by meaning and by words.
 
-A pool of candidates comes from both sides, so that no more than a few hundred memories are looked at one by one,
-whatever the store holds.
+Both sides contribute to a pool of candidates, so that a few hundred memories are scored, whatever the store holds.
 """
 
 import time
@@ -21,11 +20,11 @@ from agentmem_cli.search.query import LabelledQuery, Query, Ranking
 from agentmem_cli.store.base import Candidate, MemoryStore, Pin, Snapshot, TextScore, Vector
 
 _UNSAID_IMPORTANCE: Final = 0.5
-_POOL: Final = 100  # candidates from each side at least, where both are looked at
-_ENOUGH: Final = 2  # candidates, times what is asked for: the last of an approximate search are not sure
-_LENDERS: Final = 30  # of the best at least, or what is asked for, whose neighbours are looked at
+_POOL: Final = 100  # candidates from each side, at least
+_ENOUGH: Final = 2  # times k: the last candidates of an approximate search are uncertain
+_LENDERS: Final = 30  # the best candidates whose neighbours are scored, at least
 _DUPLICATE_COSINE: Final = 0.95
-_FOLDED: Final = 10_000  # candidates at least that are looked through for k memories that are no near-duplicates
+_FOLDED: Final = 10_000  # candidates to go through for k that are not near-duplicates, at least
 _ADVISING_MEMORIES: Final = 100
 
 
@@ -38,12 +37,12 @@ def hybrid_score(cosine: float, text: float) -> float:
 
 
 def recency_factor(age_s: float, half_life_s: float) -> float:
-    """2 ** (-age / half-life): 1 for what is new, half after each half-life. What is in the future is new."""
+    """2 ** (-age / half-life): 1 for a new memory, half after each half-life. Times in the future count as new."""
     return float(0.5 ** (max(age_s, 0.0) / half_life_s))
 
 
 def importance_factor(importance: float | None, weight: float) -> float:
-    """1 - weight + weight * importance: of 1 for the most important. What nobody weighed counts as a half."""
+    """1 - weight + weight * importance; a memory without an importance counts as 0.5."""
     known = _UNSAID_IMPORTANCE if importance is None else min(max(importance, 0.0), 1.0)
     return 1 - weight + weight * known
 
@@ -53,7 +52,7 @@ class _Scored:
     """A candidate on its way to a hit."""
 
     candidate: Candidate
-    chunk: Span | None  # of a long text, where one of its chunks was nearer than its beginning
+    chunk: Span | None  # the chunk of a long text that is nearer than its beginning
     cosine: float | None
     text: float | None
     base: float
@@ -81,7 +80,7 @@ class Search:
     def hits(self, k: int) -> list[Hit]:
         """The k matching memories that answer the query best, best first; fewer where fewer match.
 
-        Of equal scores comes first what arrived earlier.
+        Among equal scores, earlier arrivals come first.
         """
         if not self._ranking.dedupe:
             return self._with_memories([[scored] for scored in self._ranked(k, self._pool(k))[0][:k]])
@@ -94,13 +93,13 @@ class Search:
             n *= 4
 
     def _pool(self, k: int) -> int:
-        """How many candidates each side is asked for at first: more than the best, where these may change places."""
+        """How many candidates each side gives at first: more than k, as the final order may differ."""
         ranking = self._ranking
         alone = ranking.mode == "vector" and ranking.recency_half_life_s is None and not ranking.importance_weight
         return _ENOUGH * k if alone else max(_POOL, _ENOUGH * k)
 
     def _ranked(self, k: int, n: int) -> tuple[list[_Scored], bool]:
-        """The candidates, of the n best from each side, best first, and whether there may be more."""
+        """The candidates among the n best of each side, best first, and whether there may be more."""
         candidates, more = self._candidates(k, n)
         if self._ranking.mode == "hybrid" and self._ranking.neighbour_share:
             candidates = self._with_neighbours(candidates, max(k, _LENDERS))
@@ -115,7 +114,7 @@ class Search:
             texts = self._snapshot.best_texts(self._query, n) if self._by_words else {}
             candidates = self._snapshot.candidates(list({**near, **texts}))
             more = more or len(texts) == n
-            # A graph may still hold vectors of texts that are gone: then more must be asked of it.
+            # A graph may still hold vectors of removed texts: then ask for more.
             if len(candidates) >= _ENOUGH * k or not more:
                 return self._scored(candidates, near, texts), more
             n *= 4
@@ -145,7 +144,7 @@ class Search:
     # Ranking
 
     def _with_neighbours(self, candidates: list[_Scored], lenders: int) -> list[_Scored]:
-        """The candidates and their neighbours in their runs, each with what its neighbours lend to it."""
+        """The candidates and their neighbours in their runs, each with the score that its neighbours add."""
         lending = [scored.candidate.seq for scored in sorted(candidates, key=_place)[:lenders]]
         pairs: set[tuple[int, int]] = set()
         for seq, (before, after) in self._snapshot.around(lending, 1).items():
@@ -210,7 +209,7 @@ class Search:
 
 
 def _place(scored: _Scored) -> tuple[float, int]:
-    """What candidates are sorted by."""
+    """The sort key of candidates."""
     return -scored.score, scored.candidate.seq
 
 
@@ -264,7 +263,7 @@ class Searcher:
         return [evaluation(ranking) for ranking in rankings]
 
     def advice(self, texts: Sequence[str]) -> ModelAdvice | None:
-        """That the model can't read these queries, and which model reads them and the newest memories; or None.
+        """Which model reads these queries and the newest memories, where this one can't; None where it can.
 
         Queries in Latin letters count as read. Raises ModelError, StoreError.
         """

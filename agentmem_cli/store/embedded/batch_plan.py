@@ -1,4 +1,4 @@
-"""What a batch would change: memories taken in order, against what is stored."""
+"""What a batch would change: its memories in order, compared with what is stored."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -33,12 +33,12 @@ class BatchPlan:
 
     @property
     def known_texts(self) -> list[Text]:
-        """The texts of its memories that the store has a vector of already."""
+        """The texts of its memories that have a vector already."""
         return [(row.vector_id, row.memory.text) for row in self.memories if row.vector_id < self.first_vector_id]
 
     @property
     def texts_to_embed(self) -> list[str]:
-        """All that needs a vector, in the order of the vectors' ids."""
+        """All texts that need a vector, in the order of the vectors' ids."""
         return [*self.new_texts, *self.chunks.new_texts]
 
 
@@ -67,7 +67,7 @@ class Planner:
         self._now_us = time.time_ns() // 1000
 
     def take(self, memories: Sequence[Memory]) -> None:
-        """Notes what these memories change, each after all before it."""
+        """Adds these memories to the plan, each after those before it."""
         contents = [memory.content_digest() for memory in memories]
         self._read_outdated(memories, contents)
         for memory, content in zip(memories, contents, strict=True):
@@ -86,7 +86,7 @@ class Planner:
     def _take(self, memory: Memory, content: bytes) -> None:
         before = self._changed.get(memory.id) or self._outdated.get(memory.id)
         if before is None and memory.id in self._stored:
-            self._unchanged += 1  # it is not among the outdated
+            self._unchanged += 1  # otherwise it would be outdated
             return
         if before is None:
             self._history.append(HistoryRow(memory.id, "add", None, self._now_us))
@@ -146,7 +146,7 @@ class _Version:
 
 
 def _is_same(memory: Memory, content: bytes, stored: StoredMemory) -> bool:
-    """Whether a memory is the stored one, or that with the time that the store filled in, as an export has it."""
+    """Whether a memory equals the stored one; an export adds the time that the store filled in."""
     return stored.content == content or (
         memory.created_at is not None
         and to_microseconds(memory.created_at) == stored.created_at_us

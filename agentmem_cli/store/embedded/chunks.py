@@ -1,6 +1,7 @@
-"""The chunks of long texts: parts of them that have vectors of their own, and lead a search to the whole.
+"""The chunks of long texts: parts with vectors of their own, through which a search finds the whole text.
 
-Chunks are a text's, as its vector is: all memories of one text share them, and they go when its last memory goes.
+Chunks belong to a text, as its vector does: all memories with this text share them, and they are removed with the
+last of these.
 """
 
 import zlib
@@ -18,7 +19,7 @@ from agentmem_cli.store.embedded.rows import text_hash
 
 @dataclass(frozen=True, slots=True)
 class ChunkRow:
-    """A chunk: of the text that has a vector, the characters [start, stop), which have a vector too."""
+    """A chunk: the characters [start, stop) of a text, which is known by its vector, and their own vector."""
 
     text_vector_id: int
     start: int
@@ -28,10 +29,10 @@ class ChunkRow:
 
 @dataclass(frozen=True, slots=True)
 class ChunkPlan:
-    """The chunks that a batch would write, in place of all that the texts of `replaced` (vector ids) have.
+    """The chunks that a batch would write, in place of all chunks of the texts in `replaced` (vector ids).
 
-    `new_texts` are the chunks that need a vector, in order, and `new_hashes` theirs; their vectors' ids follow those
-    of the batch's own new texts.
+    `new_texts` are the chunks that need a vector, in order, and `new_hashes` their hashes. The ids of their vectors
+    follow those of the batch's own new texts.
     """
 
     rows: list[ChunkRow] = field(default_factory=list)
@@ -43,9 +44,9 @@ class ChunkPlan:
 def planned(
     connection: Connection, splits: Mapping[str, Sequence[Span]], new_hashes: Sequence[bytes], first_vector_id: int
 ) -> ChunkPlan:
-    """The plan that gives each text of `splits` these chunks, and no others, where it has or gets a vector.
+    """The plan that gives each text of `splits` exactly these chunks, where it has or gets a vector.
 
-    `new_hashes` are of the texts that get one with the same batch, the first of them of this id.
+    `new_hashes` are those of the texts that get a vector with this batch, the first of them the id given.
     """
     plan = ChunkPlan()
     hashes = {text_hash(text[start:stop]) for text, spans in splits.items() for start, stop in spans}
@@ -76,7 +77,7 @@ def planned(
 
 
 def write(connection: Connection, plan: ChunkPlan) -> list[int]:
-    """Within a transaction: makes a plan true, and returns the vectors that some chunk had and may need no more."""
+    """Within a transaction: writes a plan, and returns the vectors that replaced chunks had."""
     replaced = _vector_ids(connection, plan.replaced)
     connection.change_many("DELETE FROM chunks WHERE text_vector_id = ?", [(i,) for i in plan.replaced])
     connection.insert_many(
@@ -87,9 +88,9 @@ def write(connection: Connection, plan: ChunkPlan) -> list[int]:
 
 
 def drop_unused(connection: Connection, vector_ids: Iterable[int]) -> None:
-    """Within a transaction: removes those of these vectors that neither a memory nor a chunk has any more.
+    """Within a transaction: removes those of these vectors that no memory and no chunk uses any more.
 
-    With a text that no memory has its chunks go, and their vectors.
+    The chunks of a text that no memory has are removed with their vectors.
     """
     given = list(vector_ids)
     gone = [
@@ -110,7 +111,7 @@ def drop_unused(connection: Connection, vector_ids: Iterable[int]) -> None:
 
 
 def drop_orphans(connection: Connection) -> None:
-    """Within a transaction: removes chunks and vectors that no memory has, wherever they come from."""
+    """Within a transaction: removes all chunks and vectors that no memory has."""
     connection.change("DELETE FROM chunks WHERE text_vector_id NOT IN (SELECT vector_id FROM memories)")
     connection.change(
         "DELETE FROM vectors WHERE vector_id NOT IN (SELECT vector_id FROM memories UNION SELECT vector_id FROM chunks)"
@@ -118,12 +119,12 @@ def drop_orphans(connection: Connection) -> None:
 
 
 def exist(connection: Connection) -> bool:
-    """Whether the store has any chunks: most have none, and their searches needn't look for them."""
+    """Whether the store has any chunks: searches of the others skip them."""
     return bool(connection.one("SELECT EXISTS (SELECT 1 FROM chunks)"))
 
 
 def matching(where: str, *, chunked: bool) -> str:
-    """A question for the vectors of the memories `m` that meet a condition: their texts' own, and those of chunks."""
+    """A query for the vectors of the memories `m` that meet a condition: those of their texts and of chunks."""
     own = f"SELECT m.vector_id FROM memories m WHERE {where}"
     if not chunked:
         return own
@@ -134,9 +135,9 @@ def matching(where: str, *, chunked: bool) -> str:
 
 
 def texts_of(connection: Connection, scores: Mapping[int, float]) -> dict[int, TextScore]:
-    """The scores of vectors -> those of texts, by the text's vector: a text is as near as the nearest of its vectors.
+    """The scores of vectors -> those of texts, by the text's vector: a text has the score of its nearest vector.
 
-    A vector that is of a chunk alone stays in: no memory has it. Raises StoreDamagedError.
+    The vector of a chunk alone stays in; no memory has it. Raises StoreDamagedError.
     """
     found = {vector_id: TextScore(score, None) for vector_id, score in scores.items()}
     if not exist(connection):
@@ -157,7 +158,7 @@ def of_texts(connection: Connection, text_vector_ids: Sequence[int]) -> dict[int
 
 
 def texts(connection: Connection, vector_ids: Sequence[int]) -> dict[int, str]:
-    """What the chunks say that have these vectors, by vector. Long texts are read once each."""
+    """The texts of the chunks that have these vectors, by vector. Each long text is read once."""
     rows = _rows(connection, "vector_id", vector_ids)
     wanted = list({row.text_vector_id for row in rows})
     whole = dict(connection.read_in("SELECT vector_id, text FROM memories WHERE vector_id IN ({})", wanted))
@@ -167,7 +168,7 @@ def texts(connection: Connection, vector_ids: Sequence[int]) -> dict[int, str]:
 
 
 class Exported:
-    """The vectors of an export: each with whether its text was cut, and the chunks of that text."""
+    """The vectors of an export, each with its chunks and whether its text was cut."""
 
     def __init__(self, connection: Connection, revision: str) -> None:
         self._connection = connection
@@ -176,7 +177,7 @@ class Exported:
         self._split = {row[0] for row in connection.read("SELECT DISTINCT text_vector_id FROM chunks")}
 
     def of(self, vector_id: int, vector: object, checksum: object) -> StoredVector | None:
-        """The vector of these bytes, or None where it or a chunk of its text is not what was stored."""
+        """The vector with these bytes, or None where it or a chunk of its text is not what was stored."""
         if not _is_as_stored(vector, checksum):
             return None
         parts = [] if vector_id not in self._split else self._parts(vector_id)
@@ -194,7 +195,7 @@ class Exported:
 
 
 def wrong(connection: Connection) -> Iterator[tuple[int, str, bool]]:
-    """The texts' vectors whose chunks aren't what was stored, what is wrong, and whether they can only be dropped."""
+    """The texts, by vector, whose chunks are damaged; what is wrong; and whether the chunks can only be dropped."""
     for (text_vector_id,) in connection.read("SELECT DISTINCT text_vector_id FROM chunks ORDER BY 1"):
         memory = connection.read("SELECT text FROM memories WHERE vector_id = ? LIMIT 1", (text_vector_id,))
         if not memory:

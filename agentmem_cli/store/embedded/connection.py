@@ -1,4 +1,4 @@
-"""A connection to SQLite as a store uses it: opened with care, transactions by hand, errors in our words."""
+"""A connection to SQLite: it checks a file before opening it, begins and ends transactions, and translates errors."""
 
 import os
 import sqlite3
@@ -50,7 +50,7 @@ def check_header(path: Path) -> None:
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Raises what sqlite3 and the file system raise inside as the StoreError that it means."""
+    """Translates errors of sqlite3 and the file system into the StoreError that describes them."""
     try:
         yield
     except sqlite3.Error as error:
@@ -88,7 +88,7 @@ _INSERTED_ROWS: Final = 250  # by one statement
 # Batches change the same pages of the indexes over and over: a log of 64 MB is copied into the database rarely.
 _LOG_PAGES: Final = 8192
 _CACHE_KIB: Final = 65_536
-_AS_IT_IS: Final = "ro&immutable=1"  # without any log, and without a look at who writes
+_AS_IT_IS: Final = "ro&immutable=1"  # without a log, and without checking for writers
 _BUSY_TIMEOUT_S: Final = 10.0
 # How many connections this process has to a file. SQLite's locks on it are the process's, and the kernel drops them all
 # when any descriptor of the file is closed: whatever looks at it past SQLite must come before the first.
@@ -169,12 +169,12 @@ class Connection:
 
     def forget_parent(self) -> None:
         """In a forked child: SQLite's connections must not cross a fork, not even to be closed."""
-        self._begun += 1  # what has begun there is not ended here
+        self._begun += 1  # its transaction is the parent's to end
         self._closed.detach()
         abandon(self._connection)
 
     def _check_place(self) -> None:
-        """Raises StoreWriteError where the files are not at their path any more: a commit would go nowhere."""
+        """Raises StoreWriteError where the files are no longer at their path: a commit would be lost."""
         if self._place is not None and _place(self._path) != self._place:
             raise StoreWriteError(
                 f"store {self._path.parent} was removed, moved or replaced while it was open for writing: nothing was "
@@ -207,15 +207,15 @@ class Connection:
         try:
             yield
         finally:
-            # Python may end an interrupted call late, when another has long begun its own.
+            # After an interrupt Python may close this generator late, when another call has begun its own snapshot.
             if begun == self._begun:
                 self.settle()
 
     def settle(self) -> None:
-        """Ends what an interrupted call has left open, so that the next one sees all commits, and can make its own.
+        """Ends what an interrupted call left open, so that the next call sees all commits and can make its own.
 
         An exception that a signal handler raises may come between any two steps, also between a transaction's
-        beginning and the `with` that would end it. Nobody may be within a transaction or snapshot.
+        beginning and the `with` that would end it. Must not be called within a transaction or snapshot.
         """
         self._begun += 1
         with translated(self._path):
@@ -231,22 +231,22 @@ class Connection:
         return self._path
 
     def version(self) -> tuple[int, int]:
-        """What is another as soon as this connection sees a commit that it did not see before, or changes something."""
+        """A value that changes whenever this connection sees a new commit or makes a change."""
         return self.one("PRAGMA data_version"), self._connection.total_changes
 
     def one(self, sql: str, parameters: Sequence[Parameter] = ()) -> int:
-        """The one number that a question is answered with."""
+        """The single number that a query returns."""
         return int(self.read(sql, parameters)[0][0])
 
     def read(self, sql: str, parameters: Sequence[Parameter] = ()) -> list[tuple]:  # type: ignore[type-arg]
-        """The rows that a question is answered with."""
+        """The rows that a query returns."""
         with translated(self._path):
             return self._connection.execute(sql, parameters).fetchall()
 
     def read_in(
         self, sql: str, values: Sequence[str | int | bytes], parameters: Sequence[Parameter] = ()
     ) -> list[tuple]:  # type: ignore[type-arg]
-        """The same for a question with `IN ({})`, asked in parts where the values are many."""
+        """The rows of a query with `IN ({})`, run in parts where there are many values."""
         rows = []
         for start in range(0, len(values), VARIABLES):
             part = values[start : start + VARIABLES]
@@ -254,7 +254,7 @@ class Connection:
         return rows
 
     def change(self, sql: str, parameters: Sequence[Parameter] = ()) -> int:
-        """Changes rows, and says how many."""
+        """Changes rows and returns how many."""
         with translated(self._path):
             return self._connection.execute(sql, parameters).rowcount
 
@@ -285,7 +285,7 @@ class Connection:
             )
 
     def pages(self, sql: str, parameters: Sequence[Parameter] = (), rows: int = PAGE_ROWS) -> Iterator[list[tuple]]:  # type: ignore[type-arg]
-        """The rows of an answer that may be long, so many at a time."""
+        """The rows of a query that may return many, in pages."""
         with translated(self._path):
             cursor = self._connection.cursor()
             self._cursors.add(cursor)
@@ -294,7 +294,8 @@ class Connection:
                 yield part
 
     def keep_undecodable_text(self) -> None:
-        """From now on text that is not UTF-8 is no error: it is read with lone surrogates, which no memory has."""
+        """From now on, reads text that is not UTF-8 with lone surrogates, which no memory contains, instead of
+        raising."""
         self._connection.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
 
     def _check_version(self) -> None:
@@ -316,7 +317,7 @@ def _inode(path: Path) -> tuple[int, int]:
 
 
 def _place(path: Path) -> list[tuple[int, int] | None]:
-    """Which files a store's database and lock are; None for one that is not there."""
+    """The identities of a store's database and lock files; None for a missing one."""
     places: list[tuple[int, int] | None] = []
     for file in (path, path.with_name(LOCK)):
         try:
@@ -365,7 +366,7 @@ def _store_id(path: Path, mode: str) -> str | None:
         try:
             rows = connection.execute("SELECT value FROM meta WHERE key = 'store_id'").fetchall()
         except sqlite3.Error:
-            return None  # what is wrong will be said when the database is used
+            return None  # using the database will raise the error
     return str(rows[0][0]) if rows else None
 
 

@@ -1,4 +1,4 @@
-"""`memories.db` as ingest and search use it: every question and change that they put to it, in SQL."""
+"""`memories.db` as ingest and search use it: all of their SQL."""
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -49,7 +49,7 @@ _EMBEDDER_FIELDS: Final = {
 
 
 class VectorTable(Connection):
-    """A store's vectors, one a distinct text, and the embedder that it is pinned to. Raises StoreError and its kind."""
+    """A store's vectors, one per distinct text, and its embedder. Raises StoreError and its kinds."""
 
     def embedder(self) -> dict[str, str | int]:
         """The embedder that the store is pinned to."""
@@ -71,7 +71,7 @@ class VectorTable(Connection):
         return {row[0]: row[1] for row in rows}
 
     def unknown_hashes(self, text_hashes: Sequence[bytes]) -> list[bytes]:
-        """Those of these hashes, in order, that no vector has."""
+        """Those of these hashes that have no vector, in order."""
         unknown = []
         for start in range(0, len(text_hashes), VARIABLES):
             part = text_hashes[start : start + VARIABLES]
@@ -83,7 +83,7 @@ class VectorTable(Connection):
         return [row[0] for row in unknown]
 
     def next_vector_id(self) -> int:
-        """The id of the next vector: above all that were ever given."""
+        """The id of the next vector: higher than any that was ever used."""
         return 1 + self.one("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'vectors'")
 
     def last_vector_id(self) -> int:
@@ -98,7 +98,7 @@ class VectorTable(Connection):
         )
 
     def mark_cut(self, vector_ids: Iterable[int]) -> None:
-        """Notes which vectors are of texts that the model read the beginnings of."""
+        """Records the vectors of texts that the model read only the beginning of."""
         self.insert_many("INSERT INTO cut_vectors(vector_id)", [(vector_id,) for vector_id in vector_ids])
 
     def truncated_among(self, vector_ids: Sequence[int]) -> set[int]:
@@ -111,7 +111,7 @@ class VectorTable(Connection):
         return {row[0] for row in rows}
 
     def some_vectors(self, after: int, limit: int) -> tuple[list[int], bytes]:
-        """The ids, ascending, of so many vectors at most above an id, and their joined float32 rows."""
+        """The ids, ascending, of up to `limit` vectors above an id, and their joined float32 rows."""
         return self._joined(
             self.read(
                 "SELECT vector_id, vector FROM vectors WHERE vector_id > ? ORDER BY vector_id LIMIT ?", (after, limit)
@@ -159,7 +159,7 @@ _BESIDE: Final = """
 
 
 class Database(VectorTable):
-    """A store's memories, history, positions and graph, beside its vectors. Raises StoreError and its kind."""
+    """A store's memories, history, positions and graph, beside its vectors. Raises StoreError and its kinds."""
 
     def __init__(self, path: Path, *, writable: bool) -> None:
         """Opens a database that is there. Raises StoreNotFoundError, StoreDamagedError."""
@@ -167,11 +167,11 @@ class Database(VectorTable):
         self._matches = KnownMatches()
 
     def store_id(self) -> str:
-        """What tells this store from all others."""
+        """The identifier of this store."""
         return str(self._meta("store_id"))
 
     def commits(self) -> int:
-        """How many transactions the store has seen."""
+        """How many transactions have been committed."""
         return int(self._meta("commits"))
 
     def _meta(self, key: str) -> str:
@@ -186,11 +186,11 @@ class Database(VectorTable):
     def any(self, filter: SearchFilter) -> bool:
         """Whether any memory matches."""
         if filter:
-            return len(self.vector_ids_matching(filter)) > 0  # which the caller asks for next
+            return len(self.vector_ids_matching(filter)) > 0  # the caller needs these next
         return bool(self.one("SELECT EXISTS (SELECT 1 FROM memories)"))
 
     def find(self, ids: Iterable[str]) -> dict[str, StoredMemory]:
-        """What is stored under these ids."""
+        """The stored memories of these ids, by id."""
         rows = self.read_in(
             "SELECT id, content, text, vector_id, created_at_us FROM memories WHERE id IN ({})", list(ids)
         )
@@ -215,14 +215,14 @@ class Database(VectorTable):
         )
 
     def write_history(self, rows: Iterable[HistoryRow]) -> None:
-        """Notes events."""
+        """Adds events to the history."""
         self.insert_many(
             "INSERT INTO history(id, event, previous, at_us, checksum)",
             [(*event, event_checksum(*event)) for event in map(_event, rows)],
         )
 
     def without_memory(self, texts: Iterable[Text]) -> list[Text]:
-        """Those of these texts whose vector is there, for a chunk at most, and no memory."""
+        """Those of these texts that have a vector but no memory; a chunk may use the vector."""
         text_of = dict(texts)
         rows = self.read_in(
             "SELECT vector_id, text_hash FROM vectors v WHERE vector_id IN ({})"
@@ -233,16 +233,17 @@ class Database(VectorTable):
         return [(vector_id, text_of[vector_id]) for vector_id in whole]
 
     def drop_unused(self, texts: Sequence[Text]) -> None:
-        """Removes of these texts what no memory has any more: words and chunks, and vectors that no chunk has."""
-        # The index must be told the very text that it took in: another, as of a damaged row, would break it.
+        """Removes the words, chunks and vectors of those of these texts that no memory has any more; chunks keep
+        theirs."""
+        # The index must get the exact text that it took in: another one, as in a damaged row, would corrupt it.
         TextIndex(self).remove(self.without_memory(texts))
         chunks.drop_unused(self, [vector_id for vector_id, _ in texts])
 
     def write_position(self, position: Position) -> None:
-        """Notes how far an input has been taken in."""
+        """Records how far an input has been taken in."""
         self.change(
             "INSERT INTO sources VALUES (?1, ?2, ?3) ON CONFLICT(file) DO UPDATE SET line = ?2, complete = ?3"
-            " WHERE ?3 OR ?2 > line",  # taking it in again doesn't undo how far it came
+            " WHERE ?3 OR ?2 > line",  # ingesting it again does not move it back
             (position.file, position.line, position.complete),
         )
 
@@ -257,10 +258,10 @@ class Database(VectorTable):
 
     def candidates(self, vector_ids: Sequence[int], filter: SearchFilter) -> list[Candidate]:
         """Every memory that has one of these vectors and matches, in order of arrival. Raises StoreDamagedError."""
-        # Left to itself, SQLite would rather go through all memories of a user.
+        # Without the hint, SQLite scans all memories of a user.
         found = self._candidates("m.vector_id", vector_ids, filter, "INDEXED BY memories_vector")
         asked_for = set(vector_ids)
-        if any(candidate.text_id not in asked_for for candidate in found):  # an index says otherwise than its table
+        if any(candidate.text_id not in asked_for for candidate in found):  # an index disagrees with its table
             raise self._damaged()
         return found
 
@@ -279,7 +280,7 @@ class Database(VectorTable):
         found = sorted((Candidate(*row) for row in rows), key=lambda candidate: candidate.seq)
         for candidate in found:
             if not _is_whole(candidate):
-                self.memories_at([candidate.seq])  # which names the memory
+                self.memories_at([candidate.seq])  # its error names the memory
                 raise self._damaged()
         return found
 
@@ -318,9 +319,10 @@ class Database(VectorTable):
         return [row[0] for row in self.read(f"SELECT m.id FROM memories m WHERE {where} ORDER BY m.seq", parameters)]
 
     def all_memories(self, *, vectors: bool, on_damaged: Callable[[str], None] | None = None) -> Iterator[Memory]:
-        """Every memory in the order of its arrival, with its vector where asked for.
+        """Every memory in order of arrival, with its vector where asked for.
 
-        Raises StoreDamagedError at one that is not what was stored; or leaves it out and tells `on_damaged` its id.
+        Raises StoreDamagedError at one that is not what was stored; with `on_damaged`, leaves it out and passes its id
+        on.
         """
         self.keep_undecodable_text()
         about = chunks.Exported(self, str(self.embedder()["revision"])) if vectors else None
@@ -354,7 +356,7 @@ class Database(VectorTable):
             yield from self._rows_beside_damage(select, last, on_damaged)
 
     def _rows_beside_damage(self, select: str, after: int, on_damaged: Callable[[str], None]) -> Iterator[tuple]:  # type: ignore[type-arg]
-        """The rows of memories after one, where a page is damaged: those on it are named by the index of ids."""
+        """The rows of memories after one, where a page is damaged: the index of ids names those on it."""
         for seq, identity in self.read(
             "SELECT seq, id FROM memories INDEXED BY sqlite_autoindex_memories_1 WHERE seq > ? ORDER BY seq", (after,)
         ):
@@ -414,18 +416,18 @@ class Database(VectorTable):
         return GraphRow(*rows[0]) if rows else None
 
     def next_generation(self) -> int:
-        """The number of the next graph: above all that were ever published."""
+        """The number of the next graph: higher than any that was ever published."""
         return 1 + self.one("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'graph'")
 
     def pin(self, embedder: Mapping[str, str | int]) -> None:
-        """Within a transaction: says which embedder all vectors are of, and drops what was made for another."""
+        """Within a transaction: records the embedder of all vectors, and drops what was made for another."""
         self.change("DELETE FROM staged_vectors")
         self.change("DELETE FROM meta WHERE key = 'staging_for'")
         self.forget_graph()
         self.change("UPDATE meta SET value = ? WHERE key = 'embedder'", (orjson.dumps(embedder).decode(),))
 
     def forget_graph(self) -> None:
-        """Within a transaction: un-publishes the graph, and outdates one that is being built."""
+        """Within a transaction: un-publishes the graph, and invalidates one that is being built."""
         self.change("DELETE FROM graph")
         if not self.change("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'graph'"):
             self.change("INSERT INTO sqlite_sequence VALUES ('graph', 1)")
@@ -450,7 +452,7 @@ def _text(fields: Mapping[str, JsonValue]) -> str | None:
 
 
 def _as_text(identity: object) -> str:
-    """The id of a memory, whatever damage has made of it, as text."""
+    """The id of a memory as text, even where it is damaged."""
     return str(identity).encode(errors="backslashreplace").decode()
 
 

@@ -1,4 +1,4 @@
-"""Which memories a search or a listing wants, as SQL over `memories m`: every value is bound, none is spliced."""
+"""A filter as SQL over `memories m`. Every value is bound, none is spliced in."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from agentmem_cli.records.values import MAX_METADATA_DEPTH, JsonScalar
 from agentmem_cli.store.embedded import chunks
 from agentmem_cli.store.embedded.connection import Connection, Parameter
 
-_Sql = tuple[str, list[Parameter]]  # a condition, and what it binds
+_Sql = tuple[str, list[Parameter]]  # a condition and its parameters
 _NUMBER: Final = "v.type IN ('integer', 'real')"
 
 
 def conditions(filter: SearchFilter | None) -> _Sql:
-    """The condition, and what it binds."""
+    """The SQL condition and its parameters."""
     if not filter:
         return "TRUE", []
     scope = filter.scope
@@ -46,7 +46,7 @@ def _on_metadata(condition: Condition) -> _Sql:
 
 
 def _at(path: Sequence[str], condition: Condition) -> _Sql:
-    """Whether what is there at the end of a path of keys, `v`, passes the test of a condition."""
+    """The condition that the value `v` at the end of a path of keys passes a test."""
     names = [*(f"v{i}" for i in range(len(path) - 1)), "v"]
     insides = [f"CASE {name}.type WHEN 'object' THEN {name}.value END" for name in names]
     tables = " CROSS JOIN ".join(
@@ -54,13 +54,13 @@ def _at(path: Sequence[str], condition: Condition) -> _Sql:
     )
     keys = " AND ".join(f"{name}.key = ?" for name in names)
     test, bound = _test(condition)
-    # JSON is read where it has the words alone: that is two to four times as quick.
+    # JSON is parsed only where it contains these strings: two to four times as quick.
     sql = f"instr(m.metadata, ?) AND EXISTS (SELECT 1 FROM {tables} WHERE {keys} AND {test})"
     return sql, [_words(path[-1], condition), *path, *bound]
 
 
 def _words(key: str, condition: Condition) -> str:
-    """What JSON that has the key, and the one string that is asked for, must have in it as it is stored."""
+    """Strings that stored JSON must contain if it has the key and the one string asked for."""
     value = condition.values[0] if condition.test == "in" and len(condition.values) == 1 else None
     text = value if isinstance(value, str) else ""
     words = orjson.dumps({key: text}).decode()[1:-1]
@@ -70,7 +70,7 @@ def _words(key: str, condition: Condition) -> str:
 
 
 def _test(condition: Condition) -> _Sql:
-    """Whether a value `v` passes: it is compared with values of its own type alone."""
+    """The condition that a value `v` passes: it is compared only with values of its own type."""
     if condition.test == "exists":
         return "TRUE", []
     if condition.test == "in":
@@ -114,7 +114,7 @@ _KEPT: Final = 16
 
 
 class KnownMatches:
-    """The answers to the last filters: an agent asks within the same ones over and over."""
+    """The results of the latest filters: an agent searches within the same few again and again."""
 
     def __init__(self) -> None:
         self._version = (-1, -1)
@@ -137,7 +137,7 @@ class KnownMatches:
 
 def _read(database: Connection, where: str, parameters: list[Parameter]) -> NDArray[np.int64]:
     matching = chunks.matching(where, chunked=chunks.exist(database))
-    # One long string is read in half the time that so many rows take.
+    # One long string is read in half the time that the rows take.
     rows = database.read(f"SELECT group_concat(vector_id) FROM ({matching})", parameters)
     try:
         ids = np.sort(np.fromstring(rows[0][0] or "", dtype=np.int64, sep=","))

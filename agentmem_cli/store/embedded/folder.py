@@ -1,7 +1,7 @@
-"""A store's folder: which files there are ours, and that none of them leads anywhere else.
+"""A store's folder: which of its files are ours, and that none of them leads outside.
 
-A folder may come from somebody else, in a cloned repository or an archive. So a store holds no links, no devices and no
-pipes, and is made in a new or empty folder only.
+A folder may come from a stranger, in a cloned repository or an archive. So a store contains no links, devices or pipes,
+and is created only in a new or empty folder.
 """
 
 import os
@@ -48,7 +48,7 @@ def path_of(store: str | Path) -> Path:
 
 
 def paths(folder: Path) -> Iterator[Path]:
-    """Every file and folder of a store that is there, folders before what is in them."""
+    """Every existing file and folder of a store, folders before their contents."""
     for name in (*_FILES, *_FOLDERS):
         if os.path.lexists(folder / name):
             yield folder / name
@@ -69,7 +69,7 @@ def check_database(database: Path) -> None:
 
 
 def check_path(path: Path) -> None:
-    """The same for one path, which need not be there."""
+    """The same for one path, which need not exist."""
     try:
         mode = path.lstat().st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -87,7 +87,7 @@ def check_path(path: Path) -> None:
 def check_unused(folder: Path) -> None:
     """Raises UsageError where a new store would share its folder with files that are not its own.
 
-    What a process that was killed while it made a store has left is the store's own.
+    Files that a process left when it was killed while creating a store are the store's own.
     """
     try:
         found = list(folder.iterdir())
@@ -100,7 +100,7 @@ def check_unused(folder: Path) -> None:
 
 
 def is_lock_content(content: bytes) -> bool:
-    """Whether this may be what agentmem has written to a lock's file."""
+    """Whether agentmem may have written this to a lock file."""
     return len(content) <= _MOST_LOCK_BYTES and _LOCK_CONTENT.fullmatch(content) is not None
 
 

@@ -1,4 +1,4 @@
-"""The nearest vectors: by an hnswlib graph that is published atomically, and by exact scan. Only here is hnswlib."""
+"""The nearest vectors, by an hnswlib graph that is published atomically, or by an exact scan."""
 
 import math
 import os
@@ -20,7 +20,7 @@ from agentmem_cli.support.failpoints import reached
 from agentmem_cli.support.files import fsync_file, fsync_folder, sha256_of
 
 M: Final = 16
-EF_CONSTRUCTION: Final = 100  # 200 takes twice as long and found no more here
+EF_CONSTRUCTION: Final = 100  # 200 takes twice as long, and recall was no higher
 HEADER_BYTES: Final = 96
 _HEADER: Final = np.dtype(
     [
@@ -47,7 +47,7 @@ Words: TypeAlias = NDArray[np.uint32]
 
 
 def element_bytes(dim: int) -> int:
-    """How long an element is: its links on the lowest level, its vector (dim,) float32, its label."""
+    """The size of an element: its links on the lowest level, its vector (dim,) float32, its label."""
     return _LINKS_LOWEST_BYTES + 4 * dim + 8
 
 
@@ -57,7 +57,7 @@ def element_kind(dim: int) -> np.dtype[np.void]:
 
 
 def is_header_of(header: NDArray[np.uint8], elements: int, dim: int) -> bool:
-    """Whether a file that begins so (HEADER_BYTES,) has so many elements, laid out as ours are."""
+    """Whether a file's header (HEADER_BYTES,) says that it has this many elements in our layout."""
     found = header.view(_HEADER)[0]
     wanted = {
         "lowest_offset": 0,
@@ -80,8 +80,8 @@ def is_header_of(header: NDArray[np.uint8], elements: int, dim: int) -> bool:
 def is_sound(path: Path, elements: int, dim: int, last_label: int) -> bool:
     """Whether hnswlib can read and walk a file of so many vectors (dim,) without leaving it.
 
-    The file is opened by its path once more to be loaded. Who could change it in between could write to the store
-    anyway. Raises OSError, ValueError.
+    The file is opened by its path again to be loaded. A process that could replace it in between could write to the
+    store anyway. Raises OSError, ValueError.
     """
     content = np.memmap(path, np.uint8, mode="r")
     lowest_end = HEADER_BYTES + elements * element_bytes(dim)
@@ -107,13 +107,13 @@ def is_sound(path: Path, elements: int, dim: int, last_label: int) -> bool:
 
 
 def _levels(above: Words, elements: int) -> tuple[NDArray[np.int32], NDArray[np.int64]] | None:
-    """The highest level (n,) of each element, and where in `above` the links of each that has any begin, in order.
+    """The highest level of each element (n,), and the offsets in `above` of the links of those that have any, in order.
 
-    None where the parts are not as long as they say, or not as many as there are elements.
+    None where the parts are not as long as they say, or do not match the number of elements.
     """
     levels = np.zeros(elements, dtype=np.int32)
     places: list[int] = []
-    # Most elements have no links above, and so a word that is 0: from one word that is not to the next.
+    # Most elements have no links above, so their word is 0: go from one non-zero word to the next.
     used = np.flatnonzero(above).tolist()
     place = element = at = 0
     while at < len(used):
@@ -133,7 +133,7 @@ def _levels(above: Words, elements: int) -> tuple[NDArray[np.int32], NDArray[np.
 
 
 def _are_labels(labels: NDArray[np.uint64], last_label: int) -> bool:
-    """Whether all of these are from 1 to the last, each once."""
+    """Whether these are distinct, from 1 to the last."""
     ordered = np.sort(labels, kind="stable")
     return bool(ordered[0] >= 1 and ordered[-1] <= last_label and (ordered[1:] > ordered[:-1]).all())
 
@@ -176,9 +176,9 @@ FileState: TypeAlias = tuple[int, int, int]
 
 
 class MappedVectors:
-    """The float32 vectors (n, dim) of a graph file by label; they take no memory that the system can't have back.
+    """The float32 vectors (n, dim) of a graph file by label, in memory that the system can reclaim.
 
-    The file is opened when it is asked, and believed as long as it is in the `state` in which its digest was checked.
+    The file is opened at each call, and trusted while it is in the `state` in which its digest was checked.
     """
 
     def __init__(self, path: Path, state: FileState, elements: int, dim: int) -> None:
@@ -189,7 +189,7 @@ class MappedVectors:
     def cosines(self, query: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float32] | None:
         """The cosines (n,) of a query (dim,) with the vectors of these labels, in their order.
 
-        None where the file isn't what it was, is laid out otherwise, or lacks a label.
+        None where the file has changed, has another layout, or lacks a label.
         """
         vectors = self._opened()
         if vectors is None or labels.max(initial=0) >= len(self._row_of):
@@ -206,7 +206,7 @@ class MappedVectors:
     def _opened(self) -> NDArray[np.float32] | None:
         try:
             if file_state(self._path) != self._state:
-                self._vectors = None  # not to be touched again: it may be shorter than what is mapped
+                self._vectors = None  # not to be read again: it may be shorter than the map
             elif self._vectors is None:
                 self._map()
         except (OSError, ValueError):
@@ -227,7 +227,8 @@ class MappedVectors:
 
 
 def file_state(path: Path) -> FileState:
-    """What is another when somebody has replaced a file or written to it. Raises OSError, also for no plain file."""
+    """A value that changes when a file is replaced or written to. Raises OSError, also for what is not a regular
+    file."""
     found = path.lstat()
     if not stat.S_ISREG(found.st_mode):
         raise OSError(f"{path} is not a file")
@@ -257,8 +258,8 @@ class Graph:
 
     @classmethod
     def load(cls, folder: Path, row: GraphRow, dim: int) -> "Graph | None":
-        """The published graph, or None where its file is missing, is not, byte for byte, what was published, or can't
-        be what hnswlib has written."""
+        """The published graph, or None where its file is missing, differs from what was published, or was not written
+        by hnswlib."""
         path = folder / row.file
         try:
             state = file_state(path)
@@ -272,7 +273,7 @@ class Graph:
         graph._dim = dim
         graph._index = hnswlib.Index("ip", dim)
         try:
-            # Not room for as many as the file asks for.
+            # Not with the capacity that the file asks for.
             graph._index.load_index(os.fsencode(path), max_elements=row.vectors)
         except RuntimeError:
             return None
@@ -284,7 +285,7 @@ class Graph:
         return int(self._index.get_current_count())
 
     def add(self, labels: Sequence[int], vectors: NDArray[np.float32]) -> None:
-        """Adds vectors (n, dim) under labels above all that are there, ascending."""
+        """Adds vectors (n, dim) under labels that ascend and are higher than all before."""
         needed = len(self) + len(labels)
         if needed > self._index.get_max_elements():
             self._index.resize_index(max(needed, int(_GROWTH * len(self))))
@@ -321,10 +322,9 @@ class Graph:
         return np.asarray(self._index.get_items(labels, return_type="numpy"), dtype=np.float32)
 
     def publish(self, folder: Path, generation: int) -> GraphRow:
-        """Writes the graph so that it is there whole and durable, or not at all, and returns what proves it.
+        """Writes the graph durably, whole or not at all, and returns its size and digest.
 
-        Raises OSError: hnswlib itself reports success on a full disk, so the size is checked against what it means
-        to write.
+        Raises OSError. hnswlib reports success on a full disk, so the size of the file is checked.
         """
         folder.mkdir(mode=0o700, exist_ok=True)
         temporary = folder / f"{generation}.tmp"
@@ -356,17 +356,17 @@ class Graph:
 
 
 def remove_all_but(folder: Path, file: str) -> None:
-    """Removes what earlier publications left in the folder, and nothing that has another name than theirs."""
+    """Removes what earlier publications left in the folder, and no file with another kind of name."""
     for path in folder.iterdir():
         if path.name != file and _OURS.fullmatch(path.name) and path.is_file() and not path.is_symlink():
-            with suppress(OSError):  # it is in nobody's way, and the next publication tries again
+            with suppress(OSError):  # harmless, and the next publication tries again
                 path.unlink()
 
 
 def exact_nearest(
     query: NDArray[np.float32], pages: Iterable[tuple[list[int], bytes]], k: int
 ) -> tuple[Labels, Scores]:
-    """The k labels nearest to a query (dim,) of all in the pages, and their cosines, best first, by scanning them."""
+    """The k labels in the pages that are nearest to a query (dim,), and their cosines, best first, by a scan."""
     best_labels = np.empty(0, dtype=np.int64)
     best_scores = np.empty(0, dtype=np.float32)
     for labels, raw in pages:
@@ -380,7 +380,7 @@ def exact_nearest(
 def best_of(labels: Labels, scores: Scores, k: int) -> tuple[Labels, Scores]:
     """The k best of these, best first; of equals the lowest label first."""
     if k < len(scores):
-        kept = np.flatnonzero(scores >= np.partition(scores, -k)[-k])  # of many, few are worth sorting
+        kept = np.flatnonzero(scores >= np.partition(scores, -k)[-k])  # sorting all would take longer
         labels, scores = labels[kept], scores[kept]
     order = np.lexsort((labels, -scores))[:k]
     return labels[order], scores[order]

@@ -1,6 +1,6 @@
 """Builds a store's graph beside its writer, in this process or in one of its own.
 
-One builder at a time works in `index/`, which it locks; another that finds it there ends. It reads committed vectors
+One builder at a time works in `index/`, which it locks; a second one ends. It reads committed vectors
 and needs no writer's lock. It leaves what it has built as an offer. The current writer takes the offer into the
 database with its next commit, or the builder does if nobody writes. An outdated offer is dropped.
 """
@@ -44,9 +44,9 @@ _started: Final[list["subprocess.Popen[bytes]"]] = []
 
 
 def grown(database: Database, graph: Graph | None, min_tail: int, generation: int) -> Graph | None:
-    """A graph that has all vectors, made from a trusted one or from none; None where it would gain too little.
+    """A graph of all vectors, grown from a trusted one or built; None where too few would be added.
 
-    None too where the database has moved on from this generation: by a re-embedding, a repair or a compaction.
+    None also where a re-embedding, a repair or a compaction has ended this generation.
     """
     alive = 0 if graph is None else database.count_vectors(up_to=graph.last_label)
     if graph is not None and len(graph) - alive > _DEAD_SHARE * len(graph):
@@ -57,7 +57,7 @@ def grown(database: Database, graph: Graph | None, min_tail: int, generation: in
     graph = graph or Graph(int(database.embedder()["dim"]), tail)
     enough = _PUBLISHED_GROWTH * (len(graph) + tail)
     while len(graph) < enough:
-        # Read in parts: a reader that stays would keep SQLite's log from being emptied.
+        # Read in parts: a long read would keep SQLite from emptying its log.
         labels, raw = database.some_vectors(graph.last_label, _READ_VECTORS)
         if database.next_generation() != generation:
             return None
@@ -76,7 +76,7 @@ def publish(writer: Database, folder: Path, row: GraphRow) -> None:
 
 
 def take_offer(writer: Database, folder: Path) -> bool:
-    """Publishes what a builder has left in `index/`; says whether there was something that could be."""
+    """Publishes what a builder left in `index/`, and says whether it did."""
     path = folder / _OFFER
     try:
         offer = orjson.loads(path.read_bytes())
@@ -119,12 +119,12 @@ def start_builder(store: Path) -> "subprocess.Popen[bytes]":
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    _started.append(process)  # nobody waits for it, but Python wants a started process to be kept
+    _started.append(process)  # Python warns of a started process that is not kept
     return process
 
 
 def lacks(database: Database) -> int:
-    """How many vectors at most a search scans, beside the published graph."""
+    """How many vectors a search scans beside the published graph, at most."""
     row = database.graph()
     return database.next_vector_id() - 1 - (row.last_vector_id if row else 0)
 
@@ -138,9 +138,9 @@ def lacks_enough(database: Database, min_tail: int = MIN_INDEXED) -> bool:
 def build(store: Path, lock: FolderLock | None = None, *, wait: bool = True) -> None:
     """Brings a store's published graph up to date without keeping a writer from it. Raises StoreError, OSError.
 
-    Where somebody writes all the while, what was built is left for them to publish. Where another builder is at work,
-    waits for it and then does what is left; without `wait`, raises BlockingIOError and leaves all of it to the other.
-    `lock` is that on `index/`, where the caller has one.
+    While another process writes, the graph is left for it to publish. Where another builder is at work, waits for it
+    and then does the rest; without `wait`, raises BlockingIOError. `lock` is the lock on `index/` of a caller that has
+    one.
     """
     check(store)
     folder = store / INDEX
@@ -155,13 +155,13 @@ def build(store: Path, lock: FolderLock | None = None, *, wait: bool = True) -> 
                     return
             finally:
                 lock.release()
-            # A writer that committed meanwhile, and found `index/` locked, has left the work to this builder.
+            # A writer that found `index/` locked after a commit left the work to this builder.
             if not built and (database.next_vector_id() == seen or not lacks_enough(database)):
                 return
 
 
 def _build_offer(database: Database, folder: Path) -> bool:
-    generation = database.next_generation()  # before anything that it may outdate is read
+    generation = database.next_generation()  # read first: what is read after it may be newer
     row = database.graph()
     trusted = None if row is None else Graph.load(folder, row, int(database.embedder()["dim"]))
     is_damaged = row is not None and trusted is None
@@ -192,7 +192,7 @@ def _offer_taken(store: Path, folder: Path) -> bool:
 
 def _main() -> None:
     os.nice(_NICENESS)
-    with suppress(AgentMemError, OSError):  # the store may be gone by now; what could be done is left for the next one
+    with suppress(AgentMemError, OSError):  # the store may be gone; the next builder does the work
         build(Path(sys.argv[1]), wait=False)
 
 
@@ -210,8 +210,8 @@ class PublishedGraph:
         self.forget()
 
     def forget(self) -> None:
-        """Lets go of what is loaded; the next question loads what is published then."""
-        # In one step always: an interrupt between two would leave a graph under another's number.
+        """Drops the loaded graph; the next call loads the published one."""
+        # Always one assignment: an interrupt between two would leave a graph with another's number.
         self._loaded: tuple[int, Graph | None] = (0, None)  # the generation, and its graph if that can be trusted
 
     def forget_builder(self) -> None:
@@ -251,7 +251,7 @@ class PublishedGraph:
         return graph
 
     def looks_whole(self, row: GraphRow) -> bool:
-        """Whether the published file is there, in its size, and was not found to be another."""
+        """Whether the published file exists, has its size, and has not been found to differ."""
         if self._loaded == (row.generation, None):
             return False
         try:
@@ -260,7 +260,8 @@ class PublishedGraph:
             return False
 
     def needs_building(self, writer: Database, min_tail: int) -> bool:
-        """Whether the published graph lacks enough vectors to be built, as far as can be told without reading it."""
+        """Whether the published graph lacks enough vectors to be built again, as far as its row in the database
+        tells."""
         row = writer.graph()
         if row is not None and not self.looks_whole(row):
             return True
@@ -287,7 +288,7 @@ class PublishedGraph:
             self.lock.release()
 
     def take_offer(self, writer: Database) -> None:
-        """Publishes what a builder has made meanwhile, if it can be: memories don't fail for want of a graph."""
+        """Publishes what a builder has made meanwhile, if possible: a write never fails for a graph."""
         if has_offer(self._folder):
             with suppress(OSError, StoreError):
                 take_offer(writer, self._folder)
@@ -310,7 +311,7 @@ class PublishedGraph:
         generation, trusted = writer.next_generation(), self.current(writer)
         is_damaged = trusted is None and writer.graph() is not None
         loaded = self._loaded
-        self.forget()  # what has grown in part, when this is interrupted, is no graph that anybody may count on
+        self.forget()  # a graph that an interrupt leaves half grown must not be used
         graph = grown(writer, trusted, 1 if is_damaged else min_tail, generation)
         if graph is None:
             self._loaded = loaded

@@ -1,4 +1,4 @@
-"""The one writer of a store: a lock that dies with its holder, and says who that is."""
+"""The one writer of a store: a lock that ends with its holder and names it."""
 
 import fcntl
 import math
@@ -25,12 +25,11 @@ PUBLISHING: Final = "publishing a graph"
 class WriterLock:
     """An exclusive `flock` on a file that holds the pid of its holder. The kernel drops it when the process ends.
 
-    Written by hand rather than with a lock library: those empty the file when a second process tries the lock, and
-    then nobody can be told who holds it.
+    Not from a lock library: those empty the file when a second process tries the lock, and then the holder is unknown.
     """
 
     def __init__(self, path: Path, note: str = "") -> None:
-        """A holder with a `note` of PUBLISHING is soon done: others wait for it rather than be refused."""
+        """A holder with the `note` PUBLISHING is done soon: others wait for it instead of being refused."""
         self._path = path
         self._note = note
         self._file: FileIO | None = None
@@ -54,11 +53,11 @@ class WriterLock:
             pass
 
     def _acquire(self, deadline_s: float) -> bool:
-        """Takes the lock; False where somebody has put another file in its place meanwhile."""
+        """Takes the lock; False where another process has replaced the file meanwhile."""
         check_path(self._path)
-        self.release()  # what is left of a try, or of an interrupted call
+        self.release()  # left by an earlier attempt or an interrupted call
         try:
-            # Noted before it is locked: whatever comes in between, `release` finds it.
+            # Assigned before it is locked: after an interrupt in between, `release` closes it.
             self._file = FileIO(self._path, "r+", opener=_open_or_make)
         except OSError as error:
             raise StoreWriteError(f"store {self._path.parent} can't be written: {error.strerror}") from error
@@ -115,7 +114,7 @@ class WriterLock:
             time.sleep(_HOLDER_WAIT_S)
 
     def release(self) -> None:
-        """Gives the lock up, if it is held."""
+        """Releases the lock, if it is held."""
         file = self._file
         if file is None:
             return
@@ -144,7 +143,7 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 
 def is_held(path: Path) -> bool:
-    """Whether anybody holds the lock in this file; a file that isn't there is held by nobody."""
+    """Whether a process holds the lock in this file; nobody holds a missing file."""
     try:
         descriptor = os.open(path, os.O_RDONLY | _AS_IT_IS)
     except OSError:
@@ -168,7 +167,7 @@ class FolderLock:
 
     def acquire(self, while_waiting: Callable[[], object] = lambda: None, wait_s: float = math.inf) -> None:
         """Waits for others, for `wait_s` at most, and then raises BlockingIOError. Raises OSError."""
-        self.release()  # what an interrupted call has left
+        self.release()  # left by an interrupted call
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | _AS_IT_IS)
         deadline = time.monotonic() + wait_s
@@ -188,7 +187,7 @@ class FolderLock:
             self._descriptor = -1
 
     def release(self) -> None:
-        """Gives the folder up, if it is held."""
+        """Releases the folder, if it is held."""
         descriptor = self._descriptor
         if descriptor >= 0:
             fcntl.flock(descriptor, fcntl.LOCK_UN)  # while it is noted: an interrupt leaves no unknown lock
@@ -197,7 +196,7 @@ class FolderLock:
 
 
 def _holder(descriptor: int) -> str:
-    """The pid in a lock's file, and its note; a holder that has only just got the lock may not have written it yet."""
+    """The pid and the note in a lock file; a holder may not have written them yet."""
     for _ in range(_HOLDER_TRIES):
         pid, _, note = os.pread(descriptor, 64, 0).decode(errors="replace").strip().partition(" ")
         if pid.isdecimal() and _is_alive(int(pid)):

@@ -66,7 +66,7 @@ def _counts(database: Database) -> dict[str, int]:
 
 
 def _count_truncated(database: Database) -> int:
-    """How many memories have text that no vector is of: it is beyond what the model reads, and in no chunk."""
+    """How many memories have text that no vector covers: it is beyond what the model reads, and in no chunk."""
     return database.one(
         "SELECT count(*) FROM memories m WHERE m.vector_id IN (SELECT vector_id FROM cut_vectors) AND ("
         "NOT EXISTS (SELECT 1 FROM chunks w WHERE w.text_vector_id = m.vector_id) OR EXISTS"
@@ -75,7 +75,7 @@ def _count_truncated(database: Database) -> int:
 
 
 def _counts_by_scope(database: Database) -> dict[str, dict[str, int]]:
-    """How many memories each of the largest scopes has, by name of the scope; "" is 'not said'."""
+    """How many memories each of the largest scopes has, by scope; "" stands for memories without one."""
     return {
         scope: dict(
             database.read(
@@ -88,12 +88,12 @@ def _counts_by_scope(database: Database) -> dict[str, dict[str, int]]:
 
 
 def delete(database: Database, ids: Sequence[str]) -> int:
-    """Removes memories, what the history says of them and the vectors that no other has; says how many there were.
+    """Removes memories, their content in the history, and vectors that no other has; returns how many there were.
 
-    The history keeps that there was a memory of this id, and that it was deleted.
+    The history keeps that a memory with this id existed and was deleted.
     """
     ids = list(dict.fromkeys(ids))
-    # A text that isn't UTF-8 any more is deleted like any other.
+    # A damaged text that is not UTF-8 is deleted like any other.
     stored = database.read_in("SELECT id, vector_id, CAST(text AS BLOB) FROM memories WHERE id IN ({})", ids)
     now_us = time.time_ns() // 1000
     rows = [(identity,) for identity, *_ in stored]
@@ -164,20 +164,20 @@ def staged_embedder(database: Database) -> dict[str, str | int] | None:
     rows = database.read("SELECT value FROM meta WHERE key = 'staging_for'")
     try:
         value: dict[str, str | int] | None = orjson.loads(rows[0][0]) if rows else None
-    except orjson.JSONDecodeError:  # damaged: it is begun afresh
+    except orjson.JSONDecodeError:  # damaged: re-embedding starts over
         return None
     return value
 
 
 def _start_staging(database: Database, embedder: str) -> None:
-    """Begins a re-embedding; what is staged for another embedder is dropped."""
+    """Begins a re-embedding, and drops what is staged for another embedder."""
     with database.transaction():
         database.change("DELETE FROM staged_vectors")
         database.change("INSERT OR REPLACE INTO meta VALUES ('staging_for', ?)", (embedder,))
 
 
 def _unstaged_texts(database: Database, after: int, limit: int) -> list[StagedText]:
-    """Texts of vectors above an id whose new vectors are still to be made, so many at most."""
+    """Up to `limit` texts of vectors above an id that have no new vector yet."""
     rows = database.read(
         "SELECT v.vector_id, (SELECT m.text FROM memories m WHERE m.vector_id = v.vector_id LIMIT 1) AS text"
         " FROM vectors v WHERE v.vector_id > ? AND (text IS NOT NULL OR EXISTS (SELECT 1 FROM chunks w"
@@ -191,7 +191,7 @@ def _unstaged_texts(database: Database, after: int, limit: int) -> list[StagedTe
 
 
 def _stage(database: Database, rows: Sequence[VectorRow]) -> None:
-    """Makes new vectors durable, beside the ones in use."""
+    """Makes new vectors durable beside those in use."""
     with database.transaction():
         database.change_many(
             "INSERT INTO staged_vectors(vector_id, vector, checksum, cut) VALUES (?, ?, ?, ?)",
@@ -201,7 +201,7 @@ def _stage(database: Database, rows: Sequence[VectorRow]) -> None:
 
 
 def _switch_to_staged(database: Database, embedder: Pin) -> None:
-    """Puts the staged vectors in place of the ones in use, and pins the store to their embedder, in one step."""
+    """Replaces the vectors in use by the staged ones and pins the store to their embedder, in one transaction."""
     with database.transaction():
         database.change("DELETE FROM vectors WHERE vector_id NOT IN (SELECT vector_id FROM staged_vectors)")
         database.change(

@@ -21,7 +21,7 @@ _JSON: Final = json.JSONEncoder(default=repr)  # a damaged row may hold bytes wh
 
 @dataclass(frozen=True, slots=True)
 class StoredMemory:
-    """What tells whether a memory is the one that is stored."""
+    """What a plan needs to know of a stored memory."""
 
     content: bytes
     text: str
@@ -45,8 +45,8 @@ class MemoryRow:
 
 @dataclass(frozen=True, slots=True)
 class HistoryRow:
-    """An event to write: `add` or `update`, and for an update the former values of what it changed, as a JSON
-    object."""
+    """An event to write: `add` or `update`; for an update, `previous` has the former values of the changed fields as a
+    JSON object."""
 
     id: str
     event: str
@@ -61,7 +61,7 @@ def event_checksum(identity: str, event: str, previous: str | None, at_us: int) 
 
 @dataclass(frozen=True, slots=True)
 class GraphRow:
-    """A published graph, and what proves that a file in `index/` is it."""
+    """A published graph, and the size and digest of its file in `index/`."""
 
     generation: int
     size_bytes: int
@@ -76,7 +76,7 @@ class GraphRow:
 
     @property
     def is_plausible(self) -> bool:
-        """Whether each value is of its type and not beyond what any graph has: they may come from somebody else."""
+        """Whether each value has its type and a possible size: the row may be crafted."""
         numbers = (self.generation, self.size_bytes, self.vectors, self.last_vector_id)
         return (
             all(type(number) is int and 0 < number <= _MOST_BYTES for number in numbers)
@@ -86,7 +86,7 @@ class GraphRow:
 
 
 def text_hash(text: str) -> bytes:
-    """16 bytes that stand for a text (BLAKE2b)."""
+    """The 16-byte hash of a text (BLAKE2b)."""
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
@@ -102,7 +102,7 @@ class CheckedVector:
 
 @dataclass(frozen=True, slots=True)
 class CheckedMemory:
-    """A memory's row as it is stored, the digest it was stored with, and its vector's text's hash, if there is one."""
+    """A memory's row as it is stored, the digest that it was stored with, and the text hash of its vector, if any."""
 
     row: tuple[object, ...]
     content: bytes
@@ -167,18 +167,18 @@ def memory_of(row: Sequence) -> Memory:  # type: ignore[type-arg]
 
 
 def as_given(memory: Memory, content: bytes) -> Memory:
-    """A stored memory as it came: without its time, where the store filled that in."""
+    """A stored memory as it was given: without a time that the store filled in."""
     untimed = memory.without_time()
     return untimed if untimed.content_digest() == content else memory
 
 
 def fields_of(memory: Memory, created_at_us: int) -> dict[str, JsonValue]:
-    """A memory's fields as JSON, as the history compares them: all but the id, and those alone that it has."""
+    """A memory's fields as JSON, as the history compares them: those that it has, without the id."""
     fields = dump_memory(replace(memory, created_at=from_microseconds(created_at_us), vector=None))
     del fields["id"]
     return fields
 
 
 def is_as_stored(memory: Memory, content: bytes) -> bool:
-    """Whether a memory has the content whose digest was stored; the digest leaves out a time that nobody gave."""
+    """Whether a memory has the content whose digest was stored; a time that the store filled in is not part of it."""
     return content == memory.content_digest() or content == memory.without_time().content_digest()

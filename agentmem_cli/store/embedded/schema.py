@@ -12,7 +12,7 @@ SCHEMA_VERSION: Final = 1
 PAGE_BYTES: Final = 8192
 _APPLICATION_ID_AT: Final = slice(68, 72)  # in SQLite's header
 
-# With the vector's id: a filter by scope alone is answered from them, without a look at the memories.
+# With the vector's id: a filter by scope alone reads only the index.
 _SCOPE_INDEXES: Final = tuple(
     f"CREATE INDEX memories_{name} ON memories({name}_id, vector_id) WHERE {name}_id IS NOT NULL"
     for name in ("user", "agent", "run")
@@ -21,7 +21,7 @@ _RUN_INDEX: Final = "CREATE INDEX memories_in_run ON memories(run, user_id, crea
 TEXT_INDEX: Final = f"CREATE VIRTUAL TABLE words USING {INDEX}"
 
 _LONG_TEXTS: Final = (
-    # Vectors of texts that are longer than the model reads: of their beginnings.
+    # Vectors that cover only the beginning of a text, which is longer than the model reads.
     "CREATE TABLE cut_vectors(vector_id INTEGER PRIMARY KEY)",
     "CREATE TRIGGER cut_vectors_follow AFTER DELETE ON vectors"
     " BEGIN DELETE FROM cut_vectors WHERE vector_id = OLD.vector_id; END",
@@ -107,9 +107,9 @@ CREATE TABLE graph(
 
 
 def is_database(path: Path) -> bool:
-    """Whether a file says of itself that it is the database of a store; not for one that this process has open."""
+    """Whether a file's header is that of a store's database. Not for a file that this process has open."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # to open a FIFO would wait for a writer
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a FIFO would wait for a writer
             return False
         with path.open("rb") as file:
             return file.read(_APPLICATION_ID_AT.stop)[_APPLICATION_ID_AT] == APPLICATION_ID.to_bytes(4, "big")

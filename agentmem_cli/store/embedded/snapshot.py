@@ -1,4 +1,4 @@
-"""What a search sees of a store: one moment of its memories, words and vectors, through one filter."""
+"""What a search sees of an embedded store: its memories, words and vectors as of one moment, through one filter."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -16,8 +16,8 @@ from agentmem_cli.store.embedded.graph import Graph, Labels, Scores, best_of, ex
 from agentmem_cli.store.embedded.text_index import TextIndex, asked_for
 from agentmem_cli.store.embedded.words import Tokenizer
 
-# A walk in which all match takes as long as a look at 1,500 vectors, and where one in ten does, ten times as long. But
-# the look finds all, and always takes that long; a walk far from what matches takes up to thirty times as long.
+# A walk through the graph takes as long as a scan of 1,500 vectors where all match, and ten times as long where one in
+# ten does. A scan finds all, in constant time; a walk far from what matches takes up to thirty times as long.
 _WALK_VECTORS: Final = 4000
 
 Matching: TypeAlias = NDArray[np.int64]  # sorted vector ids of the memories that match
@@ -33,7 +33,7 @@ def nearest_vectors(
 ) -> tuple[Labels, Scores]:
     """The k vectors nearest to a query (dim,) of those that match, and their cosines, best first.
 
-    Without a filter, vectors of texts that are gone may be among them.
+    Without a filter, vectors of removed texts may be among them.
     """
     if matching is not None and (graph is None or not is_walk_shorter(len(matching), len(graph))):
         return best_of(matching, cosines(reader, graph, query, matching), k)
@@ -50,7 +50,7 @@ def nearest_vectors(
 
 
 def is_walk_shorter(matching: int, vectors: int) -> bool:
-    """Whether a filtered walk through a graph of so many vectors takes less time than a look at all that match."""
+    """Whether a filtered walk through a graph of this size is faster than a scan of all that match."""
     return matching * matching > _WALK_VECTORS * vectors
 
 
@@ -136,7 +136,7 @@ class EmbeddedSnapshot:
         return {i: float(scores[i]) if 0 <= i < len(scores) else 0.0 for i in text_ids}
 
     def _text_scores(self, query: str) -> NDArray[np.float32]:
-        """The scores of all texts for a query, by id; kept, as a search asks for the best first and then for others."""
+        """The scores of all texts for a query, by id. They are kept: a search asks for the best, then for others."""
         if self._scored is None or self._scored[0] != query:
             words, last_id = asked_for(query, self._tokenizer), self._reader.last_vector_id()
             self._scored = query, TextIndex(self._reader).scores(words, last_id, self._matching)

@@ -1,4 +1,4 @@
-"""EmbeddedStore = database + graph: how a batch becomes durable, how it is found, how the graph is kept.
+"""EmbeddedStore: a database and a graph in a folder.
 
 Commit: a batch is planned against what is stored, its new texts are embedded by the caller, and one transaction
 writes memories, vectors, history and the input's position. When `commit` has returned, the batch is durable.
@@ -51,7 +51,7 @@ from agentmem_cli.support.safe_text import printable
 
 _log: Final = logging.getLogger("agentmem")
 _WRITING_MIN_TAIL: Final = 10_000  # vectors that the graph may lack while memories keep coming
-_NOT_COMPARED: Final = ("folder", "probe")  # of what an embedder is pinned with: where it is, and how it is known
+_NOT_COMPARED: Final = ("folder", "probe")  # fields of a pin that may differ: where the model is
 
 
 class EmbeddedStore:
@@ -60,10 +60,10 @@ class EmbeddedStore:
     def __init__(self, folder: Path, beneath: "EmbeddedStore | None" = None) -> None:
         """Opens the store if it is there; it is made by `open_for_writing`. Raises StoreDamagedError.
 
-        With a store `beneath`, plans are made against both: what a dry run writes goes into the upper one.
+        With a store `beneath`, plans are made against both, and commits go to this one: a dry run.
         """
         try:
-            folder = folder.absolute()  # of where the process is now, wherever it goes
+            folder = folder.absolute()  # stays valid when the process changes its folder
         except OSError as error:
             raise StoreError(f"store {folder}: the current folder is gone ({error}): give a whole path") from error
         self.folder = folder
@@ -80,7 +80,7 @@ class EmbeddedStore:
         try:
             check(folder)
             self.reader()
-        except (OSError, ValueError) as error:  # a name too long for the file system, or with a NUL in it
+        except (OSError, ValueError) as error:  # a name that is too long or contains a NUL
             raise StoreError(f"store {folder} can't be there: {error}: give another folder") from error
 
     @property
@@ -111,7 +111,7 @@ class EmbeddedStore:
                     self.graph.take_offer(self.writer())
             finally:
                 self.close_reader()
-                # Forgotten before it is closed: interrupted in between, nobody uses a closed one.
+                # Cleared before it is closed: after an interrupt in between, no call uses a closed connection.
                 writer, self._writer = self._writer, None
                 if writer is not None:
                     writer.close()
@@ -120,7 +120,7 @@ class EmbeddedStore:
                 self._lock.release()
 
     def forget_parent(self) -> None:
-        """In a forked child: reads open the store again, and a write has to get the lock."""
+        """In a forked child: reads open the store again, and a write has to take the lock."""
         abandon(self._tokenizer)
         self._reader = self._writer = None
         self.graph.forget_builder()
@@ -180,7 +180,7 @@ class EmbeddedStore:
             writer.close()
             raise
         self._vectors_of = embedder
-        self._writer = writer  # last: interrupted before, it is opened and checked again
+        self._writer = writer  # last: after an interrupt before this, it is opened and checked again
 
     def _warn_of_network(self) -> None:
         kind = network_file_system(self.folder)
@@ -208,12 +208,7 @@ class EmbeddedStore:
         *,
         whole_records: bool = False,
     ) -> BatchPlan:
-        """What these memories, taken in order, would change; reads only.
-
-        A memory updates the stored one of its id: with `whole_records` it replaces it, otherwise what it leaves out
-        keeps its value (see `Memory.over`). `splits` says which chunks texts of theirs shall have; what it doesn't
-        mention keeps those that it has. Raises StoreDamagedError where a memory that would be updated is damaged.
-        """
+        """See `MemoryStore`. Raises StoreDamagedError where a memory that would be updated is damaged."""
         memories = list(memories)
         if self._writer is not None:
             self._writer.settle()
@@ -313,8 +308,7 @@ class EmbeddedStore:
 
     @contextmanager
     def dry_run(self, embedder: Pin) -> Iterator["EmbeddedStore"]:
-        """See `MemoryStore`. A text that only memories have which the dry run changes counts as known, though a commit
-        would remove its vector."""
+        """See `MemoryStore`. Texts that the dry run would remove still count as known."""
         with (
             tempfile.TemporaryDirectory(prefix="agentmem-dry-run-") as scratch,
             closing(EmbeddedStore(Path(scratch), self)) as store,
@@ -477,7 +471,7 @@ class EmbeddedStore:
         return found if latest is None else {**found, **latest.find_vectors(text_hashes)}
 
     def _latest(self) -> Database | None:
-        """What plans are made against: the writer's own view, so that readers in other threads are left alone."""
+        """What plans are compared with: the writer's own view, so that readers in other threads are not disturbed."""
         return self._writer or self._opened_reader()
 
     def _existing(self) -> Database:
@@ -487,7 +481,7 @@ class EmbeddedStore:
         return reader
 
     def reader(self) -> Database | None:
-        """The database for reading, or None where there is no store yet; not to be asked for within a snapshot."""
+        """The database for reading, or None where there is no store yet. Must not be called within a snapshot."""
         reader = self._opened_reader()
         if reader is not None:
             reader.settle()
@@ -499,7 +493,7 @@ class EmbeddedStore:
         return self._reader
 
     def writer(self) -> Database:
-        """The database for writing, for a caller that has the `turn`; not to be asked for within a transaction.
+        """The database for writing, for a caller that holds the `turn`. Must not be called within a transaction.
 
         Raises StoreNotFoundError unless `open_for_writing` came before.
         """

@@ -1,8 +1,8 @@
-"""The text index: an FTS5 table in `memories.db` of the words of each distinct text, filled by the same transactions.
+"""The text index: an FTS5 table in `memories.db` with the words of each distinct text, filled by the same transactions.
 
-It keeps which texts have a word, and neither the texts nor where in them it stands: a third of the bytes, and all
-that the ranking uses. A text is scored by the words of the query that it has, each weighted by how rare it is among the
-texts that match the filter: BM25 with k1 = 0 (Robertson and Zaragoza, The Probabilistic Relevance Framework, 2009).
+It records which texts contain a word, not the texts or positions: a third of the bytes, and all that the ranking uses.
+A text is scored by the words of the query that it has, each weighted by how rare it is among the texts that match the
+filter: BM25 with k1 = 0 (Robertson and Zaragoza, The Probabilistic Relevance Framework, 2009).
 """
 
 import math
@@ -33,28 +33,28 @@ from agentmem_cli.support.safe_text import printable
 
 Ids: TypeAlias = NDArray[np.int64]
 
-_COMMON_TEXTS: Final = 50_000  # a word that more texts have says little, and looking it up would take its time
-_LOOKED_AT_TEXTS: Final = 400_000  # past so many, the rest of a long query is left out
+_COMMON_TEXTS: Final = 50_000  # a more frequent word says little, and its look-up takes long
+_LOOKED_AT_TEXTS: Final = 400_000  # after this many, the rest of a long query is ignored
 _PARTS: Final = ("data", "idx", "docsize", "config")  # the tables that FTS5 keeps an index in
 
 
 class TextIndex:
-    """The text index of one database, over a connection that is open to it.
+    """The text index of one database.
 
-    Raises StoreDamagedError where the index can't be used; it can be rebuilt from the memories, so nothing is lost.
+    Raises StoreDamagedError where the index can't be used. It can be rebuilt from the memories.
     """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def add(self, texts: Sequence[Text]) -> None:
-        """Takes texts in, within a transaction."""
+        """Adds texts, within a transaction."""
         rows = [(vector_id, spaced(text)) for vector_id, text in texts]
         with self._damage_named():
             self._connection.change_many("INSERT INTO words(rowid, text) VALUES (?, ?)", rows)
 
     def remove(self, texts: Sequence[Text]) -> None:
-        """Takes texts out, within a transaction: exactly those that were taken in under these ids."""
+        """Removes texts, within a transaction: exactly those that were added with these ids."""
         rows = [(vector_id, spaced(text)) for vector_id, text in texts]
         with self._damage_named():
             self._connection.change_many("INSERT INTO words(words, rowid, text) VALUES ('delete', ?, ?)", rows)
@@ -69,7 +69,7 @@ class TextIndex:
     def _drop(self) -> None:
         try:
             self._connection.change("DROP TABLE IF EXISTS words")
-        except StoreError:  # SQLite doesn't drop what it can't open: then its name is struck out
+        except StoreError:  # SQLite can't drop what it can't open: remove its row of the schema
             self._connection.change("PRAGMA writable_schema = ON")
             self._connection.change("DELETE FROM sqlite_master WHERE name = 'words'")
             self._connection.change("PRAGMA writable_schema = RESET")
@@ -77,12 +77,12 @@ class TextIndex:
             self._connection.change(f"DROP TABLE IF EXISTS words_{part}")
 
     def shrink(self) -> None:
-        """Merges its parts into one, within a transaction; until then the words of removed texts stay in the file."""
+        """Merges its segments, within a transaction: until then the words of removed texts stay in the file."""
         with self._damage_named():
             self._connection.change("INSERT INTO words(words) VALUES ('optimize')")
 
     def is_whole(self) -> bool:
-        """Whether it holds the words of the stored texts, and no others; to be asked within a snapshot."""
+        """Whether it holds exactly the words of the stored texts. Call it within a snapshot."""
         texts = ((vector_id, spaced(text)) for vector_id, text in chain.from_iterable(self._stored_texts()))
         try:
             with held_of(texts) as (totals, counts), self._damage_named():
@@ -93,7 +93,7 @@ class TextIndex:
     def _holds(self, counts: Counts) -> bool:
         connection, found = self._connection, 0
         connection.change("CREATE VIRTUAL TABLE temp.held_words USING fts5vocab(main, words, instance)")
-        for word, *wanted in counts:  # each looked up, as a search does
+        for word, *wanted in counts:  # each is looked up, as in a search
             (held,) = connection.read("SELECT count(*), sum(doc) FROM temp.held_words WHERE term = ?", (word,))
             if list(held) != wanted:
                 return False
@@ -101,14 +101,14 @@ class TextIndex:
         return found == connection.one("SELECT count(*) FROM temp.held_words")
 
     def scores(self, words: Sequence[str], last_id: int, matching: Ids | None) -> NDArray[np.float32]:
-        """How much of a query each text has, (last_id + 1,) by vector id: 1 where all of its words, 0 where none.
+        """The share of a query's words that each text has, (last_id + 1,) by vector id: 1 for all, 0 for none.
 
-        `words` are as `asked_for` gives them. One that none of the `matching` texts has (of all, where None) counts
-        too, as the rarest: what has the one word of many that is there has little of the query.
+        `words` come from `asked_for`. A word that no matching text has (no text at all, where `matching` is None)
+        counts as the rarest: a text with the only known word of many has a small share of the query.
         """
         texts = self._connection.one("SELECT count(*) FROM vectors") if matching is None else len(matching)
         scores = np.zeros(last_id + 1, dtype=np.float32)
-        whole = np.float32(0)  # as the scores are, so that all of the words are 1 exactly
+        whole = np.float32(0)  # float32 as the scores, so that all words make exactly 1
         for ids in self._looked_up(words, _Wanted.of(matching, last_id)):
             weight = np.float32(math.log(1 + (texts - len(ids) + 0.5) / (len(ids) + 0.5)))
             scores[ids] += weight
@@ -116,7 +116,7 @@ class TextIndex:
         return scores / whole if whole else scores
 
     def _looked_up(self, words: Sequence[str], wanted: "_Wanted") -> Iterator[Ids]:
-        """The wanted texts of each word, or none; of words that very many texts have, only where there is no other."""
+        """The matching texts of each word. Very common words count only where no other word is found."""
         common: list[Ids] = []
         looked_at = found = 0
         for word in words:
@@ -134,8 +134,8 @@ class TextIndex:
             yield from map(wanted.of_these, common)
 
     def _holding(self, word: str, wanted: "_Wanted") -> Ids:
-        """The texts that have a word, the newest first; one more than `_COMMON_TEXTS` at most."""
-        # One long string crosses into Python in a quarter of the time that as many rows take.
+        """The texts that have a word, newest first, up to `_COMMON_TEXTS` + 1 of them."""
+        # One long string is read in a quarter of the time that the rows take.
         with self._damage_named():
             rows = self._connection.read(
                 "SELECT group_concat(rowid) FROM (SELECT rowid FROM words WHERE words MATCH ? AND rowid BETWEEN ? AND ?"
@@ -145,8 +145,8 @@ class TextIndex:
         return np.fromstring(rows[0][0] or "", dtype=np.int64, sep=",")
 
     def _stored_texts(self) -> Iterator[list[Text]]:
-        """Each distinct text, with its vector's id; damaged rows, which `verify` names, have none."""
-        # As bytes: of a text that isn't UTF-8, SQLite's own conversion would stop it all.
+        """Each distinct text with the id of its vector; damaged rows, which `verify` names, are left out."""
+        # As bytes: one text that is not UTF-8 would stop SQLite's conversion.
         for rows in self._connection.pages(
             "SELECT vector_id, CAST(text AS BLOB) FROM memories"
             " WHERE typeof(vector_id) = 'integer' AND typeof(text) = 'text' GROUP BY vector_id"
@@ -168,7 +168,7 @@ class TextIndex:
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """Which texts a search wants: by id, between two ids."""
+    """The texts that match a filter, as a mask between two ids."""
 
     first: int
     last: int
@@ -179,7 +179,7 @@ class _Wanted:
         if matching is None:
             return cls(0, last_id, None)
         mask = np.zeros(last_id + 1, dtype=np.bool_)
-        matching = matching[(matching >= 0) & (matching <= last_id)]  # a damaged row may say anything
+        matching = matching[(matching >= 0) & (matching <= last_id)]  # a damaged row may have any number
         mask[matching] = True
         return cls(int(matching.min(initial=last_id)), int(matching.max(initial=0)), mask)
 
@@ -196,9 +196,9 @@ def _is_utf8(text: bytes) -> bool:
 
 
 def asked_for(query: str, tokenizer: Tokenizer) -> list[str]:
-    """The distinct words of a query that are worth looking up, longer ones first, as these tend to be rare.
+    """The distinct words of a query that are worth looking up, longer ones first: they tend to be rarer.
 
-    Words of one stem are one word.
+    Words with the same stem count as one.
     """
     words = tokenizer.words(spaced_query(query))
     worth = set(worth_asking([word for word, _ in words]))

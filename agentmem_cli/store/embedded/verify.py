@@ -1,4 +1,4 @@
-"""Whether a store is what it was when it was written: every row, every vector, and what is derived from them."""
+"""Compares a store with what was written: every row, every vector, and what is derived from them."""
 
 import zlib
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ _UNIT_TOLERANCE: Final = 1e-3
 
 
 def verify(database: Database, folder: Path) -> Iterator[Finding]:
-    """All that is wrong with a store, the truth first, then what is derived. An empty answer means that it is whole."""
+    """Every fault of a store: first in memories and vectors, then in what is derived. Nothing for an intact store."""
     try:
         yield from _wrong_file(database)
         yield from _wrong_vectors(database, int(database.embedder()["dim"]))
@@ -38,7 +38,7 @@ def verify(database: Database, folder: Path) -> Iterator[Finding]:
             yield Finding(f"chunks of the text of vector {text_vector_id}", what, repairable=orphan)
         for identity in _wrong_events(database):
             yield Finding(f"history of memory {identity}", "an event is not what was stored", repairable=False)
-        if not wrong_memories:  # or else nobody knows which words the index should hold
+        if not wrong_memories:  # otherwise the right words are unknown
             yield from _wrong_words(database)
         yield from _wrong_graph(database, folder)
     except StoreError as error:
@@ -58,7 +58,7 @@ def _wrong_file(database: Database) -> Iterator[Finding]:
 
 
 def _is_of_text_index(error: str) -> bool:
-    # From 3.44 on, SQLite checks it with the rest, by its own names; and stops where it can't open it.
+    # From 3.44 on, SQLite checks it too, under its own names, and stops where it can't open it.
     return "fts5" in error.lower() or "words" in error
 
 

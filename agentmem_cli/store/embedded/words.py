@@ -1,4 +1,4 @@
-"""A text -> the words that the text index holds of it; and which words of a query are worth looking up."""
+"""A text -> its words in the text index; and which words of a query are worth looking up."""
 
 import re
 import sqlite3
@@ -8,14 +8,14 @@ from contextlib import closing, contextmanager
 from itertools import pairwise
 from typing import Final, TypeAlias
 
-# Written without spaces between words, or with what belongs to a word's grammar stuck to it: kana, Han, Hangul.
+# Scripts without spaces between words, or with particles attached to them: kana, Han, Hangul.
 _UNSPACED: Final = re.compile(
     "[\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff]+"
 )
-# SQLite cuts a word at 32,768 bytes, be it within a character: so none may be that long.
+# SQLite cuts a word at 32,768 bytes, even within a character, so words are split before that.
 _LONGEST_WORD: Final = 8000
 _TOO_LONG: Final = re.compile(rf"\S{{{_LONGEST_WORD}}}")
-# Words of English questions that say nothing of what is asked for, and what apostrophes leave behind.
+# English words that carry no topic, and what apostrophes leave behind.
 STOP_WORDS: Final = frozenset(
     """a about after all also am an and any are as at be because been before being both but by can could d did do does
     doing down during each few for from further had has have having he her here hers herself him himself his how
@@ -27,10 +27,10 @@ STOP_WORDS: Final = frozenset(
 
 
 def spaced(text: str) -> str:
-    """The text as the index takes it in: compatible forms made one (NFKC), and where no spaces part the words, pairs of
-    neighbouring characters in their place, the last character by itself.
+    """The text as it is indexed: in NFKC, with runs of scripts without spaces as pairs of neighbouring characters and
+    the last character alone.
 
-    So each character begins exactly one word of the index: a pair is found as it is, one character as a beginning.
+    So each character begins exactly one indexed word: a query's pair matches a word, and a single character a prefix.
     """
     return _parted(text, _pairs)
 
@@ -42,7 +42,7 @@ def _pairs(run: re.Match[str]) -> str:
 
 
 def spaced_query(text: str) -> str:
-    """The same for a query: of a run of several characters only the pairs are asked for."""
+    """The same for a query: a run of several characters becomes its pairs alone."""
     return _parted(text, _query_pairs)
 
 
@@ -59,20 +59,20 @@ def _parted(text: str, pairs: Callable[[re.Match[str]], str]) -> str:
 
 
 def is_beginning(word: str) -> bool:
-    """Whether a query's word is one character of a script without spaces: then all words that begin so are meant."""
+    """Whether a query's word is one character of a script without spaces, which matches as a prefix."""
     return len(word) == 1 and _UNSPACED.fullmatch(word) is not None
 
 
 def worth_asking(words: list[str]) -> list[str]:
-    """The words of a query that say something, or all of them where none does."""
+    """The words of a query without stop words, or all of them where nothing else is left."""
     return [word for word in words if word not in STOP_WORDS] or words
 
 
 PLAIN: Final = "unicode61 remove_diacritics 2"
 STEMMED: Final = f"porter {PLAIN}"
-# Without the texts, how long they are, and where in them a word stands: see `text_index.py`.
+# Without texts, their lengths and positions: see `text_index.py`.
 INDEX: Final = f"fts5(text, content='', columnsize=0, detail=none, tokenize='{STEMMED}')"
-# How many texts and words FTS5 counts in an index; it refuses to take out more. Of none it may keep nothing.
+# FTS5's counts of texts and words in an index, below which it can't go. An empty index may have no row.
 TOTALS: Final = "SELECT CASE block WHEN x'0000' THEN x'' ELSE block END FROM {}_data WHERE id = 1"
 
 Totals: TypeAlias = list[tuple[bytes]]
@@ -80,7 +80,7 @@ Counts: TypeAlias = Iterator[tuple[str, int, int]]  # a stem, in how many texts 
 
 
 class Tokenizer:
-    """Words as the text index has them, by way of small tables in memory. Not for several threads at once."""
+    """Splits texts into words as the text index does, with small tables in memory. Not for several threads at once."""
 
     def __init__(self) -> None:
         self._connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
@@ -89,11 +89,11 @@ class Tokenizer:
             self._connection.execute(f"CREATE VIRTUAL TABLE {name}_words USING fts5vocab({name}, instance)")
 
     def words(self, text: str) -> list[tuple[str, str]]:
-        """The words of a text in their order, lower-case and without accents, each with its stem."""
+        """The words of a text in order, in lower case and without accents, each with its stem."""
         return list(zip(self._of("plain", text), self._of("stemmed", text), strict=True))
 
     def _of(self, table: str, text: str) -> list[str]:
-        # It replaces the last text, so that an interrupt between the two steps leaves nothing in the way.
+        # It replaces the last text, so an interrupt between the two steps does no harm.
         self._connection.execute(f"INSERT OR REPLACE INTO {table}(rowid, text) VALUES (1, ?)", (text,))
         words = self._connection.execute(f"SELECT term FROM {table}_words ORDER BY offset").fetchall()
         return [word for (word,) in words]
@@ -101,7 +101,7 @@ class Tokenizer:
 
 @contextmanager
 def held_of(texts: Iterable[tuple[int, str]]) -> Iterator[tuple[Totals, Counts]]:
-    """What a text index of these texts, by id, holds."""
+    """The content of a text index of these texts, by id."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         connection.execute(f"CREATE VIRTUAL TABLE held USING {INDEX}")
         connection.execute("CREATE VIRTUAL TABLE held_words USING fts5vocab(held, instance)")
