@@ -50,8 +50,8 @@ HOMES: Final = {
 HOMES_OF_SQL: Final = {
     f"store/embedded/{name}.py"
     for name in (
-        *("chunks", "connection", "database", "filters", "maintenance"),
-        *("schema", "text_index", "verify", "words"),
+        *("chunks", "connection", "database", "filters", "maintenance", "memories"),
+        *("schema", "text_index", "vectors", "verify", "words"),
     )
 }
 SQL: Final = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE FROM|PRAGMA|BEGIN|CREATE TABLE|CREATE INDEX|EXISTS)\b")

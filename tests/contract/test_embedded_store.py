@@ -11,7 +11,10 @@ from agentmem_cli.errors import StoreBusyError, StoreWriteError
 from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.records.memory import Memory, Position
 from agentmem_cli.store.embedded.database import Database
+from agentmem_cli.store.embedded.memories import History, Memories
 from agentmem_cli.store.embedded.store import EmbeddedStore
+from agentmem_cli.store.embedded.text_index import TextIndex
+from agentmem_cli.store.embedded.vectors import Vectors
 from tests.fakes import FakeEmbedder
 from tests.searches import nearest
 from tests.stores import put
@@ -40,14 +43,23 @@ def _fail(*_: object) -> None:
     raise sqlite3.OperationalError("disk I/O error")
 
 
-@pytest.mark.parametrize("step", ["insert_vectors", "write_memories", "write_history", "drop_unused", "write_position"])
+@pytest.mark.parametrize(
+    ("table", "step"),
+    [
+        (Vectors, "insert"),
+        (Memories, "write"),
+        (History, "write"),
+        (TextIndex, "remove"),
+        (Database, "write_position"),
+    ],
+)
 def test_a_batch_whose_commit_fails_leaves_nothing_and_can_be_put_again(
-    store: EmbeddedStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+    store: EmbeddedStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: type, step: str
 ) -> None:
     put(store, Memory("old", id="a"), position=Position("file", 1))
     batch = [Memory("new", id="a"), Memory("another", id="b")]
     with monkeypatch.context() as patch, pytest.raises(StoreWriteError, match="disk I/O error"):
-        patch.setattr(Database, step, _fail)
+        patch.setattr(table, step, _fail)
         put(store, *batch, position=Position("file", 3))
     for opened in (store, EmbeddedStore(tmp_path / "store")):
         assert (opened.count(), opened.get("b"), opened.position("file")) == (1, None, Position("file", 1))

@@ -12,9 +12,8 @@ from agentmem_cli.errors import StoreWriteError
 from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.records.memory import Memory
 from agentmem_cli.store.embedded import graph
-from agentmem_cli.store.embedded.database import Database
+from agentmem_cli.store.embedded.database import Database, GraphRow
 from agentmem_cli.store.embedded.graph import Graph
-from agentmem_cli.store.embedded.rows import GraphRow
 from agentmem_cli.store.embedded.store import EmbeddedStore
 from tests.fakes import FAKE_DIM, FakeEmbedder
 from tests.searches import nearest

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from agentmem_cli import AgentMem
 from agentmem_cli.ingest.options import IngestOptions, Observer, Progress
+from agentmem_cli.store.embedded.database import GraphRow
 from agentmem_cli.store.embedded.graph import Graph
-from agentmem_cli.store.embedded.rows import GraphRow
 from agentmem_cli.support import failpoints
 from tests.crash.inputs import embedder, other, text_of
 from tests.stores import embedded

@@ -18,8 +18,8 @@ from typing import Final, TypeAlias
 import numpy as np
 import pytest
 
+from agentmem_cli.store.embedded.database import GraphRow
 from agentmem_cli.store.embedded.graph import Graph
-from agentmem_cli.store.embedded.rows import GraphRow
 from tests.faults.stores import assert_finds, fill, open_store, text_of, vectors_of, warnings_in
 
 _COUNT: Final = 300
@@ -53,7 +53,7 @@ import json, resource, sys
 from pathlib import Path
 import numpy as np
 from agentmem_cli.store.embedded.graph import Graph
-from agentmem_cli.store.embedded.rows import GraphRow
+from agentmem_cli.store.embedded.database import GraphRow
 resource.setrlimit(resource.RLIMIT_AS, (1 << 33, 1 << 33))
 folder, dim = Path(sys.argv[1]), int(sys.argv[2])
 vectors = np.random.default_rng(5).standard_normal((20, dim), dtype=np.float32)

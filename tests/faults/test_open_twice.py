@@ -39,9 +39,9 @@ def test_a_store_that_nobody_has_open_is_free(store: Path) -> None:
 
 def test_opening_a_store_again_keeps_the_lock_of_who_has_it_open(store: Path) -> None:
     with closing(Database(store / "memories.db", writable=False)) as first:
-        first.count()
+        first.memories.count()
         with closing(Database(store / "memories.db", writable=True)) as second:
-            second.count()
+            second.memories.count()
             with closing(Database(store / "memories.db", writable=False)):
                 assert _seen_by_another_process(store) == "in use"
         assert _seen_by_another_process(store) == "in use"

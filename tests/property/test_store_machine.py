@@ -277,7 +277,7 @@ class StoreMachine(RuleBasedStateMachine):
     def one_vector_a_text(self) -> None:
         reader = embedded(self.mem).reader()
         if reader is not None:
-            assert reader.count_vectors() == len({memory.text for memory in self.memories.values()})
+            assert reader.vectors.count() == len({memory.text for memory in self.memories.values()})
 
 
 TestStoreMachine = StoreMachine.TestCase

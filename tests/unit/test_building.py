@@ -12,11 +12,11 @@ import pytest
 
 from agentmem_cli import AgentMem
 from agentmem_cli.store.embedded import graph_builder
-from agentmem_cli.store.embedded.database import Database
+from agentmem_cli.store.embedded.database import Database, GraphRow
 from agentmem_cli.store.embedded.graph_builder import build, has_offer
 from agentmem_cli.store.embedded.lock import PUBLISHING, FolderLock, WriterLock, is_held
-from agentmem_cli.store.embedded.rows import GraphRow
 from agentmem_cli.store.embedded.store import EmbeddedStore
+from agentmem_cli.store.embedded.vectors import Vectors
 from tests.fakes import FakeEmbedder
 from tests.stores import embedded
 
@@ -154,16 +154,16 @@ def test_what_was_built_before_a_change_of_all_vectors_is_never_published(
 def test_a_builder_gives_up_when_all_vectors_change_under_it(
     store: Path, writer: AgentMem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    some_vectors = Database.some_vectors
+    page = Vectors.page
 
-    def changed_meanwhile(database: Database, after: int, limit: int) -> tuple[list[int], bytes]:
-        monkeypatch.setattr(Database, "some_vectors", some_vectors)
+    def changed_meanwhile(vectors: Vectors, after: int, limit: int) -> tuple[list[int], bytes]:
+        monkeypatch.setattr(Vectors, "page", page)
         database_of_writer = embedded(writer).writer()
         with database_of_writer.transaction():
             database_of_writer.forget_graph()
-        return some_vectors(database, after, limit)
+        return page(vectors, after, limit)
 
-    monkeypatch.setattr(Database, "some_vectors", changed_meanwhile)
+    monkeypatch.setattr(Vectors, "page", changed_meanwhile)
     build(store)
     assert _files(store) == []
     assert _published(store) is None

@@ -13,10 +13,11 @@ from agentmem_cli.errors import StoreBusyError, StoreDamagedError, StoreError, S
 from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.records.memory import Memory, Position
 from agentmem_cli.store.embedded import connection as connection_module
-from agentmem_cli.store.embedded.database import Database
-from agentmem_cli.store.embedded.rows import GraphRow, HistoryRow, MemoryRow, text_hash
+from agentmem_cli.store.embedded.database import Database, GraphRow
+from agentmem_cli.store.embedded.memories import HistoryRow, MemoryRow
 from agentmem_cli.store.embedded.schema import SCHEMA_VERSION
 from agentmem_cli.store.embedded.text_index import TextIndex
+from agentmem_cli.store.embedded.vectors import text_hash
 from tests.fakes import FakeEmbedder
 
 _PIN: dict[str, str | int] = FakeEmbedder(dim=2).spec.fingerprint()
@@ -36,13 +37,13 @@ def database(path: Path) -> Iterator[Database]:
 
 
 def _add(database: Database, *texts: str) -> None:
-    first = database.next_vector_id()
+    first = database.vectors.next_id()
     numbered = list(enumerate(texts, first))
     with database.transaction():
-        database.insert_vectors((number, text_hash(text), b"\0" * 8) for number, text in numbered)
+        database.vectors.insert((number, text_hash(text), b"\0" * 8) for number, text in numbered)
         memories = [(number, Memory(text, id=text)) for number, text in numbered]
-        database.write_memories(MemoryRow(memory, number, 0, memory.content_digest()) for number, memory in memories)
-        database.write_history(HistoryRow(text, "add", None, 0) for text in texts)
+        database.memories.write(MemoryRow(memory, number, 0, memory.content_digest()) for number, memory in memories)
+        database.history.write(HistoryRow(text, "add", None, 0) for text in texts)
 
 
 def _execute(path: Path, sql: str) -> None:
@@ -120,7 +121,7 @@ def test_overwritten_pages_are_reported_as_damage(path: Path, database: Database
     content = path.read_bytes()
     path.write_bytes(content[:8192] + b"\xff" * (len(content) - 8192))
     with closing(Database(path, writable=False)) as damaged, pytest.raises(StoreDamagedError, match="is damaged"):
-        damaged.get("text 7")
+        damaged.memories.get("text 7")
 
 
 @pytest.mark.parametrize(
@@ -160,14 +161,14 @@ def test_nothing_of_an_interrupted_transaction_stays(
     path: Path, database: Database, error: type[BaseException]
 ) -> None:
     with pytest.raises(error), database.transaction():
-        database.write_history([HistoryRow("later", "add", None, 0)])
-        database.insert_vectors([(1, b"hash", b"\0" * 8)])
+        database.history.write([HistoryRow("later", "add", None, 0)])
+        database.vectors.insert([(1, b"hash", b"\0" * 8)])
         database.write_position(Position("file", 3))
         raise error
     _add(database, "later")
     with closing(Database(path, writable=False)) as reader:
-        assert (reader.count(), reader.count_vectors()) == (1, 1)
-        assert len(reader.history("later")) == 1
+        assert (reader.memories.count(), reader.vectors.count()) == (1, 1)
+        assert len(reader.history.of("later")) == 1
         assert reader.position("file") is None
 
 
@@ -178,9 +179,9 @@ def test_a_full_disk_is_a_write_error_and_leaves_the_store_as_it_was(database: D
     with pytest.raises(StoreWriteError, match="full"):
         _add(database, *(f"{number} " * 100 for number in range(1000)))
     database._connection.execute("PRAGMA max_page_count = 1000000")
-    assert database.count() == 1
+    assert database.memories.count() == 1
     _add(database, "after")
-    assert database.count() == 2
+    assert database.memories.count() == 2
 
 
 def test_a_database_that_another_program_writes_is_busy(
@@ -202,36 +203,36 @@ def test_a_reader_cannot_write(path: Path) -> None:
 def test_more_ids_than_one_statement_binds_are_found(database: Database) -> None:
     texts = [f"text {number}" for number in range(2500)]
     _add(database, *texts)
-    assert set(database.find([*texts, "missing"])) == set(texts)
-    assert len(database.find_vectors(map(text_hash, texts))) == 2500
-    found = [candidate.seq for candidate in database.candidates(range(1, 3000), _NOTHING)]
-    memories = database.memories_at(found)
+    assert set(database.memories.find([*texts, "missing"])) == set(texts)
+    assert len(database.vectors.find(map(text_hash, texts))) == 2500
+    found = [candidate.seq for candidate in database.memories.candidates(range(1, 3000), _NOTHING)]
+    memories = database.memories.at(found)
     assert [memories[seq].id for seq in found] == texts
 
 
 def test_vectors_come_in_chunks_in_order_of_their_ids_after_the_one_given(database: Database) -> None:
     _add(database, *(f"text {number}" for number in range(5000)))
-    pages = list(database.vectors(after=100))
+    pages = list(database.vectors.all(after=100))
     assert [number for ids, _ in pages for number in ids] == list(range(101, 5001))
     assert all(len(raw) == 8 * len(ids) for ids, raw in pages)
 
 
 def test_the_id_of_a_dropped_vector_is_never_given_again(path: Path, database: Database) -> None:
     with database.transaction():
-        database.insert_vectors([(1, text_hash("one"), b""), (2, text_hash("two"), b"")])
+        database.vectors.insert([(1, text_hash("one"), b""), (2, text_hash("two"), b"")])
         TextIndex(database).add([(1, "one"), (2, "two")])
         database.drop_unused([(1, "one"), (2, "two")])
     database.close()
     with closing(Database(path, writable=True)) as reopened:
-        assert reopened.count_vectors() == 0
-        assert reopened.next_vector_id() == 3
+        assert reopened.vectors.count() == 0
+        assert reopened.vectors.next_id() == 3
 
 
 def test_a_vector_that_a_memory_has_is_not_dropped(database: Database) -> None:
     _add(database, "kept")
     with database.transaction():
         database.drop_unused([(1, "kept")])
-    assert database.count_vectors() == 1
+    assert database.vectors.count() == 1
 
 
 def test_only_the_latest_published_graph_is_known_and_generations_grow(database: Database) -> None:

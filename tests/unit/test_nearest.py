@@ -55,7 +55,7 @@ def _parts(mem: AgentMem) -> tuple[Database, Graph]:
 
 
 def _exact(reader: Database, query: Vectors, matching: Matching, k: int) -> Vectors:
-    rows = np.concatenate([np.frombuffer(raw, dtype=np.float32) for raw in reader.vectors_of(matching.tolist())])
+    rows = np.concatenate([np.frombuffer(raw, dtype=np.float32) for raw in reader.vectors.of(matching.tolist())])
     best: Vectors = np.sort(rows.reshape(-1, len(query)) @ query)[::-1][:k]
     return best
 
@@ -169,11 +169,11 @@ def test_what_matches_is_asked_once_for_as_long_as_nobody_writes(
 
         monkeypatch.setattr(Database, "read", counted)
         filters = [SearchFilter.of(where={"draw": {"<": n / 100}}) for n in range(1, 31)]
-        first = [database.vector_ids_matching(wanted) for wanted in filters]
+        first = [database.memories.vector_ids(wanted) for wanted in filters]
         asked.clear()
-        assert database.vector_ids_matching(filters[-1]) is first[-1]
+        assert database.memories.vector_ids(filters[-1]) is first[-1]
         assert not any("memories" in sql for sql in asked)
-        np.testing.assert_array_equal(database.vector_ids_matching(filters[0]), first[0])  # long gone
+        np.testing.assert_array_equal(database.memories.vector_ids(filters[0]), first[0])  # long gone
         assert any("memories" in sql for sql in asked)
 
 

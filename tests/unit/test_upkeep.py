@@ -194,7 +194,7 @@ def test_the_files_of_a_store_are_smaller_after_deletion_and_compaction(mem: Age
 def _read(folder: Path) -> Iterator[None]:
     """Somebody is reading the store, and sees it as it is now."""
     with closing(Database(folder / "memories.db", writable=False)) as database, database.snapshot():
-        database.count()
+        database.memories.count()
         yield
 
 
@@ -247,10 +247,10 @@ def test_whoever_reads_while_another_compacts_finds_the_same(mem: AgentMem, fold
 
 def test_a_compacted_store_takes_memories_and_gives_no_vector_id_twice(mem: AgentMem) -> None:
     mem.add_batch(many(10))
-    last = embedded(mem).writer().next_vector_id()
+    last = embedded(mem).writer().vectors.next_id()
     mem.delete(*(str(i) for i in range(10)))
     mem.compact()
-    assert embedded(mem).writer().next_vector_id() == last
+    assert embedded(mem).writer().vectors.next_id() == last
     mem.add_batch(many(10))
     assert len(mem) == 10
     assert mem.verify() == []

@@ -14,7 +14,7 @@ from agentmem_cli.errors import StoreDamagedError
 from agentmem_cli.records.memory import Span, StoredChunk, StoredVector
 from agentmem_cli.store.base import TextScore
 from agentmem_cli.store.embedded.connection import Connection
-from agentmem_cli.store.embedded.rows import text_hash
+from agentmem_cli.store.embedded.vectors import text_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,86 +41,151 @@ class ChunkPlan:
     replaced: list[int] = field(default_factory=list)
 
 
-def planned(
-    connection: Connection, splits: Mapping[str, Sequence[Span]], new_hashes: Sequence[bytes], first_vector_id: int
-) -> ChunkPlan:
-    """The plan that gives each text of `splits` exactly these chunks, where it has or gets a vector.
+class Chunks:
+    """The chunks of one database. Raises StoreError and its kinds."""
 
-    `new_hashes` are those of the texts that get a vector with this batch, the first of them the id given.
-    """
-    plan = ChunkPlan()
-    hashes = {text_hash(text[start:stop]) for text, spans in splits.items() for start, stop in spans}
-    hashes |= {text_hash(text) for text in splits}
-    vector_ids: dict[bytes, int] = dict(
-        connection.read_in("SELECT text_hash, vector_id FROM vectors WHERE text_hash IN ({})", list(hashes))
-    )
-    stored = of_texts(connection, list(vector_ids.values()))
-    vector_ids.update(zip(new_hashes, count(first_vector_id)))
-    first_vector_id += len(new_hashes)
-    for text, spans in splits.items():
-        text_vector_id = vector_ids.get(text_hash(text))
-        if text_vector_id is None:
-            continue
-        before = stored.get(text_vector_id, ())
-        if [(row.start, row.stop) for row in before] == list(spans):
-            continue
-        plan.replaced.append(text_vector_id)
-        for start, stop in spans:
-            part = text[start:stop]
-            digest = text_hash(part)
-            if digest not in vector_ids:
-                vector_ids[digest] = first_vector_id + len(plan.new_texts)
-                plan.new_texts.append(part)
-                plan.new_hashes.append(digest)
-            plan.rows.append(ChunkRow(text_vector_id, start, stop, vector_ids[digest]))
-    return plan
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
 
+    def planned(
+        self, splits: Mapping[str, Sequence[Span]], new_hashes: Sequence[bytes], first_vector_id: int
+    ) -> ChunkPlan:
+        """The plan that gives each text of `splits` exactly these chunks, where it has or gets a vector.
 
-def write(connection: Connection, plan: ChunkPlan) -> list[int]:
-    """Within a transaction: writes a plan, and returns the vectors that replaced chunks had."""
-    replaced = _vector_ids(connection, plan.replaced)
-    connection.change_many("DELETE FROM chunks WHERE text_vector_id = ?", [(i,) for i in plan.replaced])
-    connection.insert_many(
-        "INSERT INTO chunks(text_vector_id, start, stop, vector_id)",
-        [(row.text_vector_id, row.start, row.stop, row.vector_id) for row in plan.rows],
-    )
-    return replaced
-
-
-def drop_unused(connection: Connection, vector_ids: Iterable[int]) -> None:
-    """Within a transaction: removes those of these vectors that no memory and no chunk uses any more.
-
-    The chunks of a text that no memory has are removed with their vectors.
-    """
-    given = list(vector_ids)
-    gone = [
-        row[0]
-        for row in connection.read_in(
-            "SELECT DISTINCT w.text_vector_id FROM chunks w WHERE w.text_vector_id IN ({})"
-            " AND NOT EXISTS (SELECT 1 FROM memories m WHERE m.vector_id = w.text_vector_id)",
-            given,
+        `new_hashes` are those of the texts that get a vector with this batch, the first of them the id given.
+        """
+        plan = ChunkPlan()
+        hashes = {text_hash(text[start:stop]) for text, spans in splits.items() for start, stop in spans}
+        hashes |= {text_hash(text) for text in splits}
+        vector_ids: dict[bytes, int] = dict(
+            self._connection.read_in("SELECT text_hash, vector_id FROM vectors WHERE text_hash IN ({})", list(hashes))
         )
-    ]
-    given += _vector_ids(connection, gone)
-    connection.change_many("DELETE FROM chunks WHERE text_vector_id = ?", [(i,) for i in gone])
-    connection.change_many(
-        "DELETE FROM vectors WHERE vector_id = ?1 AND NOT EXISTS (SELECT 1 FROM memories WHERE vector_id = ?1)"
-        " AND NOT EXISTS (SELECT 1 FROM chunks WHERE vector_id = ?1)",
-        [(vector_id,) for vector_id in given],
-    )
+        stored = self.of_texts(list(vector_ids.values()))
+        vector_ids.update(zip(new_hashes, count(first_vector_id)))
+        first_vector_id += len(new_hashes)
+        for text, spans in splits.items():
+            text_vector_id = vector_ids.get(text_hash(text))
+            if text_vector_id is None:
+                continue
+            before = stored.get(text_vector_id, ())
+            if [(row.start, row.stop) for row in before] == list(spans):
+                continue
+            plan.replaced.append(text_vector_id)
+            for start, stop in spans:
+                part = text[start:stop]
+                digest = text_hash(part)
+                if digest not in vector_ids:
+                    vector_ids[digest] = first_vector_id + len(plan.new_texts)
+                    plan.new_texts.append(part)
+                    plan.new_hashes.append(digest)
+                plan.rows.append(ChunkRow(text_vector_id, start, stop, vector_ids[digest]))
+        return plan
 
+    def write(self, plan: ChunkPlan) -> list[int]:
+        """Within a transaction: writes a plan, and returns the vectors that replaced chunks had."""
+        replaced = self._vector_ids(plan.replaced)
+        self._connection.change_many("DELETE FROM chunks WHERE text_vector_id = ?", [(i,) for i in plan.replaced])
+        self._connection.insert_many(
+            "INSERT INTO chunks(text_vector_id, start, stop, vector_id)",
+            [(row.text_vector_id, row.start, row.stop, row.vector_id) for row in plan.rows],
+        )
+        return replaced
 
-def drop_orphans(connection: Connection) -> None:
-    """Within a transaction: removes all chunks and vectors that no memory has."""
-    connection.change("DELETE FROM chunks WHERE text_vector_id NOT IN (SELECT vector_id FROM memories)")
-    connection.change(
-        "DELETE FROM vectors WHERE vector_id NOT IN (SELECT vector_id FROM memories UNION SELECT vector_id FROM chunks)"
-    )
+    def drop_unused(self, vector_ids: Iterable[int]) -> None:
+        """Within a transaction: removes those of these vectors that no memory and no chunk uses any more.
 
+        The chunks of a text that no memory has are removed with their vectors.
+        """
+        given = list(vector_ids)
+        gone = [
+            row[0]
+            for row in self._connection.read_in(
+                "SELECT DISTINCT w.text_vector_id FROM chunks w WHERE w.text_vector_id IN ({})"
+                " AND NOT EXISTS (SELECT 1 FROM memories m WHERE m.vector_id = w.text_vector_id)",
+                given,
+            )
+        ]
+        given += self._vector_ids(gone)
+        self._connection.change_many("DELETE FROM chunks WHERE text_vector_id = ?", [(i,) for i in gone])
+        self._connection.change_many(
+            "DELETE FROM vectors WHERE vector_id = ?1 AND NOT EXISTS (SELECT 1 FROM memories WHERE vector_id = ?1)"
+            " AND NOT EXISTS (SELECT 1 FROM chunks WHERE vector_id = ?1)",
+            [(vector_id,) for vector_id in given],
+        )
 
-def exist(connection: Connection) -> bool:
-    """Whether the store has any chunks: searches of the others skip them."""
-    return bool(connection.one("SELECT EXISTS (SELECT 1 FROM chunks)"))
+    def drop_orphans(self) -> None:
+        """Within a transaction: removes all chunks and vectors that no memory has."""
+        self._connection.change("DELETE FROM chunks WHERE text_vector_id NOT IN (SELECT vector_id FROM memories)")
+        self._connection.change(
+            "DELETE FROM vectors WHERE vector_id NOT IN"
+            " (SELECT vector_id FROM memories UNION SELECT vector_id FROM chunks)"
+        )
+
+    def exist(self) -> bool:
+        """Whether the store has any chunks: searches of the others skip them."""
+        return bool(self._connection.one("SELECT EXISTS (SELECT 1 FROM chunks)"))
+
+    def texts_of(self, scores: Mapping[int, float]) -> dict[int, TextScore]:
+        """The scores of vectors -> those of texts, by the text's vector: a text has the score of its nearest vector.
+
+        The vector of a chunk alone stays in; no memory has it. Raises StoreDamagedError.
+        """
+        found = {vector_id: TextScore(score, None) for vector_id, score in scores.items()}
+        if not self.exist():
+            return found
+        for row in self._rows("vector_id", list(scores)):
+            score = scores[row.vector_id]
+            if row.text_vector_id not in found or score > found[row.text_vector_id].score:
+                found[row.text_vector_id] = TextScore(score, (row.start, row.stop))
+        return found
+
+    def of_texts(self, text_vector_ids: Sequence[int]) -> dict[int, list[ChunkRow]]:
+        """The chunks of texts, by the text's vector, each in the order of the text."""
+        found: dict[int, list[ChunkRow]] = {}
+        for row in self._rows("text_vector_id", text_vector_ids):
+            found.setdefault(row.text_vector_id, []).append(row)
+        return {text: sorted(rows, key=lambda row: row.start) for text, rows in found.items()}
+
+    def texts(self, vector_ids: Sequence[int]) -> dict[int, str]:
+        """The texts of the chunks that have these vectors, by vector. Each long text is read once."""
+        rows = self._rows("vector_id", vector_ids)
+        texts = list({row.text_vector_id for row in rows})
+        whole = dict(self._connection.read_in("SELECT vector_id, text FROM memories WHERE vector_id IN ({})", texts))
+        return {
+            row.vector_id: whole[row.text_vector_id][row.start : row.stop]
+            for row in rows
+            if row.text_vector_id in whole
+        }
+
+    def wrong(self) -> Iterator[tuple[int, str, bool]]:
+        """The texts, by vector, whose chunks are damaged; what is wrong; and whether the chunks can only be dropped."""
+        for (text_vector_id,) in self._connection.read("SELECT DISTINCT text_vector_id FROM chunks ORDER BY 1"):
+            memory = self._connection.read("SELECT text FROM memories WHERE vector_id = ? LIMIT 1", (text_vector_id,))
+            if not memory:
+                yield text_vector_id, "no memory has their text", True
+                continue
+            rows = self._connection.read(
+                "SELECT w.start, w.stop, v.text_hash FROM chunks w LEFT JOIN vectors v USING (vector_id)"
+                " WHERE w.text_vector_id = ?",
+                (text_vector_id,),
+            )
+            if not all(_is_of(memory[0][0], *row) for row in rows):
+                yield text_vector_id, "one has the vector of another text, or none", False
+
+    def _vector_ids(self, text_vector_ids: Sequence[int]) -> list[int]:
+        return [row.vector_id for row in self._rows("text_vector_id", text_vector_ids)]
+
+    def _rows(self, column: str, values: Sequence[int]) -> list[ChunkRow]:
+        rows = self._connection.read_in(
+            f"SELECT text_vector_id, start, stop, vector_id FROM chunks WHERE {column} IN ({{}})", values
+        )
+        if not all(isinstance(value, int) for row in rows for value in row):
+            raise StoreDamagedError("a chunk is not what was stored: 'agentmem verify' lists what is damaged")
+        return [ChunkRow(*row) for row in rows]
+
+    def exported(self, revision: str) -> "Exported":
+        """The vectors of an export, made by this revision of the embedder."""
+        return Exported(self._connection, revision)
 
 
 def matching(where: str, *, chunked: bool) -> str:
@@ -132,39 +197,6 @@ def matching(where: str, *, chunked: bool) -> str:
         f"WITH texts AS MATERIALIZED ({own}) SELECT vector_id FROM texts UNION"
         " SELECT w.vector_id FROM chunks w WHERE w.text_vector_id IN (SELECT vector_id FROM texts)"
     )
-
-
-def texts_of(connection: Connection, scores: Mapping[int, float]) -> dict[int, TextScore]:
-    """The scores of vectors -> those of texts, by the text's vector: a text has the score of its nearest vector.
-
-    The vector of a chunk alone stays in; no memory has it. Raises StoreDamagedError.
-    """
-    found = {vector_id: TextScore(score, None) for vector_id, score in scores.items()}
-    if not exist(connection):
-        return found
-    for row in _rows(connection, "vector_id", list(scores)):
-        score = scores[row.vector_id]
-        if row.text_vector_id not in found or score > found[row.text_vector_id].score:
-            found[row.text_vector_id] = TextScore(score, (row.start, row.stop))
-    return found
-
-
-def of_texts(connection: Connection, text_vector_ids: Sequence[int]) -> dict[int, list[ChunkRow]]:
-    """The chunks of texts, by the text's vector, each in the order of the text."""
-    found: dict[int, list[ChunkRow]] = {}
-    for row in _rows(connection, "text_vector_id", text_vector_ids):
-        found.setdefault(row.text_vector_id, []).append(row)
-    return {text: sorted(rows, key=lambda row: row.start) for text, rows in found.items()}
-
-
-def texts(connection: Connection, vector_ids: Sequence[int]) -> dict[int, str]:
-    """The texts of the chunks that have these vectors, by vector. Each long text is read once."""
-    rows = _rows(connection, "vector_id", vector_ids)
-    wanted = list({row.text_vector_id for row in rows})
-    whole = dict(connection.read_in("SELECT vector_id, text FROM memories WHERE vector_id IN ({})", wanted))
-    return {
-        row.vector_id: whole[row.text_vector_id][row.start : row.stop] for row in rows if row.text_vector_id in whole
-    }
 
 
 class Exported:
@@ -194,22 +226,6 @@ class Exported:
         )
 
 
-def wrong(connection: Connection) -> Iterator[tuple[int, str, bool]]:
-    """The texts, by vector, whose chunks are damaged; what is wrong; and whether the chunks can only be dropped."""
-    for (text_vector_id,) in connection.read("SELECT DISTINCT text_vector_id FROM chunks ORDER BY 1"):
-        memory = connection.read("SELECT text FROM memories WHERE vector_id = ? LIMIT 1", (text_vector_id,))
-        if not memory:
-            yield text_vector_id, "no memory has their text", True
-            continue
-        rows = connection.read(
-            "SELECT w.start, w.stop, v.text_hash FROM chunks w LEFT JOIN vectors v USING (vector_id)"
-            " WHERE w.text_vector_id = ?",
-            (text_vector_id,),
-        )
-        if not all(_is_of(memory[0][0], *row) for row in rows):
-            yield text_vector_id, "one has the vector of another text, or none", False
-
-
 def _is_as_stored(vector: object, checksum: object) -> bool:
     return isinstance(vector, bytes) and zlib.crc32(vector) == checksum
 
@@ -222,16 +238,3 @@ def _is_of(text: object, start: object, stop: object, digest: object) -> bool:
     if not (isinstance(text, str) and isinstance(start, int) and isinstance(stop, int)):
         return False
     return 0 <= start < stop <= len(text) and text_hash(text[start:stop]) == digest
-
-
-def _vector_ids(connection: Connection, text_vector_ids: Sequence[int]) -> list[int]:
-    return [row.vector_id for row in _rows(connection, "text_vector_id", text_vector_ids)]
-
-
-def _rows(connection: Connection, column: str, values: Sequence[int]) -> list[ChunkRow]:
-    rows = connection.read_in(
-        f"SELECT text_vector_id, start, stop, vector_id FROM chunks WHERE {column} IN ({{}})", values
-    )
-    if not all(isinstance(value, int) for row in rows for value in row):
-        raise StoreDamagedError("a chunk is not what was stored: 'agentmem verify' lists what is damaged")
-    return [ChunkRow(*row) for row in rows]

@@ -81,6 +81,7 @@ def _translate(path: Path, error: sqlite3.Error) -> StoreError:
 
 
 Parameter: TypeAlias = "str | int | float | bytes | None"
+VERIFY_HINT: Final = "'agentmem verify' lists what is damaged"
 PAGE_ROWS: Final = 2048
 VARIABLES: Final = 1000  # bound in one statement
 MOST_ROWS: Final = 2**63 - 1  # SQLite counts no further

@@ -136,7 +136,7 @@ class KnownMatches:
 
 
 def _read(database: Connection, where: str, parameters: list[Parameter]) -> NDArray[np.int64]:
-    matching = chunks.matching(where, chunked=chunks.exist(database))
+    matching = chunks.matching(where, chunked=chunks.Chunks(database).exist())
     # One long string is read in half the time that the rows take.
     rows = database.read(f"SELECT group_concat(vector_id) FROM ({matching})", parameters)
     try:

@@ -14,8 +14,8 @@ import hnswlib
 import numpy as np
 from numpy.typing import NDArray
 
+from agentmem_cli.store.embedded.database import GraphRow
 from agentmem_cli.store.embedded.folder import check_path
-from agentmem_cli.store.embedded.rows import GraphRow
 from agentmem_cli.support.failpoints import reached
 from agentmem_cli.support.files import fsync_file, fsync_folder, sha256_of
 

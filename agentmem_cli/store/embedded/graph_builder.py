@@ -21,11 +21,10 @@ import orjson
 
 from agentmem_cli.errors import AgentMemError, StoreBusyError, StoreError, StoreWriteError
 from agentmem_cli.store.base import MIN_INDEXED
-from agentmem_cli.store.embedded.database import Database
+from agentmem_cli.store.embedded.database import Database, GraphRow
 from agentmem_cli.store.embedded.folder import DATABASE, INDEX, LOCK, check
 from agentmem_cli.store.embedded.graph import Graph, remove_all_but
 from agentmem_cli.store.embedded.lock import PUBLISHING, FolderLock, WriterLock, is_held
-from agentmem_cli.store.embedded.rows import GraphRow
 from agentmem_cli.support.failpoints import reached
 from agentmem_cli.support.files import write_durably
 from agentmem_cli.support.processes import module_command
@@ -48,17 +47,17 @@ def grown(database: Database, graph: Graph | None, min_tail: int, generation: in
 
     None also where a re-embedding, a repair or a compaction has ended this generation.
     """
-    alive = 0 if graph is None else database.count_vectors(up_to=graph.last_label)
+    alive = 0 if graph is None else database.vectors.count(up_to=graph.last_label)
     if graph is not None and len(graph) - alive > _DEAD_SHARE * len(graph):
         graph, alive = None, 0
-    tail = database.count_vectors() - alive
+    tail = database.vectors.count() - alive
     if tail < max(min_tail, GROWTH * (0 if graph is None else len(graph))):
         return None
     graph = graph or Graph(int(database.embedder()["dim"]), tail)
     enough = _PUBLISHED_GROWTH * (len(graph) + tail)
     while len(graph) < enough:
         # Read in parts: a long read would keep SQLite from emptying its log.
-        labels, raw = database.some_vectors(graph.last_label, _READ_VECTORS)
+        labels, raw = database.vectors.page(graph.last_label, _READ_VECTORS)
         if database.next_generation() != generation:
             return None
         if not labels:
@@ -126,7 +125,7 @@ def start_builder(store: Path) -> "subprocess.Popen[bytes]":
 def lacks(database: Database) -> int:
     """How many vectors a search scans beside the published graph, at most."""
     row = database.graph()
-    return database.next_vector_id() - 1 - (row.last_vector_id if row else 0)
+    return database.vectors.next_id() - 1 - (row.last_vector_id if row else 0)
 
 
 def lacks_enough(database: Database, min_tail: int = MIN_INDEXED) -> bool:
@@ -149,14 +148,14 @@ def build(store: Path, lock: FolderLock | None = None, *, wait: bool = True) -> 
         while True:
             try:
                 lock.acquire(wait_s=math.inf if wait else _MOMENT_S)
-                seen = database.next_vector_id()
+                seen = database.vectors.next_id()
                 built = has_offer(folder) or _build_offer(database, folder)
                 if built and not _offer_taken(store, folder):
                     return
             finally:
                 lock.release()
             # A writer that found `index/` locked after a commit left the work to this builder.
-            if not built and (database.next_vector_id() == seen or not lacks_enough(database)):
+            if not built and (database.vectors.next_id() == seen or not lacks_enough(database)):
                 return
 
 
@@ -226,7 +225,7 @@ class PublishedGraph:
 
     def refresh_soon(self, writer: Database, min_tail: int) -> None:
         """Starts a process that does what `refresh` does, if there is enough to do, and does not wait for it."""
-        next_id = writer.next_vector_id()
+        next_id = writer.vectors.next_id()
         if self.building or next_id - self._asked_for < min_tail or not self.needs_building(writer, min_tail):
             return
         with suppress(OSError):  # then searches scan more

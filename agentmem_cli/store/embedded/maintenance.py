@@ -4,18 +4,17 @@ import time
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import orjson
 
 from agentmem_cli.store.base import EmbedTexts, Pin, StoreStats
-from agentmem_cli.store.embedded import chunks
 from agentmem_cli.store.embedded.database import Database
 from agentmem_cli.store.embedded.folder import paths
 from agentmem_cli.store.embedded.graph_builder import PublishedGraph
-from agentmem_cli.store.embedded.rows import StagedText, VectorRow, event_checksum
-from agentmem_cli.store.embedded.text_index import TextIndex
+from agentmem_cli.store.embedded.memories import event_checksum
 from agentmem_cli.support.failpoints import reached
 
 _SCOPES: Final = ("user_id", "agent_id", "run_id", "memory_type")
@@ -53,7 +52,7 @@ def _graph_state(database: Database, graph: PublishedGraph, vectors: int) -> dic
     row = database.graph()
     if row is None:
         return {"state": "none: every vector is scanned", "vectors": 0, "scanned": vectors}
-    covered = database.count_vectors(up_to=row.last_vector_id)
+    covered = database.vectors.count(up_to=row.last_vector_id)
     state = "published" if graph.looks_whole(row) else "damaged or missing: every vector is scanned"
     scanned = vectors - covered if state == "published" else vectors
     return {"state": state, "file": row.file, "vectors": row.vectors, "scanned": scanned}
@@ -100,7 +99,7 @@ def delete(database: Database, ids: Sequence[str]) -> int:
     with database.transaction():
         database.change_many("DELETE FROM memories WHERE id = ?", rows)
         reached("delete.rows")
-        _erase_history(database, [identity for identity, *_ in stored])
+        database.history.erase([identity for identity, *_ in stored])
         database.change_many(
             "INSERT INTO history(id, event, previous, at_us, checksum) VALUES (?, 'delete', NULL, ?, ?)",
             [(identity, now_us, event_checksum(identity, "delete", None, now_us)) for identity, *_ in stored],
@@ -110,19 +109,11 @@ def delete(database: Database, ids: Sequence[str]) -> int:
     return len(stored)
 
 
-def _erase_history(database: Database, ids: Sequence[str]) -> None:
-    events = database.read_in("SELECT seq, id, event, at_us FROM history WHERE id IN ({})", ids)
-    database.change_many(
-        "UPDATE history SET previous = NULL, checksum = ? WHERE seq = ?",
-        [(event_checksum(identity, event, None, at_us), seq) for seq, identity, event, at_us in events],
-    )
-
-
 def rebuild(database: Database) -> None:
     """Rebuilds what is derived from memories and vectors, and un-publishes the graph."""
     with database.transaction():
-        chunks.drop_orphans(database)
-        TextIndex(database).make()
+        database.chunks.drop_orphans()
+        database.words.make()
         database.forget_graph()
 
 
@@ -132,10 +123,28 @@ def vacuum(database: Database) -> bool:
     Says whether it could: where another process reads what was there before, that stays in the files.
     """
     with database.transaction():
-        TextIndex(database).shrink()
+        database.words.shrink()
     database.change("VACUUM")
     busy, *_ = database.read("PRAGMA wal_checkpoint(TRUNCATE)")[0]
     return not busy
+
+
+@dataclass(frozen=True, slots=True)
+class _StagedText:
+    """A text to be embedded again, and the vector it has."""
+
+    vector_id: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class _StagedVector:
+    """A vector to write, and whether its text is longer than the model reads."""
+
+    vector_id: int
+    vector: bytes
+    checksum: int
+    cut: bool
 
 
 def reembed(database: Database, embedder: Pin, embed: EmbedTexts, on_staged: Callable[[int], None]) -> None:
@@ -150,7 +159,7 @@ def reembed(database: Database, embedder: Pin, embed: EmbedTexts, on_staged: Cal
         vectors, cut = embed([staged.text for staged in texts])
         rows = [vector.tobytes() for vector in vectors]
         staged = [
-            VectorRow(text.vector_id, row, zlib.crc32(row), bool(is_cut))
+            _StagedVector(text.vector_id, row, zlib.crc32(row), bool(is_cut))
             for text, row, is_cut in zip(texts, rows, cut, strict=True)
         ]
         _stage(database, staged)
@@ -176,7 +185,7 @@ def _start_staging(database: Database, embedder: str) -> None:
         database.change("INSERT OR REPLACE INTO meta VALUES ('staging_for', ?)", (embedder,))
 
 
-def _unstaged_texts(database: Database, after: int, limit: int) -> list[StagedText]:
+def _unstaged_texts(database: Database, after: int, limit: int) -> list[_StagedText]:
     """Up to `limit` texts of vectors above an id that have no new vector yet."""
     rows = database.read(
         "SELECT v.vector_id, (SELECT m.text FROM memories m WHERE m.vector_id = v.vector_id LIMIT 1) AS text"
@@ -186,11 +195,11 @@ def _unstaged_texts(database: Database, after: int, limit: int) -> list[StagedTe
         " ORDER BY v.vector_id LIMIT ?",
         (after, limit),
     )
-    of_chunks = chunks.texts(database, [vector_id for vector_id, text in rows if text is None])
-    return [StagedText(vector_id, of_chunks[vector_id] if text is None else text) for vector_id, text in rows]
+    of_chunks = database.chunks.texts([vector_id for vector_id, text in rows if text is None])
+    return [_StagedText(vector_id, of_chunks[vector_id] if text is None else text) for vector_id, text in rows]
 
 
-def _stage(database: Database, rows: Sequence[VectorRow]) -> None:
+def _stage(database: Database, rows: Sequence[_StagedVector]) -> None:
     """Makes new vectors durable beside those in use."""
     with database.transaction():
         database.change_many(

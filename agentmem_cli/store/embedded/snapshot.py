@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.records.memory import Memory
 from agentmem_cli.store.base import Candidate, Neighbours, TextScore, Vector, Vectors
-from agentmem_cli.store.embedded.chunks import exist, of_texts, texts_of
 from agentmem_cli.store.embedded.database import Database
 from agentmem_cli.store.embedded.graph import Graph, Labels, Scores, best_of, exact_nearest
-from agentmem_cli.store.embedded.text_index import TextIndex, asked_for
+from agentmem_cli.store.embedded.text_index import asked_for
 from agentmem_cli.store.embedded.words import Tokenizer
 
 # A walk through the graph takes as long as a scan of 1,500 vectors where all match, and ten times as long where one in
@@ -25,7 +24,7 @@ Matching: TypeAlias = NDArray[np.int64]  # sorted vector ids of the memories tha
 
 def matching_ids(reader: Database, filter: SearchFilter) -> Matching | None:
     """The vector ids of the memories that match, ascending, each once; None where there is no filter: all of them."""
-    return reader.vector_ids_matching(filter) if filter else None
+    return reader.memories.vector_ids(filter) if filter else None
 
 
 def nearest_vectors(
@@ -40,7 +39,7 @@ def nearest_vectors(
     from_graph = None if graph is None else graph.search(query, k, _mask(matching, graph.last_label))
     last = 0 if graph is None or from_graph is None else graph.last_label
     if matching is None:
-        labels, scores = exact_nearest(query, reader.vectors(after=last), k)
+        labels, scores = exact_nearest(query, reader.vectors.all(after=last), k)
     else:
         labels = matching[np.searchsorted(matching, last, side="right") :]
         scores = cosines(reader, graph, query, labels)
@@ -70,7 +69,7 @@ def cosines(reader: Database, graph: Graph | None, query: Vector, ids: NDArray[n
 def _stored_cosines(reader: Database, query: Vector, ids: NDArray[np.int64]) -> NDArray[np.float32]:
     scores = np.empty(len(ids), dtype=np.float32)
     start = 0
-    for raw in reader.vectors_of(ids.tolist()):
+    for raw in reader.vectors.of(ids.tolist()):
         rows = np.frombuffer(raw, dtype=np.float32).reshape(-1, len(query))
         scores[start : start + len(rows)] = rows @ query
         start += len(rows)
@@ -103,19 +102,19 @@ class EmbeddedSnapshot:
         """See `Snapshot`; a text's id is that of its own vector."""
         labels, scores = nearest_vectors(self._reader, self._graph, query, n, self._matching)
         by_vector = dict(zip(labels.tolist(), scores.tolist(), strict=True))
-        return texts_of(self._reader, by_vector), len(labels) == n
+        return self._reader.chunks.texts_of(by_vector), len(labels) == n
 
     def cosines(self, query: Vector, text_ids: Sequence[int]) -> dict[int, TextScore]:
         """See `Snapshot`."""
-        chunks = of_texts(self._reader, text_ids) if exist(self._reader) else {}
+        chunks = self._reader.chunks.of_texts(text_ids) if self._reader.chunks.exist() else {}
         ids = [*text_ids, *(row.vector_id for rows in chunks.values() for row in rows)]
         scores = cosines(self._reader, self._graph, query, np.asarray(ids, dtype=np.int64))
-        results = texts_of(self._reader, dict(zip(ids, scores.tolist(), strict=True)))
+        results = self._reader.chunks.texts_of(dict(zip(ids, scores.tolist(), strict=True)))
         return {text_id: results[text_id] for text_id in text_ids}
 
     def vectors(self, text_ids: Sequence[int]) -> Vectors:
         """See `Snapshot`."""
-        rows = b"".join(self._reader.vectors_of(text_ids))
+        rows = b"".join(self._reader.vectors.of(text_ids))
         return np.frombuffer(rows, dtype=np.float32).reshape(len(text_ids), -1)
 
     def best_texts(self, query: str, n: int) -> dict[int, float]:
@@ -138,22 +137,22 @@ class EmbeddedSnapshot:
     def _text_scores(self, query: str) -> NDArray[np.float32]:
         """The scores of all texts for a query, by id. They are kept: a search asks for the best, then for others."""
         if self._scored is None or self._scored[0] != query:
-            words, last_id = asked_for(query, self._tokenizer), self._reader.last_vector_id()
-            self._scored = query, TextIndex(self._reader).scores(words, last_id, self._matching)
+            words, last_id = asked_for(query, self._tokenizer), self._reader.vectors.last_id()
+            self._scored = query, self._reader.words.scores(words, last_id, self._matching)
         return self._scored[1]
 
     def candidates(self, text_ids: Sequence[int]) -> list[Candidate]:
         """See `Snapshot`."""
-        return self._reader.candidates(text_ids, self._filter)
+        return self._reader.memories.candidates(text_ids, self._filter)
 
     def candidates_at(self, seqs: Sequence[int]) -> list[Candidate]:
         """See `Snapshot`."""
-        return self._reader.candidates_at(seqs, self._filter)
+        return self._reader.memories.candidates_at(seqs, self._filter)
 
     def around(self, seqs: Sequence[int], n: int) -> dict[int, Neighbours]:
         """See `Snapshot`."""
-        return self._reader.around(seqs, n)
+        return self._reader.memories.around(seqs, n)
 
     def memories_at(self, seqs: Sequence[int]) -> dict[int, Memory]:
         """See `Snapshot`."""
-        return self._reader.memories_at(seqs)
+        return self._reader.memories.at(seqs)

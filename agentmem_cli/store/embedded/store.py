@@ -31,16 +31,16 @@ from agentmem_cli.store.base import (
     StoreStats,
     Vectors,
 )
-from agentmem_cli.store.embedded import chunks, maintenance
+from agentmem_cli.store.embedded import maintenance
 from agentmem_cli.store.embedded.batch_plan import BatchPlan, Planner
 from agentmem_cli.store.embedded.connection import MOST_ROWS
 from agentmem_cli.store.embedded.database import Database
 from agentmem_cli.store.embedded.folder import DATABASE, LOCK, MODELS, check, check_unused, write_gitignore
 from agentmem_cli.store.embedded.graph_builder import PublishedGraph, build, lacks
 from agentmem_cli.store.embedded.lock import WriterLock
-from agentmem_cli.store.embedded.rows import StoredMemory, text_hash
+from agentmem_cli.store.embedded.memories import StoredMemory
 from agentmem_cli.store.embedded.snapshot import EmbeddedSnapshot
-from agentmem_cli.store.embedded.text_index import TextIndex
+from agentmem_cli.store.embedded.vectors import text_hash
 from agentmem_cli.store.embedded.verify import verify
 from agentmem_cli.store.embedded.words import Tokenizer
 from agentmem_cli.support.failpoints import reached
@@ -217,11 +217,11 @@ class EmbeddedStore:
         )
         planner.take(memories)
         latest = self._latest()
-        next_id = 1 if latest is None else latest.next_vector_id()
+        next_id = 1 if latest is None else latest.vectors.next_id()
         plan = planner.plan(self._find_vectors(planner.text_hashes()), next_id)
         if latest is None or not splits:
             return plan
-        return replace(plan, chunks=chunks.planned(latest, splits, plan.new_hashes, plan.first_vector_id))
+        return replace(plan, chunks=latest.chunks.planned(splits, plan.new_hashes, plan.first_vector_id))
 
     def unknown_texts(self, texts: Iterable[str]) -> list[str]:
         """Those of these texts, each once and in order, that the store has no vector for."""
@@ -229,7 +229,7 @@ class EmbeddedStore:
         for store in (self, self._beneath):
             reader = None if store is None else store._opened_reader()
             if reader is not None:
-                unknown = reader.unknown_hashes(list(by_hash))
+                unknown = reader.vectors.unknown(list(by_hash))
                 by_hash = {digest: by_hash[digest] for digest in unknown}
         return list(by_hash.values())
 
@@ -253,24 +253,24 @@ class EmbeddedStore:
             reached("commit.begun")
             if len(vectors):
                 self._pin(writer)
-            writer.insert_vectors(rows)
-            writer.mark_cut(cut_ids)
+            writer.vectors.insert(rows)
+            writer.vectors.mark_cut(cut_ids)
             reached("commit.vectors")
             bare = writer.without_memory(plan.known_texts)
-            writer.write_memories(plan.memories)
+            writer.memories.write(plan.memories)
             reached("commit.memories")
-            writer.write_history(plan.history)
+            writer.history.write(plan.history)
             reached("commit.history")
-            chunks.drop_unused(writer, chunks.write(writer, plan.chunks))
+            writer.chunks.drop_unused(writer.chunks.write(plan.chunks))
             reached("commit.chunks")
-            TextIndex(writer).add([*enumerate(plan.new_texts, plan.first_vector_id), *bare])
+            writer.words.add([*enumerate(plan.new_texts, plan.first_vector_id), *bare])
             writer.drop_unused(plan.replaced_texts)
             reached("commit.words")
             if position is not None:
                 writer.write_position(position)
             reached("commit.position")
         reached("commit.done")
-        truncated = writer.truncated_among([*cut_ids, *(vector_id for vector_id, _ in plan.known_texts)])
+        truncated = writer.vectors.truncated_among([*cut_ids, *(vector_id for vector_id, _ in plan.known_texts)])
         return BatchCounts(
             added=plan.added,
             updated=plan.updated,
@@ -390,30 +390,30 @@ class EmbeddedStore:
     def count(self, filter: SearchFilter | None = None) -> int:
         """See `MemoryStore`."""
         reader = self.reader()
-        return 0 if reader is None else reader.count(filter)
+        return 0 if reader is None else reader.memories.count(filter)
 
     def any(self, filter: SearchFilter) -> bool:
         """See `MemoryStore`."""
         reader = self.reader()
-        return reader is not None and reader.any(filter)
+        return reader is not None and reader.memories.any(filter)
 
     def get(self, identity: str) -> Memory | None:
         """The memory of this id, or None."""
         reader = self.reader()
-        return None if reader is None else reader.get(identity)
+        return None if reader is None else reader.memories.get(identity)
 
     def history(self, identity: str) -> list[HistoryEvent]:
         """What happened to the memory of this id, oldest first; empty where there never was one."""
         reader = self.reader()
-        return [] if reader is None else reader.history(identity)
+        return [] if reader is None else reader.history.of(identity)
 
     def page(self, filter: SearchFilter, limit: int, offset: int) -> list[Memory]:
         """See `MemoryStore`."""
-        return self._existing().newest(filter, min(limit, MOST_ROWS), min(offset, MOST_ROWS))
+        return self._existing().memories.newest(filter, min(limit, MOST_ROWS), min(offset, MOST_ROWS))
 
     def ids(self, filter: SearchFilter) -> list[str]:
         """See `MemoryStore`."""
-        return self._existing().ids(filter)
+        return self._existing().memories.ids(filter)
 
     def memories(self, *, vectors: bool = False, on_damaged: Callable[[str], None] | None = None) -> Iterator[Memory]:
         """See `MemoryStore`."""
@@ -449,7 +449,7 @@ class EmbeddedStore:
 
     def _check_embedder(self, database: Database, embedder: Pin) -> None:
         pinned = database.embedder()
-        if not _are_the_same(pinned, embedder) and database.last_vector_id():
+        if not _are_the_same(pinned, embedder) and database.vectors.last_id():
             raise StoreMismatchError(
                 f"store {self.folder} holds vectors of {pinned['name']}, not of {embedder['name']}: open it with its "
                 "own model (leave out --model), or use another store"
@@ -458,17 +458,17 @@ class EmbeddedStore:
     def _find(self, ids: Iterable[str]) -> dict[str, StoredMemory]:
         latest = self._latest()
         found = {} if self._beneath is None else self._beneath._find(ids)
-        return found if latest is None else {**found, **latest.find(ids)}
+        return found if latest is None else {**found, **latest.memories.find(ids)}
 
     def _memories_as_given(self, ids: Sequence[str]) -> dict[str, Memory]:
         latest = self._latest()
         found = {} if self._beneath is None else self._beneath._memories_as_given(ids)
-        return found if latest is None else {**found, **latest.memories_as_given(ids)}
+        return found if latest is None else {**found, **latest.memories.as_given(ids)}
 
     def _find_vectors(self, text_hashes: Iterable[bytes]) -> dict[bytes, int]:
         latest = self._latest()
         found = {} if self._beneath is None else self._beneath._find_vectors(text_hashes)
-        return found if latest is None else {**found, **latest.find_vectors(text_hashes)}
+        return found if latest is None else {**found, **latest.vectors.find(text_hashes)}
 
     def _latest(self) -> Database | None:
         """What plans are compared with: the writer's own view, so that readers in other threads are not disturbed."""

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from agentmem_cli.errors import StoreBusyError, StoreDamagedError, StoreError, StoreWriteError
 from agentmem_cli.store.embedded.connection import Connection
-from agentmem_cli.store.embedded.rows import Text
 from agentmem_cli.store.embedded.schema import TEXT_INDEX
+from agentmem_cli.store.embedded.vectors import Text
 from agentmem_cli.store.embedded.words import (
     TOTALS,
     Counts,

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -9,22 +10,33 @@ import numpy as np
 
 from agentmem_cli.errors import StoreError
 from agentmem_cli.store.base import Finding
-from agentmem_cli.store.embedded import chunks
 from agentmem_cli.store.embedded.database import Database
 from agentmem_cli.store.embedded.folder import INDEX
 from agentmem_cli.store.embedded.graph import Graph
-from agentmem_cli.store.embedded.rows import (
-    UNREADABLE,
-    CheckedMemory,
-    CheckedVector,
-    event_checksum,
-    is_as_stored,
-    memory_of,
-    text_hash,
-)
-from agentmem_cli.store.embedded.text_index import TextIndex
+from agentmem_cli.store.embedded.memories import UNREADABLE, is_as_stored, memory_of
+from agentmem_cli.store.embedded.vectors import text_hash
 
 _UNIT_TOLERANCE: Final = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class _CheckedVector:
+    """A vector as it is stored, with the checksum it was stored with, and whether a memory has it."""
+
+    vector_id: int
+    vector: bytes
+    checksum: int
+    used: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _CheckedMemory:
+    """A memory's row as it is stored, the digest that it was stored with, and the text hash of its vector, if any."""
+
+    row: tuple[object, ...]
+    content: bytes
+    text_hash: bytes | None
+    has_history: bool
 
 
 def verify(database: Database, folder: Path) -> Iterator[Finding]:
@@ -34,9 +46,9 @@ def verify(database: Database, folder: Path) -> Iterator[Finding]:
         yield from _wrong_vectors(database, int(database.embedder()["dim"]))
         wrong_memories = list(_wrong_memories(database))
         yield from wrong_memories
-        for text_vector_id, what, orphan in chunks.wrong(database) if chunks.exist(database) else ():
+        for text_vector_id, what, orphan in database.chunks.wrong() if database.chunks.exist() else ():
             yield Finding(f"chunks of the text of vector {text_vector_id}", what, repairable=orphan)
-        for identity in _wrong_events(database):
+        for identity in database.history.damaged():
             yield Finding(f"history of memory {identity}", "an event is not what was stored", repairable=False)
         if not wrong_memories:  # otherwise the right words are unknown
             yield from _wrong_words(database)
@@ -96,7 +108,7 @@ def _wrong_memories(database: Database) -> Iterator[Finding]:
 
 
 def _wrong_words(database: Database) -> Iterator[Finding]:
-    if not TextIndex(database).is_whole():
+    if not database.words.is_whole():
         yield Finding("text index", "it does not hold the words of the stored texts", repairable=True)
 
 
@@ -110,7 +122,7 @@ def _wrong_graph(database: Database, folder: Path) -> Iterator[Finding]:
         yield Finding(where, "it is missing, or not what was published", repairable=True)
         return
     held = set(graph.labels())
-    for labels, raw in database.vectors():
+    for labels, raw in database.vectors.all():
         wanted = [label for label in labels if label <= published.last_vector_id]
         stored = np.frombuffer(raw, dtype=np.float32).reshape(len(labels), -1)[: len(wanted)]
         missing = [label for label in wanted if label not in held]
@@ -121,15 +133,7 @@ def _wrong_graph(database: Database, folder: Path) -> Iterator[Finding]:
             return
 
 
-def _wrong_events(database: Database) -> Iterator[str]:
-    """The ids of the memories whose history is not what was stored."""
-    for rows in database.pages("SELECT id, event, previous, at_us, checksum FROM history ORDER BY seq"):
-        for row in rows:
-            if event_checksum(*row[:4]) != row[4]:
-                yield str(row[0])
-
-
-def _checked_vectors(database: Database) -> Iterator[CheckedVector]:
+def _checked_vectors(database: Database) -> Iterator[_CheckedVector]:
     """Every vector with its checksum, and whether any memory or chunk has it."""
     for rows in database.pages(
         "SELECT vector_id, vector, checksum, EXISTS (SELECT 1 FROM memories m WHERE m.vector_id = v.vector_id)"
@@ -137,10 +141,10 @@ def _checked_vectors(database: Database) -> Iterator[CheckedVector]:
         " FROM vectors v ORDER BY vector_id"
     ):
         for row in rows:
-            yield CheckedVector(row[0], row[1], row[2], bool(row[3]))
+            yield _CheckedVector(row[0], row[1], row[2], bool(row[3]))
 
 
-def _checked_memories(database: Database) -> Iterator[CheckedMemory]:
+def _checked_memories(database: Database) -> Iterator[_CheckedMemory]:
     """Every memory with the digests that it and its vector's text were stored with."""
     for rows in database.pages(
         "SELECT m.id, m.text, m.agent_id, m.user_id, m.run_id, m.memory_type, m.importance, m.created_at_us,"
@@ -149,4 +153,4 @@ def _checked_memories(database: Database) -> Iterator[CheckedMemory]:
         " FROM memories m LEFT JOIN vectors v USING (vector_id) ORDER BY m.seq"
     ):
         for row in rows:
-            yield CheckedMemory(tuple(row[:9]), row[9], row[10], bool(row[11]))
+            yield _CheckedMemory(tuple(row[:9]), row[9], row[10], bool(row[11]))

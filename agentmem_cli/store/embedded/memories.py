@@ -1,0 +1,340 @@
+"""The tables `memories` and `history`: what is stored under an id, and what happened to it."""
+
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentmem_cli.errors import AgentMemError, StoreDamagedError
+from agentmem_cli.records.filter import SearchFilter
+from agentmem_cli.records.jsonl import dump_memory, dump_metadata, load_metadata
+from agentmem_cli.records.memory import FieldChange, HistoryEvent, Memory, Scope, from_microseconds
+from agentmem_cli.records.values import JsonValue
+from agentmem_cli.store.base import Candidate, Neighbours
+from agentmem_cli.store.embedded.connection import MOST_ROWS, VERIFY_HINT, Connection, Parameter
+from agentmem_cli.store.embedded.filters import KnownMatches, conditions
+from agentmem_cli.store.embedded.vectors import Text
+from agentmem_cli.support.safe_text import printable
+
+_JSON: Final = json.JSONEncoder(default=repr)  # a damaged row may hold bytes where a text was
+# Those of the same moment first, in order of arrival: two steps, so that the index of runs serves each.
+_BESIDE: Final = """
+(SELECT group_concat(seq) FROM (
+    SELECT * FROM (SELECT o.seq FROM memories o WHERE o.run = m.run AND o.user_id IS m.user_id
+        AND o.created_at_us = m.created_at_us AND o.seq {0} m.seq ORDER BY o.seq {1} LIMIT {2})
+    UNION ALL SELECT * FROM (SELECT o.seq FROM memories o WHERE o.run = m.run AND o.user_id IS m.user_id
+        AND o.created_at_us {0} m.created_at_us ORDER BY o.created_at_us {1}, o.seq {1} LIMIT {2})
+    LIMIT {2}))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMemory:
+    """What a plan needs to know of a stored memory."""
+
+    content: bytes
+    text: str
+    vector_id: int
+    created_at_us: int
+
+    def text_and_vector(self) -> Text:
+        """The id of its vector, and its text."""
+        return self.vector_id, self.text
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRow:
+    """A memory to write; `content` is its digest without the id."""
+
+    memory: Memory
+    vector_id: int
+    created_at_us: int
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRow:
+    """An event to write: `add` or `update`; for an update, `previous` has the former values of the changed fields as a
+    JSON object."""
+
+    id: str
+    event: str
+    previous: str | None
+    at_us: int
+
+
+def event_checksum(identity: str, event: str, previous: str | None, at_us: int) -> int:
+    """The CRC-32 of an event of the history."""
+    return zlib.crc32(_JSON.encode([identity, event, previous, at_us]).encode())
+
+
+UNREADABLE: Final = (AgentMemError, AttributeError, TypeError, ValueError, OverflowError)  # what a damaged row raises
+MEMORY_COLUMNS: Final = (
+    "m.id, m.text, m.agent_id, m.user_id, m.run_id, m.memory_type, m.importance, m.created_at_us, m.metadata"
+)
+
+
+def memory_parameters(row: MemoryRow) -> tuple[Parameter, ...]:
+    """The values of a memory to write, in the order of the columns of `memories`, from `id` on."""
+    memory, scope = row.memory, row.memory.scope
+    return (
+        memory.id,
+        row.vector_id,
+        memory.text,
+        scope.agent_id,
+        scope.user_id,
+        scope.run_id,
+        scope.memory_type,
+        memory.importance,
+        row.created_at_us,
+        dump_metadata(memory.metadata),
+        row.content,
+        memory.run,
+    )
+
+
+def memory_of(row: Sequence) -> Memory:  # type: ignore[type-arg]
+    """The memory in a row of MEMORY_COLUMNS."""
+    identity, text, agent_id, user_id, run_id, memory_type, importance, created_at_us, metadata = row
+    return Memory(
+        text=text,
+        id=identity,
+        scope=Scope(agent_id, user_id, run_id, memory_type),
+        importance=importance,
+        created_at=from_microseconds(created_at_us),
+        metadata=load_metadata(metadata),
+    )
+
+
+def _as_given(memory: Memory, content: bytes) -> Memory:
+    """A stored memory as it was given: without a time that the store filled in."""
+    untimed = memory.without_time()
+    return untimed if untimed.content_digest() == content else memory
+
+
+def fields_of(memory: Memory, created_at_us: int) -> dict[str, JsonValue]:
+    """A memory's fields as JSON, as the history compares them: those that it has, without the id."""
+    fields = dump_memory(replace(memory, created_at=from_microseconds(created_at_us), vector=None))
+    del fields["id"]
+    return fields
+
+
+def is_as_stored(memory: Memory, content: bytes) -> bool:
+    """Whether a memory has the content whose digest was stored; a time that the store filled in is not part of it."""
+    return content == memory.content_digest() or content == memory.without_time().content_digest()
+
+
+class Memories:
+    """The memories of one database. Raises StoreError and its kinds."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._matches = KnownMatches()
+
+    def count(self, filter: SearchFilter | None = None) -> int:
+        """How many memories there are, or match."""
+        where, parameters = conditions(filter)
+        return int(self._connection.read(f"SELECT count(*) FROM memories m WHERE {where}", parameters)[0][0])
+
+    def any(self, filter: SearchFilter) -> bool:
+        """Whether any memory matches."""
+        if filter:
+            return len(self.vector_ids(filter)) > 0  # the caller needs these next
+        return bool(self._connection.one("SELECT EXISTS (SELECT 1 FROM memories)"))
+
+    def find(self, ids: Iterable[str]) -> dict[str, StoredMemory]:
+        """The stored memories of these ids, by id."""
+        rows = self._connection.read_in(
+            "SELECT id, content, text, vector_id, created_at_us FROM memories WHERE id IN ({})", list(ids)
+        )
+        return {row[0]: StoredMemory(*row[1:]) for row in rows}
+
+    def as_given(self, ids: Sequence[str]) -> dict[str, Memory]:
+        """The memories of these ids, without a time where the store filled it in. Raises StoreDamagedError."""
+        rows = self._connection.read_in(f"SELECT {MEMORY_COLUMNS}, m.content FROM memories m WHERE m.id IN ({{}})", ids)
+        return {row[0]: _as_given(self.checked(row), row[-1]) for row in rows}
+
+    def write(self, rows: Iterable[MemoryRow]) -> None:
+        """Adds memories, or replaces those of the same id."""
+        self._connection.insert_many(
+            "INSERT INTO memories(id, vector_id, text, agent_id, user_id, run_id, memory_type, importance,"
+            " created_at_us, metadata, content, run)",
+            [memory_parameters(row) for row in rows],
+            "ON CONFLICT(id) DO UPDATE SET vector_id = excluded.vector_id, text = excluded.text,"
+            " agent_id = excluded.agent_id, user_id = excluded.user_id, run_id = excluded.run_id,"
+            " memory_type = excluded.memory_type, importance = excluded.importance,"
+            " created_at_us = excluded.created_at_us, metadata = excluded.metadata, content = excluded.content,"
+            " run = excluded.run",
+        )
+
+    def vector_ids(self, filter: SearchFilter) -> NDArray[np.int64]:
+        """The vector ids of all memories that match, ascending, each once; not to be written to."""
+        return self._matches.ids(self._connection, filter)
+
+    def candidates(self, vector_ids: Sequence[int], filter: SearchFilter) -> list[Candidate]:
+        """Every memory that has one of these vectors and matches, in order of arrival. Raises StoreDamagedError."""
+        # Without the hint, SQLite scans all memories of a user.
+        found = self._candidates("m.vector_id", vector_ids, filter, "INDEXED BY memories_vector")
+        asked_for = set(vector_ids)
+        if any(candidate.text_id not in asked_for for candidate in found):  # an index disagrees with its table
+            raise self._damaged()
+        return found
+
+    def candidates_at(self, seqs: Sequence[int], filter: SearchFilter) -> list[Candidate]:
+        """Those of these memories that match, in order of arrival."""
+        return self._candidates("m.seq", seqs, filter, "NOT INDEXED")
+
+    def _candidates(self, column: str, values: Sequence[int], filter: SearchFilter, by: str) -> list[Candidate]:
+        where, parameters = conditions(filter)
+        rows = self._connection.read_in(
+            f"SELECT m.seq, m.vector_id, m.created_at_us, m.importance FROM memories m {by}"
+            f" WHERE {column} IN ({{}}) AND {where}",
+            values,
+            parameters,
+        )
+        found = sorted((Candidate(*row) for row in rows), key=lambda candidate: candidate.seq)
+        for candidate in found:
+            if not _is_whole(candidate):
+                self.at([candidate.seq])  # its error names the memory
+                raise self._damaged()
+        return found
+
+    def _damaged(self) -> StoreDamagedError:
+        return StoreDamagedError(f"{self._connection.path} is damaged: {VERIFY_HINT}")
+
+    def around(self, seqs: Sequence[int], n: int) -> dict[int, Neighbours]:
+        """For each of these memories, the `seq` of the n before and after it in its run and of its user, in order."""
+        n = min(n, MOST_ROWS)
+        before, after = _BESIDE.format("<", "DESC", n), _BESIDE.format(">", "ASC", n)
+        rows = self._connection.read_in(f"SELECT m.seq, {before}, {after} FROM memories m WHERE m.seq IN ({{}})", seqs)
+        sides = {row[0]: (_numbers(row[1])[::-1], _numbers(row[2])) for row in rows}
+        return {seq: sides.get(seq, ([], [])) for seq in seqs}
+
+    def at(self, seqs: Sequence[int]) -> dict[int, Memory]:
+        """These memories, by `seq`, each given once. Raises StoreDamagedError where one is not what was stored."""
+        rows = self._connection.read_in(
+            f"SELECT m.seq, {MEMORY_COLUMNS}, m.content FROM memories m WHERE m.seq IN ({{}})", seqs
+        )
+        found = {row[0]: self.checked(row[1:]) for row in rows}
+        if len(found) < len(seqs):
+            raise self._damaged()
+        return found
+
+    def newest(self, filter: SearchFilter, limit: int, offset: int) -> list[Memory]:
+        """A page of the matching memories, newest first. Raises StoreDamagedError where one is not what was stored."""
+        where, parameters = conditions(filter)
+        rows = self._connection.read(
+            f"SELECT {MEMORY_COLUMNS}, m.content FROM memories m WHERE {where}"
+            " ORDER BY m.created_at_us DESC, m.seq DESC LIMIT ? OFFSET ?",
+            [*parameters, limit, offset],
+        )
+        return [self.checked(row) for row in rows]
+
+    def ids(self, filter: SearchFilter) -> list[str]:
+        """The ids of all matching memories, in the order of their arrival."""
+        where, parameters = conditions(filter)
+        return [
+            row[0]
+            for row in self._connection.read(f"SELECT m.id FROM memories m WHERE {where} ORDER BY m.seq", parameters)
+        ]
+
+    def get(self, identity: str) -> Memory | None:
+        """The memory of this id."""
+        rows = self._connection.read(f"SELECT {MEMORY_COLUMNS}, m.content FROM memories m WHERE m.id = ?", (identity,))
+        return self.checked(rows[0]) if rows else None
+
+    def checked(self, row: Sequence) -> Memory:  # type: ignore[type-arg]
+        """The memory in a row of MEMORY_COLUMNS and `content`. Raises StoreDamagedError."""
+        try:
+            memory = memory_of(row[:-1])
+            whole = is_as_stored(memory, row[-1])
+        except UNREADABLE:
+            whole = False
+        if not whole:
+            raise self.damaged(row[0])
+        return memory
+
+    def damaged(self, identity: object, part: str = "") -> StoreDamagedError:
+        """The error that names a memory, or a part of it, as damaged."""
+        name = printable(as_text(identity))
+        return StoreDamagedError(
+            f"{part}memory {name} in {self._connection.path} is not what was stored: {VERIFY_HINT}"
+        )
+
+
+class History:
+    """The events of one database's memories. Raises StoreError and its kinds."""
+
+    def __init__(self, connection: Connection, memories: Memories) -> None:
+        self._connection = connection
+        self._memories = memories
+
+    def write(self, rows: Iterable[HistoryRow]) -> None:
+        """Adds events to the history."""
+        self._connection.insert_many(
+            "INSERT INTO history(id, event, previous, at_us, checksum)",
+            [(*event, event_checksum(*event)) for event in map(_event, rows)],
+        )
+
+    def of(self, identity: str) -> list[HistoryEvent]:
+        """What happened to the memory of this id, oldest first."""
+        with self._connection.snapshot():
+            rows = self._connection.read(
+                "SELECT event, previous, at_us, checksum FROM history WHERE id = ? ORDER BY seq", (identity,)
+            )
+            current = self._memories.get(identity)
+        if any(event_checksum(identity, *row[:3]) != row[3] for row in rows):
+            shown = printable(identity)
+            raise StoreDamagedError(
+                f"the history of memory {shown} in {self._connection.path} is damaged: {VERIFY_HINT}"
+            )
+        events, after = [], {} if current is None else dump_memory(current)
+        for event, previous, at_us, _ in reversed(rows):
+            former = {} if previous is None else load_metadata(previous)
+            before = {**after, **former} if event == "update" else {}
+            changes = {name: FieldChange(value, after.get(name)) for name, value in former.items() if name != "text"}
+            events.append(HistoryEvent(identity, event, _text(before), _text(after), from_microseconds(at_us), changes))
+            after = before
+        return events[::-1]
+
+    def erase(self, ids: Sequence[str]) -> None:
+        """Within a transaction: removes the former values from the events of these memories, and keeps the events."""
+        events = self._connection.read_in("SELECT seq, id, event, at_us FROM history WHERE id IN ({})", ids)
+        self._connection.change_many(
+            "UPDATE history SET previous = NULL, checksum = ? WHERE seq = ?",
+            [(event_checksum(identity, event, None, at_us), seq) for seq, identity, event, at_us in events],
+        )
+
+    def damaged(self) -> Iterator[str]:
+        """The ids of the memories with an event that is not what was stored."""
+        for rows in self._connection.pages("SELECT id, event, previous, at_us, checksum FROM history ORDER BY seq"):
+            for row in rows:
+                if event_checksum(*row[:4]) != row[4]:
+                    yield str(row[0])
+
+
+def _numbers(joined: str | None) -> list[int]:
+    return [int(number) for number in joined.split(",")] if joined else []
+
+
+def _text(fields: Mapping[str, JsonValue]) -> str | None:
+    text = fields.get("text")
+    return text if isinstance(text, str) else None
+
+
+def as_text(identity: object) -> str:
+    """The id of a memory as text, even where it is damaged."""
+    return str(identity).encode(errors="backslashreplace").decode()
+
+
+def _is_whole(candidate: Candidate) -> bool:
+    numbers = candidate.text_id, candidate.created_at_us
+    return all(isinstance(number, int) for number in numbers) and isinstance(candidate.importance, float | None)
+
+
+def _event(row: HistoryRow) -> tuple[str, str, str | None, int]:
+    return row.id, row.event, row.previous, row.at_us
