@@ -1,6 +1,7 @@
 """agentmem: AI agents' memories in a local, crash-safe, searchable store, with measured speed and quality."""
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
 from agentmem_cli._version import __version__
 from agentmem_cli.errors import (
@@ -22,11 +23,11 @@ from agentmem_cli.errors import (
     StoreWriteError,
     UsageError,
 )
-from agentmem_cli.ingest.report import IngestReport
-from agentmem_cli.records.memory import BatchResult, FieldChange, HistoryEvent, Hit, Memory, Scope
 
 if TYPE_CHECKING:
     from agentmem_cli.api import AgentMem
+    from agentmem_cli.ingest.report import IngestReport
+    from agentmem_cli.records.memory import BatchResult, FieldChange, HistoryEvent, Hit, Memory, Scope
 
 __all__ = [
     "AgentMem",
@@ -58,10 +59,17 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    # AgentMem brings numpy and hnswlib: it loads when it is asked for, so that `agentmem --help` doesn't wait.
-    if name == "AgentMem":
-        from agentmem_cli.api import AgentMem
+# These names are imported at their first use: AgentMem brings numpy and hnswlib, and `agentmem --help` needs neither.
+_MODULES: Final = {
+    "AgentMem": "agentmem_cli.api",
+    "IngestReport": "agentmem_cli.ingest.report",
+    **dict.fromkeys(
+        ("BatchResult", "FieldChange", "HistoryEvent", "Hit", "Memory", "Scope"), "agentmem_cli.records.memory"
+    ),
+}
 
-        return AgentMem
+
+def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from agentmem_cli.embedding import catalog, static_files
 from agentmem_cli.embedding.base import (
-    Device,
     Embedder,
     EmbedderSpec,
     OnProgress,
@@ -22,6 +21,7 @@ from agentmem_cli.embedding.base import (
     embed_checked,
     no_progress,
 )
+from agentmem_cli.embedding.choice import Device, ModelChoice
 from agentmem_cli.embedding.chunking import Chunking
 from agentmem_cli.embedding.languages import ModelAdvice
 from agentmem_cli.errors import (
@@ -87,23 +87,21 @@ class AgentMem:
     ) -> None:
         """Opens a store. Raises StoreNotFoundError, StoreDamagedError, StoreMismatchError, ModelNotFoundError, and
         UsageError for a folder that is not empty and no store."""
-        catalog.check_use(threads, device)
+        self._choice = ModelChoice(model, model_path, embedder_url, device, threads)
+        catalog.check_device(self._choice)
         self._store = open_store(path, create=create)
         self.path = Path(self._store.location)
         self._searcher = Searcher(self._store, self.load)
         self._turn = threading.RLock()
         self._is_open = False  # set when `open` has done everything
-        self._threads = threads
-        self._device = device
         self._index = index
         self._wait_s = wait_s
         self._embedder = embedder
-        self._embedder_url = embedder_url
         self._carries_model = embedder is None
         self._on_model_progress = on_model_progress
         tell_after_fork(self)
         try:
-            self._spec = self._choose_spec(model, model_path, embedder_url)
+            self._spec = self._choose_spec()
         except BaseException:
             self._store.close()
             raise
@@ -430,11 +428,12 @@ class AgentMem:
         """
         with self._turn:
             self._open_existing()
-            spec = embedder.spec if embedder is not None else self._resolve(model, model_path, embedder_url)
+            choice = ModelChoice(model, model_path, embedder_url, self._choice.device, self._choice.threads)
+            spec = embedder.spec if embedder is not None else self._resolve(choice)
             if spec.fingerprint() == self._spec.fingerprint():
                 raise StoreMismatchError(f"store {self._store.location} holds vectors of {spec.name} already")
             folder = self._store.models_folder
-            new = embedder or catalog.load(spec, self._threads, self._device, embedder_url=embedder_url)
+            new = embedder or catalog.load(spec, choice)
             if embedder is None and folder is not None:
                 static_files.carry(spec, folder)
 
@@ -455,13 +454,7 @@ class AgentMem:
     def _loaded(self) -> Embedder:
         """The embedder, for a caller that holds the turn, or works for one that does."""
         if self._embedder is None:
-            self._embedder = catalog.load(
-                self._spec,
-                self._threads,
-                self._device,
-                carried=self._store.models_folder,
-                embedder_url=self._embedder_url,
-            )
+            self._embedder = catalog.load(self._spec, self._choice, carried=self._store.models_folder)
         return self._embedder
 
     def _pipeline(self, chunk: bool, chunk_tokens: int | None = None, *, replace: bool) -> Pipeline:
@@ -477,18 +470,19 @@ class AgentMem:
             raise UsageError(f"store {self._store.location} is kept by its server: use the server's own tools")
         return self._store
 
-    def _choose_spec(self, model: str | None, model_path: str | None, embedder_url: str | None) -> EmbedderSpec:
+    def _choose_spec(self) -> EmbedderSpec:
+        choice = self._choice
         if self._embedder is not None:
-            if (model, model_path, embedder_url) != (None, None, None):
+            if choice.names_a_model:
                 raise UsageError("give either embedder= or a model, not both")
             wanted = self._embedder.spec
         else:
-            own = catalog.pinned(self._pinned(), model, model_path, embedder_url) if self._store.exists else None
+            own = catalog.pinned(self._pinned(), choice) if self._store.exists else None
             if own is not None:
                 return own
-            if model is not None and catalog.full_name(model) == catalog.STATIC_MODEL:
+            if choice.name is not None and catalog.full_name(choice.name) == catalog.STATIC_MODEL:
                 self._store.check_embedder({"name": catalog.STATIC_MODEL})  # so that it is not made in vain
-            wanted = catalog.resolve(model, model_path, embedder_url, on_progress=self._on_model_progress)
+            wanted = catalog.resolve(choice, on_progress=self._on_model_progress)
         if self._store.exists:
             self._store.check_embedder(wanted.fingerprint())
         return wanted
@@ -501,8 +495,8 @@ class AgentMem:
             raise StoreNotFoundError(f"no store at {self._store.location}: make one with 'agentmem ingest'")
         self.open()
 
-    def _resolve(self, model: str | None, model_path: str | None, embedder_url: str | None) -> EmbedderSpec:
-        spec = catalog.resolve(model, model_path, embedder_url, on_progress=self._on_model_progress)
+    def _resolve(self, choice: ModelChoice) -> EmbedderSpec:
+        spec = catalog.resolve(choice, on_progress=self._on_model_progress)
         return catalog.recognised(spec, self._known_specs())
 
     def _known_specs(self) -> list[EmbedderSpec]:

@@ -1,8 +1,8 @@
-"""Two installations of agentmem measured in turn on one machine: a fresh process each, a pair of them a round.
+"""Two installations of agentmem measured in turn on one machine: in each round, one fresh process of each.
 
-What a machine does meanwhile falls on both of a pair alike: they take turns at every step, a fraction of a second each.
-Before every step the other has run, so neither finds the caches as it left them. Whoever begins changes from round to
-round, so that what the first of two always gains or loses falls on both as often.
+The two processes take turns at every step, which lasts a fraction of a second, so that other load on the machine
+affects both alike. The other process has always run in between, so neither benefits from warm caches. The process that
+goes first alternates from round to round.
 """
 
 import os
@@ -23,13 +23,13 @@ from agentmem_cli.errors import MeasurementError, UsageError
 from agentmem_cli.support.processes import module_command
 
 IN_TURN: Final = "AGENTMEM_BENCH_IN_TURN"
-OVER: Final = b'{"event":"step"}\n'  # what a process prints when its turn is over; it goes on when it is sent a line
+OVER: Final = b'{"event":"step"}\n'  # a process prints this at the end of its turn, and continues when it reads a line
 
 
 def in_turn(on_step: Callable[[str], None]) -> Callable[[str], None]:
-    """What to tell of each step before it begins: it returns when that step's turn has come.
+    """A function to call before each step; it returns when it is this process's turn.
 
-    That is at once where IN_TURN is not set, as `bench ab` sets it. Raises MeasurementError where nobody gives turns.
+    `bench ab` sets IN_TURN; without it, that is at once. Raises MeasurementError if standard input is closed.
     """
     if IN_TURN not in os.environ:
         return on_step
@@ -39,7 +39,7 @@ def in_turn(on_step: Callable[[str], None]) -> Callable[[str], None]:
         sys.stdout.buffer.write(OVER)
         sys.stdout.buffer.flush()
         if not sys.stdin.buffer.readline():
-            raise MeasurementError(f"{IN_TURN} is set, and nobody gives turns on standard input")
+            raise MeasurementError(f"{IN_TURN} is set, but standard input is closed: only 'agentmem bench ab' sets it")
 
     return wait
 
@@ -50,34 +50,31 @@ _OWN_LINE: Final = "agentmem: error: "
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """An agentmem that can be run: what it is called, and its command."""
+    """An installed agentmem: its name in reports, and its command."""
 
     name: str
     command: list[str]
 
 
 def this_installation() -> Installation:
-    """The agentmem that runs now."""
+    """The running agentmem."""
     return Installation(str(Path(__file__).parents[2]), module_command("agentmem_cli"))
 
 
 def installation_at(path: str) -> Installation:
-    """The agentmem at a path: its executable, or the folder of the virtual environment that it is in.
-
-    Raises UsageError if it is missing.
-    """
+    """The agentmem at a path: an executable, or the folder of a virtual environment. Raises UsageError."""
     executable = Path(path).absolute()
     if executable.is_dir():
         executable = executable / "bin" / "agentmem"
     if not executable.is_file() or not os.access(executable, os.X_OK):
         raise UsageError(
-            f"{executable} is not an executable: give an agentmem, or the folder of its virtual environment"
+            f"{executable} is not an executable: give an agentmem executable or the folder of its virtual environment"
         )
     return Installation(path, [str(executable)])
 
 
 class Measuring:
-    """A running `agentmem bench --json`, and what comes of it."""
+    """A running `agentmem bench --json`, and its result."""
 
     def __init__(self, name: str, process: "subprocess.Popen[bytes]", said: IO[bytes]) -> None:
         self._name = name
@@ -89,19 +86,19 @@ class Measuring:
 
     @property
     def result(self) -> BenchResult:
-        """What it has measured; only where it has ended."""
+        """The result; only after `go_on` returned false."""
         assert self._result is not None
         return self._result
 
     def go_on(self) -> bool:
-        """Lets it run until its turn is over: false where it has ended. One that knows of no turns has a single one.
+        """Lets the process run until the end of its turn; returns false if it has ended.
 
-        Raises MeasurementError where it has failed, or printed no result.
+        Raises MeasurementError if it failed or printed no result.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         if self._waits:
-            with suppress(BrokenPipeError):  # it has ended: how is seen below
+            with suppress(BrokenPipeError):  # it has ended; the exit code below says how
                 self._process.stdin.write(b"\n")
                 self._process.stdin.flush()
         for line in self._process.stdout:
@@ -125,9 +122,9 @@ class Measuring:
 
 @contextmanager
 def measuring(installation: Installation, arguments: Sequence[str]) -> Iterator[Measuring]:
-    """Starts `agentmem bench` with these options, in a folder of its own, where it finds nothing of somebody else.
+    """Starts `agentmem bench` with these options in an empty temporary folder.
 
-    It has ended when what it is wanted for goes well; otherwise it is ended, and all that it started.
+    If the caller fails, the process and its children are terminated.
     """
     with tempfile.TemporaryDirectory(prefix="agentmem-ab-") as folder, tempfile.TemporaryFile() as said:
         try:
@@ -138,7 +135,7 @@ def measuring(installation: Installation, arguments: Sequence[str]) -> Iterator[
                 stderr=said,
                 cwd=folder,
                 env=_environment(folder),
-                start_new_session=True,  # what it starts in its turn can be ended with it
+                start_new_session=True,  # so that its children can be terminated with it
             )
         except OSError as error:
             raise MeasurementError(f"{installation.name} can't be run: {error.strerror}") from error
@@ -151,13 +148,13 @@ def measuring(installation: Installation, arguments: Sequence[str]) -> Iterator[
 
 
 def _environment(folder: str) -> dict[str, str]:
-    """The user's, but for what would make one installation load the modules of another."""
+    """The user's environment without PYTHONPATH: each installation must load its own modules."""
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     return {**kept, "TMPDIR": folder, IN_TURN: "1"}
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Asks it to end, so that it removes what it has made, and makes it end, and all that it started, if need be."""
+    """Terminates a process, so that it removes its files; kills it and its children if it does not end in time."""
     try:
         _signal(process, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
@@ -168,7 +165,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _signal(process: "subprocess.Popen[bytes]", sent: signal.Signals) -> None:
-    with suppress(ProcessLookupError, PermissionError):  # all have ended; macOS says the latter of what only has
+    with suppress(ProcessLookupError, PermissionError):  # all have ended; macOS reports PermissionError for zombies
         os.killpg(process.pid, sent)
 
 
@@ -179,8 +176,7 @@ LEAST_ROUNDS: Final = 6  # fewer pairs have no 95 % interval
 class AbRun:
     """Rounds of two installations, measured by `agentmem bench` with the same options.
 
-    `arguments` are those options; files among them are named by absolute paths, for each process runs in a folder of
-    its own.
+    `arguments` are those options, with absolute paths: each process runs in its own folder.
     """
 
     base: Installation
@@ -196,7 +192,7 @@ class AbRun:
             raise UsageError(f"--rounds must be at least {LEAST_ROUNDS}: fewer rounds have no 95 % interval")
 
     def run(self) -> GateReport:
-        """Measures all rounds. Raises MeasurementError; `report` has the rounds that were finished before."""
+        """Measures all rounds. Raises MeasurementError; `report` then covers the rounds completed before."""
         for done in range(self.rounds):
             self.on_step(f"round {done + 1} of {self.rounds}")
             if done % 2 == 0:
@@ -208,11 +204,11 @@ class AbRun:
 
     @property
     def has_rounds(self) -> bool:
-        """Whether a round has been finished."""
+        """Whether a round is complete."""
         return bool(self._pairs)
 
     def report(self) -> GateReport:
-        """What the rounds so far say, of which there is one at least."""
+        """The report on the rounds so far; there must be at least one."""
         base, head = ([pair[side] for pair in self._pairs] for side in (0, 1))
         return compare_rounds(base, head, (self.base.name, self.head.name), self.max_regression)
 
@@ -221,12 +217,12 @@ class AbRun:
             sides = []
             for installation in (first, second):
                 sides.append(running.enter_context(measuring(installation, self.arguments)))
-                sides[-1].go_on()  # to its first step; only then does the other start
+                sides[-1].go_on()  # runs to its first step before the other starts
             _take_turns(sides)
         return sides[0].result, sides[1].result
 
 
 def _take_turns(sides: Sequence[Measuring]) -> None:
-    """A step each, one after the other, until all have ended."""
+    """Runs one step of each in turn until all have ended."""
     while sides:
         sides = [side for side in sides if side.go_on()]

@@ -25,7 +25,7 @@ _LEAST_FOR_INTERVAL: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """How long something takes, ms; a quantile that `n` samples can't tell is None."""
+    """Quantiles of `n` durations, ms; None for a quantile that needs more samples."""
 
     n: int
     p50_ms: float | None
@@ -35,9 +35,10 @@ class Latencies:
 
 @dataclass(frozen=True, slots=True)
 class BatchFigures:
-    """Batches of one size: medians, with 95 % intervals where there are 3 samples or more.
+    """Medians of batches of one size, with 95 % intervals from 3 samples on.
 
-    `stages_ms` are medians of each stage, `tokens_per_s` of those that the model read, `target_ratio` of 5,000 ops/s.
+    `stages_ms` are medians by stage. `tokens_per_s` counts tokens that the model read. `target_ratio` is the share of
+    the target of 5,000 ops/s.
     """
 
     batch_size: int
@@ -62,7 +63,7 @@ class ModeFigures:
 
 @dataclass(frozen=True, slots=True)
 class ComparisonFigures:
-    """One by one against one batch; the interval is of the median of each repeat's ratio."""
+    """One by one against one batch; `speedup_interval` is that of the median of the ratios of the repeats."""
 
     memories: int
     single: ModeFigures
@@ -74,7 +75,7 @@ class ComparisonFigures:
 
 @dataclass(frozen=True, slots=True)
 class StoreFigures:
-    """A store of so many memories; `ops_per_s` is of those that came last, the graph not included."""
+    """A store of one size; `ops_per_s` is the rate of the last step of its growth, without building the graph."""
 
     memories: int
     ops_per_s: float
@@ -88,7 +89,7 @@ class StoreFigures:
 
 @dataclass(frozen=True, slots=True)
 class LikenessFigures:
-    """How like the reference's vectors a model's are; the cosines are None where the dims differ."""
+    """The similarity of a model's vectors to the reference's; the cosines are None if the dimensions differ."""
 
     reference: str
     median_cosine: float | None
@@ -106,7 +107,7 @@ class MeanFigure:
 
 @dataclass(frozen=True, slots=True)
 class RetrievalFigures:
-    """What labelled queries found in one mode, by metric."""
+    """The quality of the answers to labelled queries in one mode, by metric."""
 
     mode: str
     queries: int
@@ -115,11 +116,11 @@ class RetrievalFigures:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """All figures of one model. What was not measured is None or empty.
+    """All figures of one model. Figures that were not measured are None or empty.
 
-    `best_batch` is the size with the highest rate. `ceiling_ratio` is its share of what the machine's arithmetic
-    allows: tokens/s times the model's operations a token, over the most that matrix products reached; None where either
-    isn't known, or is of another kind.
+    `best_batch` is the size with the highest rate. `ceiling_ratio` is its tokens/s times the model's operations per
+    token, divided by the best rate of the machine's matrix products; None if one of these is unknown, or if the model
+    runs in another precision, on a GPU or on fewer cores.
     """
 
     batches: list[BatchFigures]
@@ -159,7 +160,7 @@ def figures_of(result: BenchResult, measured: ModelResult) -> Figures:
         stores=[_store_figures(store) for store in measured.stores],
         cold_start_ms=None if cold is None else 1000 * ((cold.process_s or 0.0) + cold.load_s + cold.first_batch_s),
         likeness=None if measured.likeness is None else _likeness_figures(measured.likeness),
-        retrieval=[_retrieval_figures(found) for found in measured.retrieval],
+        retrieval=[_retrieval_figures(retrieval) for retrieval in measured.retrieval],
         ceiling_ratio=_ceiling_ratio(result, measured, best),
         targets=[] if best is None else _targets(best, comparison),
     )
@@ -167,8 +168,8 @@ def figures_of(result: BenchResult, measured: ModelResult) -> Figures:
 
 def latencies(samples_s: Sequence[float]) -> Latencies:
     """Quantiles of samples."""
-    found = [quantile(samples_s, share) for share in (0.5, 0.95, 0.99)]
-    return Latencies(len(samples_s), *(None if value_s is None else 1000 * value_s for value_s in found))
+    quantiles_s = [quantile(samples_s, share) for share in (0.5, 0.95, 0.99)]
+    return Latencies(len(samples_s), *(None if value_s is None else 1000 * value_s for value_s in quantiles_s))
 
 
 def _interval(samples: Sequence[float]) -> Interval | None:
@@ -253,15 +254,15 @@ def _likeness_figures(likeness: Likeness) -> LikenessFigures:
     )
 
 
-def _retrieval_figures(found: Retrieval) -> RetrievalFigures:
-    rows = np.array(list(found.figures.values()), dtype=np.float64).T
+def _retrieval_figures(retrieval: Retrieval) -> RetrievalFigures:
+    rows = np.array(list(retrieval.figures.values()), dtype=np.float64).T
     means, intervals = rows.mean(axis=0).tolist(), bootstrap_intervals(rows, "mean")
     metrics = [MeanFigure(mean, interval) for mean, interval in zip(means, intervals, strict=True)]
-    return RetrievalFigures(found.mode, len(rows), dict(zip(found.figures, metrics, strict=True)))
+    return RetrievalFigures(retrieval.mode, len(rows), dict(zip(retrieval.figures, metrics, strict=True)))
 
 
 def _ceiling_ratio(result: BenchResult, measured: ModelResult, best: BatchFigures | None) -> float | None:
-    """The products ran in float32 on all cores: a model that does otherwise isn't held against them."""
+    """None unless the model runs like the matrix products: in float32, on all cores."""
     model, config, sgemm = measured.model, result.config, result.machine.sgemm_flop_per_s
     is_alike = model.precision == "fp32" and config.device == "cpu" and config.threads == result.environment.cores
     if model.flop_per_token is None or best is None or not sgemm or not is_alike:
@@ -280,7 +281,7 @@ HIGHER_IS_BETTER: Final[tuple[Metric, ...]] = ("ops_per_s",)
 
 @dataclass(frozen=True, slots=True)
 class MeasureKey:
-    """Which figure it is: a metric of a model, and of which batch size or store."""
+    """A metric of a model, at a batch size or store size."""
 
     model: str
     metric: Metric
@@ -291,20 +292,22 @@ class MeasureKey:
 
 
 def measures_of(result: BenchResult) -> dict[MeasureKey, list[float]]:
-    """The samples of each metric that has any, in the order in which they are shown.
+    """The samples of each metric that has any, in the order of the report.
 
-    Raises ValueError for samples that are not more than 0: nothing was measured by a clock, or a file is damaged.
+    Raises ValueError if a sample is not positive: the clock did not advance, or a file is damaged.
     """
-    found = {
+    samples_by_key = {
         MeasureKey(measured.model.name, metric, at): samples
         for measured in result.models
         for metric, at, samples in _of_model(measured)
         if samples
     }
-    wrong = next((key for key, samples in found.items() if not all(0 < sample < math.inf for sample in samples)), None)
+    wrong = next(
+        (key for key, samples in samples_by_key.items() if not all(0 < sample < math.inf for sample in samples)), None
+    )
     if wrong is not None:
-        raise ValueError(f"{wrong}: a sample is not more than 0")
-    return found
+        raise ValueError(f"{wrong}: a sample is not positive")
+    return samples_by_key
 
 
 def _of_model(measured: ModelResult) -> Iterator[tuple[Metric, str, list[float]]]:
@@ -321,7 +324,7 @@ def _of_model(measured: ModelResult) -> Iterator[tuple[Metric, str, list[float]]
 
 
 def _adds(comparison: Comparison) -> tuple[Metric, str, list[float]]:
-    """A figure a repeat, since the adds of one are alike: the median, or the mean where version 1 kept no more."""
+    """One figure per repeat: the median of its adds, or the mean if the result holds no latencies."""
     of = f"of {comparison.memories}"
     if all(sample.latencies_s for sample in comparison.single):
         return "add_ms", of, [1000 * median(sample.latencies_s) for sample in comparison.single]

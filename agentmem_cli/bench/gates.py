@@ -1,4 +1,4 @@
-"""New measurements against a base's: a ratio and its interval for each metric that both have, and what it says."""
+"""Performance gates: new results compared with a base, and bounds on figures."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,7 +23,7 @@ from agentmem_cli.support.statistics import (
     paired_ratio,
 )
 
-LEAST_SAMPLES: Final = 5  # of fewer, a bootstrap of medians holds the truth 90 times in 100, not 95
+LEAST_SAMPLES: Final = 5  # with fewer, a bootstrap of medians has a coverage of 90 %, not 95 %
 _GIB: Final = 2**30
 
 Samples: TypeAlias = Mapping[MeasureKey, Sequence[float]]
@@ -31,7 +31,7 @@ Samples: TypeAlias = Mapping[MeasureKey, Sequence[float]]
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of two that are compared: what it is called (a file, or an installation), and what measured it."""
+    """One side of a comparison: its name (a file or an installation), and the version that measured it."""
 
     name: str
     agentmem: str
@@ -39,9 +39,10 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class GateReport:
-    """What a comparison found. `rounds` is how many pairs of runs were judged, None where two results were compared.
+    """The result of a comparison.
 
-    `differences` are reasons not to compare the two; `unmatched` what only one of them measured.
+    `rounds` is the number of pairs of runs, or None if two results were compared. `differences` lists conditions in
+    which the sides differ; `unmatched` lists metrics that only one side has.
     """
 
     base: Side
@@ -54,15 +55,15 @@ class GateReport:
 
     @property
     def has_failed(self) -> bool:
-        """Whether anything has regressed."""
+        """Whether a metric has regressed."""
         return any(verdict.has_failed for verdict in self.verdicts)
 
 
 def compare(base: BenchResult, new: BenchResult, names: tuple[str, str], max_regression: float) -> GateReport:
-    """One result against another, by the ratio of their medians.
+    """Compares two results by the ratio of their medians.
 
-    The interval is that of repeats in one process: it knows nothing of what differs from process to process, as
-    memory layout does, or from hour to hour; that is what pairs of runs are for.
+    The interval reflects the spread of repeats within a process. It misses differences between processes, such as
+    memory layout, and between hours; `compare_rounds` covers these.
     """
     mine, other = measures_of(base), _named_like(measures_of(new), base, new)
     return GateReport(
@@ -83,9 +84,9 @@ def compare(base: BenchResult, new: BenchResult, names: tuple[str, str], max_reg
 def compare_rounds(
     base: Sequence[BenchResult], new: Sequence[BenchResult], names: tuple[str, str], max_regression: float
 ) -> GateReport:
-    """Results that were measured in turn, a pair a round, by the ratio that each round's turns have.
+    """Compares results that were measured in turn, one pair per round, by the ratio within each round.
 
-    Raises ValueError for no pairs.
+    Raises ValueError if there are no pairs.
     """
     mine, other = [measures_of(result) for result in base], [measures_of(result) for result in new]
     of_mine, of_other = _medians(mine), _medians(other)
@@ -106,9 +107,10 @@ def compare_rounds(
 
 
 def outcome_of(interval: Interval | None, max_regression: float, *, higher_is_better: bool) -> Outcome:
-    """What the interval of a ratio says: all of it past a bound, or not past the one that counts as a regression.
+    """The outcome for the interval of a ratio.
 
-    By as much as may be lost, as much must be gained for an improvement.
+    It is `regressed` or `improved` if the whole interval is beyond 1 by more than `max_regression`, `ok` if no part of
+    it is worse than that, and `inconclusive` otherwise.
     """
     if interval is None:
         return "inconclusive"
@@ -120,7 +122,7 @@ def outcome_of(interval: Interval | None, max_regression: float, *, higher_is_be
 
 
 def told(verdict: Verdict) -> str:
-    """A verdict as a clause: metric, ratio, interval and bound."""
+    """A verdict in words: metric, ratio, interval and bound."""
     sure = (
         "too few samples" if verdict.interval is None else f"{verdict.interval.low:.3f} to {verdict.interval.high:.3f}"
     )
@@ -131,10 +133,10 @@ def told(verdict: Verdict) -> str:
 
 
 def differences(base: BenchResult, new: BenchResult) -> list[str]:
-    """What makes two results no measure of each other: machine, models, workload or options, as far as known."""
+    """The conditions in which two results differ, such as machine, models, workload and options."""
     mine, other = _conditions(base), _conditions(new)
     if None not in (mine["texts"], other["texts"]):
-        del mine["workload"]  # a file may have moved: its texts tell
+        del mine["workload"]  # a file may have moved; the checksum of its texts decides
     return [
         f"{name}: {mine[name]} against {other[name]}"
         for name in mine
@@ -143,7 +145,7 @@ def differences(base: BenchResult, new: BenchResult) -> list[str]:
 
 
 def _conditions(result: BenchResult) -> dict[str, str | int | None]:
-    """What must be equal; None where a result doesn't say. A system's release and the libraries may differ."""
+    """The conditions that must be equal; None if unknown. Releases of the system and of libraries may differ."""
     environment, config, workload = result.environment, result.config, result.workload
     return {
         "cpu": environment.cpu,
@@ -160,7 +162,7 @@ def _conditions(result: BenchResult) -> dict[str, str | int | None]:
 
 
 def _named_like(new: Samples, base: BenchResult, result: BenchResult) -> Samples:
-    """The samples under the base's names of models, in their order: with --force, one model is held against another."""
+    """The samples under the base's names of models, paired in order: --force compares different models."""
     names = [measured.model.name for measured in base.models]
     others = [measured.model.name for measured in result.models]
     if set(names) & set(others):
@@ -170,12 +172,12 @@ def _named_like(new: Samples, base: BenchResult, result: BenchResult) -> Samples
 
 
 def _medians(rounds: Sequence[Samples]) -> Samples:
-    """The median of each round, of what every round has."""
-    return {key: [median(found[key]) for found in rounds] for key in rounds[0] if all(key in found for found in rounds)}
+    """The medians of the rounds, for each metric that every round has."""
+    return {key: [median(one[key]) for one in rounds] for key in rounds[0] if all(key in one for one in rounds)}
 
 
 def _turns_ratio(base: Sequence[float], new: Sequence[float]) -> float:
-    """The ratio of two sides of a round, whose samples were taken in turn: the median of the ratios of those pairs."""
+    """The ratio of the sides of a round: the median of the ratios of samples that were taken in turn."""
     if len(base) != len(new):
         return median(new) / median(base)
     return median([mine / other for mine, other in zip(new, base, strict=True)])
@@ -202,7 +204,7 @@ def _verdict(
 
 
 def _ratio(key: MeasureKey, new: Sequence[float], base: Sequence[float]) -> Estimate:
-    """The ratio of two sides' medians; what is counted and not timed has no doubt in it."""
+    """The ratio of the medians of two sides. Metrics that are counted, not timed, are exact."""
     ratio = median(new) / median(base)
     if key.metric in COUNTED:
         return Estimate(ratio, Interval(ratio, ratio))
@@ -212,8 +214,8 @@ def _ratio(key: MeasureKey, new: Sequence[float], base: Sequence[float]) -> Esti
 
 def _unmatched(base: Samples, new: Samples, names: tuple[str, str]) -> list[str]:
     mine, other = names
-    return [f"{key}: in {mine} alone" for key in base if key not in new] + [
-        f"{key}: in {other} alone" for key in new if key not in base
+    return [f"{key}: only in {mine}" for key in base if key not in new] + [
+        f"{key}: only in {other}" for key in new if key not in base
     ]
 
 
@@ -222,9 +224,10 @@ _Bound: TypeAlias = Annotated[float, msgspec.Meta(gt=0)] | None
 
 
 class Bounds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
-    """The least throughput of the best batch size, and so on; None for those that are not set.
+    """Bounds on figures; None if not set.
 
-    Recall is that of the graph in the largest store that has one, against an exact scan.
+    Throughput and time are those of the best batch size. Recall is that of the graph of the largest store, compared
+    with an exact scan.
     """
 
     min_ops: _Bound = None
@@ -242,14 +245,14 @@ class _Tool(msgspec.Struct):
 
 
 class _Project(msgspec.Struct):
-    """What of a `pyproject.toml` is ours."""
+    """The part of a `pyproject.toml` that agentmem reads."""
 
     tool: _Tool = msgspec.field(default_factory=_Tool)
 
 
 @dataclass(frozen=True, slots=True)
 class _Figure:
-    """A figure that a bound is held against, None where it was not measured, and its interval."""
+    """A figure for a bound, with its interval; the value is None if it was not measured."""
 
     value: float | None
     interval: Interval | None
@@ -257,7 +260,7 @@ class _Figure:
 
 
 def read_bounds(project: Path) -> Bounds:
-    """The bounds in a `pyproject.toml`, none where there is no such file or table. Raises UsageError."""
+    """The bounds in a `pyproject.toml`; no bounds if it has no such file or table. Raises UsageError."""
     try:
         return msgspec.toml.decode(project.read_bytes(), type=_Project).tool.agentmem.gate
     except FileNotFoundError:
@@ -271,18 +274,18 @@ def read_bounds(project: Path) -> Bounds:
 
 
 def overridden(bounds: Bounds, given: Mapping[str, float | None]) -> Bounds:
-    """The bounds, with those that options give, by their names without dashes before. Raises UsageError."""
-    wanted = {name: bound for name, bound in given.items() if bound is not None}
+    """The bounds, overridden by options; `given` has the options by name, without dashes. Raises UsageError."""
+    options = {name: bound for name, bound in given.items() if bound is not None}
     try:
-        return msgspec.convert({**msgspec.to_builtins(bounds), **wanted}, Bounds)
+        return msgspec.convert({**msgspec.to_builtins(bounds), **options}, Bounds)
     except msgspec.ValidationError as error:
         reason, _, at = str(error).partition(" - at ")
-        name = next(name for name in wanted if name in at)
-        raise UsageError(f"--{name} {wanted[name]:g}: {reason}") from error
+        name = next(name for name in options if name in at)
+        raise UsageError(f"--{name} {options[name]:g}: {reason}") from error
 
 
 def require_measured(bounds: Bounds, options: BenchOptions) -> None:
-    """Raises UsageError for a bound on what these options don't measure, before anybody waits for it."""
+    """Raises UsageError, before anything is measured, for a bound on a figure that these options don't measure."""
     if bounds.min_recall is not None and options.store_sizes[-1] < MIN_INDEXED:
         raise UsageError(
             f"the gate needs recall, and a store of {options.store_sizes[-1]} memories has no graph: "
@@ -291,12 +294,12 @@ def require_measured(bounds: Bounds, options: BenchOptions) -> None:
 
 
 def check(result: BenchResult, bounds: Bounds) -> list[Verdict]:
-    """A verdict a model and bound that is set, on medians. Raises UsageError for what was not measured."""
+    """A verdict for each model and each bound that is set. Raises UsageError if a figure was not measured."""
     return [verdict for measured in result.models for verdict in _check_model(result, measured, bounds)]
 
 
 def missed(verdict: Verdict) -> str:
-    """A missed bound as a clause: metric, figure, interval and bound."""
+    """A missed bound in words: metric, figure, interval and bound."""
     interval = verdict.interval
     sure = "" if interval is None else f" (95 %: {_written(interval.low)} to {_written(interval.high)})"
     return (

@@ -1,4 +1,4 @@
-"""A store that grows: how its ingest, its graph, its searches, its memory and its files change with its size."""
+"""A growing store: how its ingest, graph, searches, memory and files change with its size."""
 
 import itertools
 import subprocess
@@ -16,7 +16,9 @@ import msgspec
 from agentmem_cli.api import AgentMem
 from agentmem_cli.bench.measure import Labelled, check_searchable, fresh_store, graph_found, retrieval
 from agentmem_cli.bench.result import ColdStart, Retrieval, StorePoint
-from agentmem_cli.embedding.base import Device, Embedder, EmbedderSpec
+from agentmem_cli.embedding import catalog
+from agentmem_cli.embedding.base import Embedder, EmbedderSpec
+from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.errors import AgentMemError, StoreError
 from agentmem_cli.ingest.options import MAX_BATCH_SIZE, Observer, Progress
 from agentmem_cli.records.jsonl import parse_memory
@@ -30,7 +32,7 @@ _SEARCHES_A_STEP: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A file of JSONL that a store takes in, and its last line."""
+    """A JSONL file to ingest, and its last line."""
 
     file: str
     last_line: str
@@ -38,18 +40,17 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Doing:
-    """What is done next, when the next item is asked for."""
+    """The name of the step that starts when the next item is requested."""
 
     what: str
 
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """What a store takes in, one after the other, and what is searched for after each.
+    """The steps by which a store grows, and the queries to run after each.
 
-    `folder` is for files and stores; its maker removes it, with what a killed process has left there.
-    `first_lines` are the first batch that a model is given, `warm_up_lines` what it embeds before the store begins to
-    grow. `labelled` queries are asked of a store of their own.
+    `folder` holds files and stores; the caller creates and removes it. `first_lines` are the first batch that the model
+    embeds, `warm_up_lines` are embedded before the store grows. `labelled` queries run on a separate store.
     """
 
     folder: str
@@ -65,10 +66,10 @@ Grow: TypeAlias = Callable[[Growth], Iterator[GrowthItem]]
 
 
 def grow_here(load: Callable[[], Embedder], growth: Growth, process_s: float | None = None) -> Iterator[GrowthItem]:
-    """Loads a model and grows a store with it, in this process: first its cold start, then the store at each size.
-    What comes of labelled queries is last. Between these it says what it does next.
+    """Loads a model in this process and grows a store with it. Raises AgentMemError.
 
-    Raises AgentMemError.
+    Yields the cold start, then the store at each size, then the results of labelled queries; a `Doing` before each
+    step.
     """
     start = time.perf_counter()
     embedder = load()
@@ -78,7 +79,7 @@ def grow_here(load: Callable[[], Embedder], growth: Growth, process_s: float | N
     yield ColdStart(process_s, loaded - start, time.perf_counter() - loaded, len(growth.first_lines))
     if growth.warm_up_lines:
         _add(embedder, growth.warm_up_lines, folder)
-        _add(embedder, growth.first_lines, folder)  # a model may change its ways with the next texts after so many
+        _add(embedder, growth.first_lines, folder)  # a model may switch to a faster path after many texts
     with fresh_store(embedder, folder) as mem:
         for step in growth.steps:
             yield from _grow(mem, embedder, step, growth.queries)
@@ -94,9 +95,9 @@ def write_growth(
     folder: Path,
     labelled: Labelled | None = None,
 ) -> Growth:
-    """Writes what a store needs to grow to these sizes, ascending, of the first lines.
+    """Writes the files from which a store grows to these ascending sizes.
 
-    Where there are several to compare, the model is warm for the first of them too.
+    With several sizes, the model is warmed up first, so that the sizes can be compared.
     """
     steps = []
     for start, end in itertools.pairwise([0, *sizes]):
@@ -124,9 +125,9 @@ def _grow(mem: AgentMem, embedder: Embedder, step: Step, queries: Sequence[str])
     for start in range(0, len(queries), _SEARCHES_A_STEP):
         yield Doing(f"searches of {memories:,} memories")
         searches_s += [_search_s(mem, query) for query in queries[start : start + _SEARCHES_A_STEP]]
-    peak = peak_resident_bytes()  # before the exact scan, which no search needs
-    found = [] if index_s is None else graph_found(mem, embedder, queries)
-    mem.close()  # so that SQLite's log is in the database, and not beside it
+    peak = peak_resident_bytes()  # before the exact scan, which searches don't use
+    found_by_graph = [] if index_s is None else graph_found(mem, embedder, queries)
+    mem.close()  # so that SQLite's log is merged into the database
     size_bytes = _bytes_in(mem.path)
     mem.open()
     yield StorePoint(
@@ -138,7 +139,7 @@ def _grow(mem: AgentMem, embedder: Embedder, step: Step, queries: Sequence[str])
         searches_s=searches_s,
         bytes=size_bytes,
         peak_resident_bytes=peak,
-        graph_found=found,
+        graph_found=found_by_graph,
     )
 
 
@@ -159,13 +160,13 @@ def _search_s(mem: AgentMem, query: str) -> float:
 def _bytes_in(folder: Path) -> int:
     total = 0
     for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):  # SQLite's own files come and go
+        with suppress(FileNotFoundError):  # SQLite removes its temporary files at any time
             total += path.stat().st_size if path.is_file() else 0
     return total
 
 
 class _CommitClock(Observer):
-    """Times each batch, from when the one before it was durable."""
+    """Measures the time between durable batches."""
 
     def __init__(self) -> None:
         self.batches_s: list[float] = []
@@ -178,24 +179,10 @@ class _CommitClock(Observer):
 
 
 @dataclass(frozen=True, slots=True)
-class How:
-    """Which model to load, and how it runs."""
-
-    stored_spec: dict[str, str | int]
-    threads: int | None = None
-    device: Device = "cpu"
-    embedder_url: str | None = None
-
-
-def how(spec: EmbedderSpec, threads: int | None, device: Device, embedder_url: str | None) -> How:
-    """The same for a spec."""
-    return How(spec.stored(), threads, device, embedder_url)
-
-
-@dataclass(frozen=True, slots=True)
 class _Task:
     started_at_s: float
-    how: How
+    stored_spec: dict[str, str | int]
+    choice: ModelChoice
     growth: Growth
 
 
@@ -208,7 +195,7 @@ class _Message:
 
     @classmethod
     def of(cls, item: GrowthItem) -> "_Message":
-        """An item in its place."""
+        """The message for an item."""
         if isinstance(item, Doing):
             return cls(doing=item)
         if isinstance(item, ColdStart):
@@ -217,29 +204,29 @@ class _Message:
 
     @property
     def item(self) -> GrowthItem | None:
-        """What is in its place."""
+        """The item of the message."""
         return self.cold_start or self.store or self.retrieval or self.doing
 
 
-def grow_alone(how: How, growth: Growth) -> Iterator[GrowthItem]:
-    """`grow_here` in a new process, which like it waits after an item until the next is asked for.
+def grow_alone(spec: EmbedderSpec, choice: ModelChoice, growth: Growth) -> Iterator[GrowthItem]:
+    """Runs `grow_here` in a new process, which also waits after each item until the next is requested.
 
-    Raises StoreError with what that process said.
+    Raises StoreError with that process's error message.
     """
     command = module_command("agentmem_cli.bench.growth")
     with (
-        tempfile.TemporaryFile() as said,
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said) as process,
+        tempfile.TemporaryFile() as messages,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=messages) as process,
     ):
         try:
-            yield from _talk(process, _Task(time.time(), how, growth))
+            yield from _talk(process, _Task(time.time(), spec.stored(), choice, growth))
         except BaseException:
             process.kill()
             raise
         if process.wait() != 0:
-            said.seek(0)
-            last = said.read().decode(errors="replace").strip().rpartition("\n")[2]
-            raise StoreError(f"benchmark: the process that measures {how.stored_spec['name']} alone ended: {last}")
+            messages.seek(0)
+            last = messages.read().decode(errors="replace").strip().rpartition("\n")[2]
+            raise StoreError(f"benchmark: the process that measures {spec.name} failed: {last}")
 
 
 def _talk(process: "subprocess.Popen[bytes]", task: _Task) -> Iterator[GrowthItem]:
@@ -254,7 +241,7 @@ def _talk(process: "subprocess.Popen[bytes]", task: _Task) -> Iterator[GrowthIte
 
 
 def _send(stdin: IO[bytes], line: bytes) -> None:
-    with suppress(BrokenPipeError):  # it has ended, and says why
+    with suppress(BrokenPipeError):  # it has ended; its exit code is checked later
         stdin.write(line + b"\n")
         stdin.flush()
 
@@ -264,10 +251,7 @@ def _main() -> None:
     process_s = time.time() - task.started_at_s
 
     def load() -> Embedder:
-        from agentmem_cli.embedding import catalog
-
-        spec, how = EmbedderSpec.from_stored(task.how.stored_spec), task.how
-        return catalog.load(spec, how.threads, how.device, embedder_url=how.embedder_url)
+        return catalog.load(EmbedderSpec.from_stored(task.stored_spec), task.choice)
 
     try:
         for item in grow_here(load, task.growth, process_s):
@@ -276,7 +260,7 @@ def _main() -> None:
             sys.stdin.buffer.readline()
     except AgentMemError as error:
         sys.exit(str(error))
-    except KeyboardInterrupt:  # who started this process has been told too
+    except KeyboardInterrupt:  # the parent process is interrupted too
         sys.exit(130)
 
 

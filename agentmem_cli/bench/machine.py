@@ -1,4 +1,4 @@
-"""What the machine itself can do: its arithmetic, its disk, and what others take of it. A short measure a repeat."""
+"""The machine during a benchmark: its arithmetic, its disk, and its load."""
 
 import os
 import platform
@@ -15,14 +15,14 @@ import numpy as np
 from agentmem_cli.bench.result import Environment
 from agentmem_cli.support.machine import memory_bytes, usable_cores
 
-_MATRIX_ROWS: Final = 1536  # smaller ones leave cores waiting for each other
+_MATRIX_ROWS: Final = 1536  # with smaller matrices, cores wait for each other
 _PRODUCTS: Final = 3
 _FSYNCS: Final = 20
 _BLOCK_BYTES: Final = 4096
 
 
 def sgemm_flop_per_s() -> float:
-    """The best of some float32 matrix products by numpy's own library, on as many threads as that takes."""
+    """The best rate of some float32 matrix products with numpy's own library and its default threads."""
     rows = np.random.default_rng(0).random((_MATRIX_ROWS, _MATRIX_ROWS), dtype=np.float32)
     product = np.empty_like(rows)
     times_s = []
@@ -34,7 +34,7 @@ def sgemm_flop_per_s() -> float:
 
 
 def fsync_times_s(folder: Path) -> list[float]:
-    """How long writing a block to a file in a folder and an fsync take, some times over."""
+    """The durations of repeated writes of a block to a file in the folder, each with an fsync."""
     block = b"\0" * _BLOCK_BYTES
     times_s = []
     with tempfile.TemporaryFile(dir=folder) as file:
@@ -48,20 +48,20 @@ def fsync_times_s(folder: Path) -> list[float]:
 
 
 def load_average() -> float | None:
-    """How many processes wanted a core in the last minute; None where nobody counts them."""
+    """The load average of the last minute; None if the system has none."""
     with suppress(OSError):
         return os.getloadavg()[0]
     return None
 
 
 class StealClock:
-    """Since it was made: the share of all cores' time that the host of a virtual machine gave to others."""
+    """Measures the share of processor time that the host of a virtual machine gave to others (steal time)."""
 
     def __init__(self) -> None:
         self._start = _ticks()
 
     def ratio(self) -> float | None:
-        """The share so far, or None where the system doesn't say."""
+        """The share since this object was made; None if the system does not report it."""
         now = _ticks()
         if now is None or self._start is None or now[0] <= self._start[0]:
             return None
@@ -69,10 +69,10 @@ class StealClock:
 
 
 def _ticks() -> tuple[int, int] | None:
-    """All ticks of all cores since the system started, and those of them that were stolen (proc(5), /proc/stat)."""
+    """Total and stolen ticks of all cores since the system started (proc(5), /proc/stat)."""
     try:
         first = Path("/proc/stat").read_text().partition("\n")[0].split()
-        ticks = [int(field) for field in first[1:9]]  # later fields are counted in earlier ones
+        ticks = [int(field) for field in first[1:9]]  # the later fields are included in earlier ones
         return sum(ticks), ticks[7]
     except (OSError, ValueError, IndexError):
         return None
@@ -83,7 +83,7 @@ _THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_
 
 
 def this_environment() -> Environment:
-    """Where this process runs."""
+    """The environment of this process."""
     from agentmem_cli._version import __version__
 
     return Environment(

@@ -1,4 +1,4 @@
-"""What is timed: the real ingest, bytes to durable and searchable, into a fresh store, in one batch or one by one."""
+"""The measurements: ingests into fresh stores, in one batch or one by one, and checks that they succeeded."""
 
 import gc
 import itertools
@@ -25,7 +25,7 @@ from agentmem_cli.search.query import Mode, Ranking, read_queries
 
 
 def ingest_batch(embedder: Embedder, lines: Sequence[bytes], folder: Path) -> tuple[IngestSample, TokenCounts]:
-    """Ingests lines as one batch. Raises StoreError where what was timed did not happen, and ModelError."""
+    """Ingests lines as one batch. Raises StoreError if the memories are not in the store afterwards, and ModelError."""
     with fresh_store(embedder, folder) as mem:
         return _ingest(mem, lines)
 
@@ -33,7 +33,7 @@ def ingest_batch(embedder: Embedder, lines: Sequence[bytes], folder: Path) -> tu
 def ingest_and_read(
     embedder: Embedder, lines: Sequence[bytes], folder: Path
 ) -> tuple[IngestSample, TokenCounts, Vectors]:
-    """The same, and the vectors (n, dim) float32 that the store has then, in the order of the lines."""
+    """As `ingest_batch`, and returns the stored vectors (n, dim) float32 in the order of the lines."""
     with fresh_store(embedder, folder) as mem:
         sample, counts = _ingest(mem, lines)
         rows = [memory.vector.float32 for memory in mem.export(vectors=True) if memory.vector is not None]
@@ -41,7 +41,7 @@ def ingest_and_read(
 
 
 def add_one_by_one(embedder: Embedder, lines: Sequence[bytes], folder: Path) -> AddSample:
-    """Adds each line by itself, and waits until it is durable. Raises like `ingest_batch`."""
+    """Adds lines one by one, each durably. Raises like `ingest_batch`."""
     latencies_s = []
     with fresh_store(embedder, folder) as mem:
         with undisturbed():
@@ -57,9 +57,9 @@ def add_one_by_one(embedder: Embedder, lines: Sequence[bytes], folder: Path) -> 
 
 @contextmanager
 def fresh_store(embedder: Embedder, folder: Path) -> Iterator[AgentMem]:
-    """A store of its own in a folder, open for writing, whose graph nobody builds unless it is asked for.
+    """A new store, open for writing, that builds no graph by itself; it is removed afterwards.
 
-    It is removed afterwards; what an interruption leaves of it goes with the folder.
+    `folder` is a temporary folder: the caller removes what a killed process leaves in it.
     """
     with (
         tempfile.TemporaryDirectory(dir=folder) as own,
@@ -71,7 +71,7 @@ def fresh_store(embedder: Embedder, folder: Path) -> Iterator[AgentMem]:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Garbage is collected before, and not meanwhile: else what one measurement leaves is paid for by another."""
+    """Collects garbage before a measurement, and disables collection during it."""
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -83,14 +83,16 @@ def undisturbed() -> Iterator[None]:
 
 
 def check_searchable(mem: AgentMem, last: bytes, memories: int) -> None:
-    """What was timed must have happened: all memories are there, and a search finds the last."""
+    """Raises StoreError unless all memories are in the store and a search finds the last one."""
     text = parse_memory(last).text
     if len(mem) != memories or text not in {hit.text for hit in mem.search(text, k=10, mode="vector")}:
-        raise StoreError(f"benchmark: {len(mem)} of {memories} memories are in the store, or the last is not found")
+        raise StoreError(
+            f"benchmark: {len(mem)} of {memories} memories are in the store, or a search misses the last one"
+        )
 
 
 def token_counts(report: IngestReport) -> TokenCounts:
-    """What the tokenizer made of the texts of an ingest."""
+    """The token counts of an ingest."""
     return TokenCounts(
         texts=report.embedded,
         tokens=report.tokens,
@@ -110,27 +112,27 @@ def _ingest(mem: AgentMem, lines: Sequence[bytes]) -> tuple[IngestSample, TokenC
 
 
 NEIGHBOURS: Final = 10
-_EQUAL: Final = 1e-5  # scores that differ less are the same in float32
+_EQUAL: Final = 1e-5  # smaller differences of scores are rounding errors of float32
 _PAGE_ROWS: Final = 10_000
 
 
 def graph_found(mem: AgentMem, embedder: Embedder, queries: Sequence[str]) -> list[int]:
-    """Of each query's 10 nearest vectors, how many a search by vectors found.
+    """For each query, how many of its 10 nearest vectors a vector search found.
 
-    A hit counts if it is no farther than the tenth by an exact scan, so that it doesn't matter which of equals come
-    (the threshold of ann-benchmarks: Aumüller, Bernhardsson, Faithfull 2018). The store has 10 memories or more.
+    A hit counts if it is no farther than the tenth hit of an exact scan, so ties do not matter (the threshold of
+    ann-benchmarks: Aumüller, Bernhardsson, Faithfull 2018). The store must hold at least 10 memories.
     """
     vectors = embed_queries_checked(embedder, queries)
     tenth: list[float] = _exact_scores(mem, vectors)[:, -1].tolist()
-    found = []
+    counts = []
     for query, least in zip(queries, tenth, strict=True):
         hits = mem.search(query, NEIGHBOURS, mode="vector")
-        found.append(sum(hit.score >= least - _EQUAL for hit in hits))
-    return found
+        counts.append(sum(hit.score >= least - _EQUAL for hit in hits))
+    return counts
 
 
 def likeness(vectors: Vectors, reference: Vectors, reference_name: str) -> Likeness:
-    """How like each other two models' vectors (n, dim) of the same n texts are; n is more than 1."""
+    """The similarity of the vectors (n, dim) of two models for the same n > 1 texts."""
     cosines = [] if vectors.shape != reference.shape else np.einsum("ij,ij->i", vectors, reference).tolist()
     near, near_by_reference = _neighbours(vectors), _neighbours(reference)
     shared = [len(set(a) & set(b)) for a, b in zip(near.tolist(), near_by_reference.tolist(), strict=True)]
@@ -138,7 +140,7 @@ def likeness(vectors: Vectors, reference: Vectors, reference_name: str) -> Liken
 
 
 def _exact_scores(mem: AgentMem, queries: Vectors) -> NDArray[np.float32]:
-    """The 10 best cosines of each query (n, 10), best first, by a scan of all vectors."""
+    """The 10 highest cosines of each query (n, 10), highest first, by an exact scan."""
     best = np.full((len(queries), NEIGHBOURS), -2.0, dtype=np.float32)
     memories = mem.export(vectors=True)
     while page := list(itertools.islice(memories, _PAGE_ROWS)):
@@ -149,7 +151,7 @@ def _exact_scores(mem: AgentMem, queries: Vectors) -> NDArray[np.float32]:
 
 
 def _neighbours(vectors: Vectors) -> NDArray[np.int64]:
-    """The rows (n, 10) nearest to each row, itself left out."""
+    """The 10 nearest other rows of each row (n, 10)."""
     scores = vectors @ vectors.T
     np.fill_diagonal(scores, -np.inf)
     count = min(NEIGHBOURS, len(vectors) - 1)
@@ -161,23 +163,23 @@ _MODES: Final[tuple[Mode, ...]] = ("hybrid", "vector")
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A file of memories, and one of queries whose relevant ids are among them."""
+    """A file of memories, and a file of queries with relevant ids of these memories."""
 
     memories_file: str
     queries_file: str
 
 
 def labelled(memories_file: str, queries_file: str) -> Labelled:
-    """The same, once the queries have been read. Raises UsageError where none has relevant ids, and InputError."""
+    """Checks the queries. Raises UsageError if none has relevant ids, and InputError."""
     if queries_file == "-":
-        raise UsageError("--queries -: each model reads the queries again: give a file")
+        raise UsageError("--queries -: the queries are read once per model: give a file")
     if not any(query.relevant for query in read_queries(queries_file)):
-        raise UsageError(f"--queries {queries_file}: no query has relevant ids: there is nothing to evaluate")
+        raise UsageError(f'--queries {queries_file}: no query has relevant ids: add them as "relevant"')
     return Labelled(memories_file, queries_file)
 
 
 def retrieval(embedder: Embedder, files: Labelled, folder: Path) -> Iterator[Retrieval]:
-    """Takes all memories of the file in, and asks the queries of them, by each mode."""
+    """Ingests the file of memories and evaluates the queries in each mode."""
     queries = list(read_queries(files.queries_file))
     with fresh_store(embedder, folder) as mem:
         mem.ingest([files.memories_file])

@@ -1,4 +1,4 @@
-"""What a benchmark is asked to measure, and which sizes can be."""
+"""The options of a benchmark."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,10 +13,11 @@ MAX_SCALE: Final = 10_000_000
 
 @dataclass(frozen=True, slots=True)
 class BenchOptions:
-    """What to measure. Raises UsageError for sizes that no batch, or no store, can have.
+    """What to measure. Raises UsageError for sizes that are not possible.
 
-    `scale` are the sizes that a store grows to, the largest batch's by default; `labelled` what searches are judged by.
-    `threads` and `device` are only told of in the result: they belong to the embedders.
+    `scale` lists the sizes that a store grows to; by default that is the size of the largest batch. `labelled` names
+    the queries that measure the quality of searches. `threads` and `device` are only recorded in the result: the
+    embedders have their own.
     """
 
     sizes: Sequence[int]
@@ -37,7 +38,7 @@ class BenchOptions:
         if len(set(self.sizes)) != len(self.sizes):
             raise UsageError("--sizes names a size twice")
         if self.repeats < 1 or self.warmup < 0:
-            raise UsageError("--repeats must be at least 1, and --warmup at least 0")
+            raise UsageError("--repeats must be at least 1 and --warmup at least 0")
         for size in self.scale:
             if not MIN_BATCH_SIZE <= size <= MAX_SCALE:
                 raise UsageError(f"--scale: {size} memories is not between {MIN_BATCH_SIZE} and {MAX_SCALE:,}")

@@ -1,10 +1,7 @@
-"""What a benchmark measured, as plain data: raw samples, and what they belong to. `figures` derives the rest.
+"""The result of a benchmark as plain data: raw samples and their conditions. `figures` derives everything else.
 
-A result file is this, as JSON, with `figures` beside each model's samples for those who read it without us; `reading`
-ignores them and derives them again. Times are seconds, in the order they were measured; sizes are bytes.
-
-Version 2: raw samples of every stage, several models in one result, warnings as values. Version 1, which `reading`
-takes too, had one model, figures for data, and strings for warnings.
+A result file is this data as JSON. It also holds the figures of each model, for other programs; `result_file` ignores
+them and derives them again. Times are in seconds, in the order of measurement; sizes are in bytes.
 """
 
 from dataclasses import dataclass, field
@@ -29,9 +26,9 @@ WarningKind: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """Where it was measured, and with which versions.
+    """The machine and the versions.
 
-    `thread_variables` are those that tell numerical libraries how many threads they may have, as far as they are set.
+    `thread_variables` are the environment variables, if set, that limit the threads of numerical libraries.
     """
 
     agentmem: str
@@ -46,7 +43,7 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What was asked for; `threads` are how many may embed, None where that isn't known; `queries` a file."""
+    """The options of the benchmark; `threads` is None if unknown, `queries` is a file name."""
 
     sizes: list[int]
     compare: int
@@ -60,7 +57,7 @@ class Config:
 
 @dataclass(frozen=True, slots=True)
 class WorkloadFacts:
-    """Which texts it was measured on. `sha256` is of their lines; `duplicates` lines of a file were left out."""
+    """The texts. `sha256` is the checksum of their lines; `duplicates` is the number of lines left out."""
 
     name: str
     memories: int
@@ -70,11 +67,11 @@ class WorkloadFacts:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What the machine itself could do meanwhile, an entry a repeat, measured before it.
+    """The performance of the machine itself, measured before each repeat.
 
-    `sgemm_flop_per_s` is the best of some large float32 matrix products on all cores. `fsync_s` are writes of 4 KiB,
-    each followed by an fsync, where the stores were made. `load_average` is of the minute before; `steal_ratio` the
-    share of its processor time that a virtual machine did not get.
+    `sgemm_flop_per_s` is the best rate of large float32 matrix products on all cores. `fsync_s` are the durations of
+    writes of 4 KiB with an fsync, in the folder of the stores. `load_average` is that of the minute before the run.
+    `steal_ratio` is the share of processor time that the host of a virtual machine gave to others.
     """
 
     sgemm_flop_per_s: list[float] = field(default_factory=list)
@@ -85,7 +82,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """Which model made the vectors. `flop_per_token` is None where it isn't known."""
+    """The model. `flop_per_token` is None if unknown."""
 
     name: str
     revision: str
@@ -97,7 +94,7 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True)
 class TokenCounts:
-    """What the tokenizer made of so many texts: `tokens` that the model read, special ones included."""
+    """Token counts of a number of texts; `tokens` are those that the model read, special tokens included."""
 
     texts: int
     tokens: int
@@ -108,10 +105,10 @@ class TokenCounts:
 
 @dataclass(frozen=True, slots=True)
 class IngestSample:
-    """One ingest of a batch, from bytes to durable and searchable, and the parts of it that were timed.
+    """One ingest of a batch, from bytes until it is durable and searchable, and its stages.
 
-    `parse` is JSON to memories, `plan` what they change in the store, `tokenize`, `embed` the rest of the model's time,
-    and `commit` one durable transaction.
+    `parse` turns JSON into memories, `plan` finds what changes in the store, `tokenize` and `embed` are the model's
+    time, and `commit` is the durable transaction.
     """
 
     total_s: float
@@ -120,7 +117,7 @@ class IngestSample:
 
 @dataclass(frozen=True, slots=True)
 class BatchRun:
-    """Batches of one size, each the first of a fresh store, a sample a repeat."""
+    """Batches of one size, one sample per repeat, each in a fresh store."""
 
     batch_size: int
     counts: TokenCounts
@@ -129,7 +126,7 @@ class BatchRun:
 
 @dataclass(frozen=True, slots=True)
 class AddSample:
-    """Memories added one by one to a fresh store: how long each call took until it was durable, and all of them."""
+    """Memories added one by one to a fresh store: the durations of all calls and of each durable call."""
 
     total_s: float
     latencies_s: list[float]
@@ -137,7 +134,7 @@ class AddSample:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The same memories one by one, each durable, against all in one batch: in turn within each repeat."""
+    """The same memories added one by one and in one batch, in turn within each repeat."""
 
     memories: int
     single: list[AddSample]
@@ -146,9 +143,9 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class ColdStart:
-    """A process that had nothing loaded: until it ran, until the model was loaded, until a first batch was durable.
+    """A cold start: the start of the process, the loading of the model, and the first durable batch.
 
-    `process_s` is None where the model was loaded in a process that did other things before.
+    `process_s` is None if the process already did other work.
     """
 
     process_s: float | None
@@ -159,13 +156,13 @@ class ColdStart:
 
 @dataclass(frozen=True, slots=True)
 class StorePoint:
-    """A store that has grown to so many memories.
+    """A store at one size of its growth.
 
-    `added` memories came in `ingest_s`, in batches that became durable `batches_s` after one another. `index_s` is the
-    building of the graph after that, None where the store is too small for one. `searches_s` are searches for 10, one
-    at a time, once the graph is there. `bytes` are of all the store's files, `peak_resident_bytes` of the process.
-    `graph_found` says for each query how many of its 10 nearest vectors the graph found (by their distance: equals
-    count alike), against an exact scan; it is empty where there is no graph.
+    `added` memories were ingested in `ingest_s`; `batches_s` are the durations of its batches. `index_s` is the time to
+    build the graph afterwards; None if the store is too small for one. `searches_s` are the durations of single
+    searches for 10 memories, with the graph. `bytes` is the size of all the store's files, `peak_resident_bytes` the
+    memory of the process. `graph_found` is, for each query, the number of its 10 nearest vectors (by distance, so ties
+    count) that the graph found, compared with an exact scan; it is empty without a graph.
     """
 
     memories: int
@@ -181,10 +178,10 @@ class StorePoint:
 
 @dataclass(frozen=True, slots=True)
 class Likeness:
-    """How like another model's vectors of the same texts this model's are.
+    """The similarity of this model's vectors to those of another model for the same texts.
 
-    `cosines` are between the two vectors of each text, empty where the two have not as many dims. `shared_neighbours`
-    says of each text how many of the 10 texts nearest to it by the other model are so by this one.
+    `cosines` are those of the two vectors of each text, empty if the dimensions differ. `shared_neighbours` is, for
+    each text, the number of its 10 nearest texts that both models agree on.
     """
 
     reference: str
@@ -194,10 +191,11 @@ class Likeness:
 
 @dataclass(frozen=True, slots=True)
 class Retrieval:
-    """Labelled queries asked of a store of all memories of the workload's file, in one mode of searching.
+    """The answers to labelled queries in one search mode; the store holds all memories of the workload's file.
 
-    `figures` are each query's, by metric (see `agentmem_cli.search.evaluation.METRICS`). `unlabelled` queries had no
-    relevant ids; `missing` relevant ids are of no memory, and count as not found.
+    `figures` are those of each query, by metric (see `agentmem_cli.search.evaluation.METRICS`). `unlabelled` is the
+    number of queries without relevant ids. `missing` is the number of relevant ids that no memory has; they count as
+    not found.
     """
 
     mode: str
@@ -208,7 +206,7 @@ class Retrieval:
 
 @dataclass(frozen=True, slots=True)
 class ModelResult:
-    """All that was measured of one model."""
+    """The measurements of one model."""
 
     model: ModelFacts
     batches: list[BatchRun] = field(default_factory=list)
@@ -221,7 +219,7 @@ class ModelResult:
 
 @dataclass(frozen=True, slots=True)
 class BenchWarning:
-    """A doubt about a result: its kind, a sentence, the model it is about if it is about one, and its figures."""
+    """A warning about a result: its kind, a sentence, the model if it is about one, and its figures."""
 
     kind: WarningKind
     message: str
@@ -231,7 +229,7 @@ class BenchWarning:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchResult:
-    """One run of `agentmem bench`; `complete` is false where it was interrupted, and holds what was done by then."""
+    """A run of `agentmem bench`. If it was interrupted, `complete` is false and the result is partial."""
 
     schema_version: int = SCHEMA_VERSION
     complete: bool

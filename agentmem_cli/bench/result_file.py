@@ -1,4 +1,4 @@
-"""Results as JSON: read, written, and their schema."""
+"""Results as JSON: reading, writing, and the schema."""
 
 import sys
 from dataclasses import asdict
@@ -17,25 +17,24 @@ _REFERENCE: Final = "#/$defs/{name}"
 
 
 class _Version(msgspec.Struct):
-    """What is read first."""
+    """The version of a result, which is read first."""
 
     schema_version: int | None = None
 
 
 def read_result(content: bytes, name: str) -> BenchResult:
-    """The result in a file's content; `name` is the file's, for messages.
+    """The result in the content of a file; `name` is used in messages.
 
-    Raises UsageError where it is not JSON, not a result, of a newer version, or has something missing or of another
-    type, which is named.
+    Raises UsageError, which names the field, if it is not a result of this version.
     """
     try:
         version = msgspec.json.decode(content, type=_Version).schema_version
         if version == SCHEMA_VERSION:
             return msgspec.json.decode(content, type=BenchResult)
     except msgspec.ValidationError as error:
-        raise UsageError(f"{name} is not a whole result of agentmem bench: {error}") from error
+        raise UsageError(f"{name} is not a valid result of agentmem bench: {error}") from error
     except msgspec.DecodeError as error:
-        raise UsageError(f"{name} is not JSON, as a result of agentmem bench is: {error}") from error
+        raise UsageError(f"{name} is not JSON and so not a result of agentmem bench: {error}") from error
     if version is None:
         raise UsageError(f"{name} is not a result of agentmem bench: it has no schema_version")
     raise UsageError(
@@ -53,7 +52,7 @@ def read_file(file: str) -> BenchResult:
 
 
 def as_document(result: BenchResult) -> dict[str, object]:
-    """The result as JSON values: `figures` are for readers of other kinds; our own derives them from the samples."""
+    """The result as JSON values, with the figures of each model for other programs."""
     document = asdict(result)
     document["models"] = [
         {**asdict(measured), "figures": asdict(figures_of(result, measured))} for measured in result.models
@@ -62,12 +61,12 @@ def as_document(result: BenchResult) -> dict[str, object]:
 
 
 def as_bytes(result: BenchResult) -> bytes:
-    """The same as indented UTF-8."""
+    """The result as indented JSON."""
     return orjson.dumps(as_document(result), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def result_schema() -> dict[str, object]:
-    """The schema (draft 2020-12) of what `agentmem bench --output FILE.json` writes, with the figures of each model."""
+    """The JSON Schema (draft 2020-12) of the files that `agentmem bench --output FILE.json` writes."""
     (result, figures), parts = msgspec.json.schema_components([BenchResult, Figures], ref_template=_REFERENCE)
     parts["ModelResult"]["properties"]["figures"] = figures
     parts["ModelResult"]["required"].append("figures")
@@ -84,7 +83,7 @@ def result_schema() -> dict[str, object]:
 
 
 def schema_bytes() -> bytes:
-    """The same as indented UTF-8."""
+    """The schema as indented JSON."""
     return orjson.dumps(result_schema(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_SORT_KEYS)
 
 

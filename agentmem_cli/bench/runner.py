@@ -1,8 +1,8 @@
-"""Runs a benchmark: what is measured, in which order, how often. Returns data and prints nothing.
+"""Runs a benchmark: its measurements and their order. Returns data and prints nothing.
 
-The sizes run in turn within a repeat, and the models too, and each repeat begins with another, so that a drift of the
-machine falls on all of them alike. What the machine itself can do is measured before each repeat. At the end each model
-grows a store, in a process of its own where it can have one: for its cold start, its searches and its memory.
+Within a repeat, sizes and models run in turn, and each repeat starts with another one, so that a drift of the machine
+affects all alike. The machine itself is measured before each repeat. At the end, each model grows a store in a separate
+process, which measures its cold start, its searches and its memory.
 """
 
 import tempfile
@@ -41,19 +41,19 @@ from agentmem_cli.errors import UsageError
 from agentmem_cli.ingest.options import MIN_BATCH_SIZE
 from agentmem_cli.support.safe_text import printable
 
-# A model may change its ways after many texts, as the static one does after a thousand: a warm-up is so many memories,
-# or as many as there is time for.
+# A model may switch to a faster path after many texts; the static model does after 1,000. A warm-up embeds that many
+# memories, or as many as it can in the time below.
 _WARMUP_MEMORIES: Final = 1000
 _WARMUP_BATCH: Final = 100
 _WARMUP_S: Final = 1.0
 
-OnStep: TypeAlias = Callable[[str], None]  # told of each step before it begins, which is when it returns
+OnStep: TypeAlias = Callable[[str], None]  # called before each step, which begins when it returns
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A model to measure: `load` opens it in this process, `grow` grows a store with it, best in one of its own."""
+    """A model to measure: `load` loads it in this process, `grow` grows a store, preferably in another process."""
 
     load: Callable[[], Embedder]
     grow: Grow
@@ -96,11 +96,11 @@ class ModelRun:
 
     @property
     def has_samples(self) -> bool:
-        """Whether anything has been measured."""
-        return any(found.samples for found in self._by_size.values())
+        """Whether there are any samples."""
+        return any(batches.samples for batches in self._by_size.values())
 
     def warm_up(self) -> None:
-        """Runs what is measured, without counting it."""
+        """Runs the measurements without recording them."""
         self._say("warm-up")
         lines = self._workload.batch_lines[: min(_WARMUP_BATCH, max(self._options.sizes))]
         for _ in range(self._options.warmup):
@@ -112,7 +112,7 @@ class ModelRun:
             add_one_by_one(self._embedder, self._workload.compare_lines[:MIN_BATCH_SIZE], self._folder)
 
     def measure(self, repeat: int) -> None:
-        """One repeat: each size, then one by one against one batch."""
+        """One repeat: each batch size, then one by one and in one batch."""
         of = f"repeat {repeat + 1} of {self._options.repeats}"
         for size in rotated(self._options.sizes, repeat):
             self._say(f"{of}: batch of {size}")
@@ -135,7 +135,7 @@ class ModelRun:
                 self._retrieval.append(item)
 
     def result(self, reference: "ModelRun | None") -> ModelResult:
-        """What has been measured so far; the likeness to a reference where that is another model."""
+        """The measurements so far, with the similarity to a reference model unless that is this model."""
         measured = min(len(self._single), len(self._batch))
         like = None
         if reference not in (None, self) and reference.vectors is not None and self.vectors is not None:
@@ -143,9 +143,9 @@ class ModelRun:
         return ModelResult(
             model=self.facts,
             batches=[
-                BatchRun(size, found.counts, list(found.samples))
-                for size, found in self._by_size.items()
-                if found.samples
+                BatchRun(size, batches.counts, list(batches.samples))
+                for size, batches in self._by_size.items()
+                if batches.samples
             ],
             comparison=Comparison(self._options.compare, self._single[:measured], self._batch[:measured])
             if measured
@@ -157,12 +157,12 @@ class ModelRun:
         )
 
     def _measure_batch(self, size: int) -> None:
-        found, lines = self._by_size[size], self._workload.batch_lines[:size]
+        batches, lines = self._by_size[size], self._workload.batch_lines[:size]
         if size == max(self._options.sizes) and self.vectors is None:
-            sample, found.counts, self.vectors = ingest_and_read(self._embedder, lines, self._folder)
+            sample, batches.counts, self.vectors = ingest_and_read(self._embedder, lines, self._folder)
         else:
-            sample, found.counts = ingest_batch(self._embedder, lines, self._folder)
-        found.samples.append(sample)
+            sample, batches.counts = ingest_batch(self._embedder, lines, self._folder)
+        batches.samples.append(sample)
 
     def _measure_single(self, lines: Sequence[bytes]) -> None:
         self._single.append(add_one_by_one(self._embedder, lines, self._folder))
@@ -175,7 +175,7 @@ class ModelRun:
 
 
 def rotated(items: Sequence[Item], by: int) -> list[Item]:
-    """The items, beginning with another one: that at `by`, counted round."""
+    """The items, rotated so that the one at `by` (modulo their number) comes first."""
     by %= len(items)
     return [*items[by:], *items[:by]]
 
@@ -205,7 +205,7 @@ class Bench:
         self._complete = False
 
     def run(self) -> BenchResult:
-        """Measures everything. Raises AgentMemError; `result` has what was measured before."""
+        """Runs all measurements. Raises AgentMemError; `result` then holds those completed before."""
         with tempfile.TemporaryDirectory(prefix="agentmem-bench-") as folder:
             self._measure(Path(folder))
             self._grow_stores(Path(folder))
@@ -214,11 +214,11 @@ class Bench:
 
     @property
     def has_samples(self) -> bool:
-        """Whether anything has been measured."""
+        """Whether there are any samples."""
         return any(run.has_samples for run in self._runs)
 
     def result(self) -> BenchResult:
-        """What has been measured so far."""
+        """The measurements so far."""
         options = self._options
         result = BenchResult(
             complete=self._complete,
@@ -249,7 +249,7 @@ class Bench:
         for run in self._runs:
             run.warm_up()
         for repeat in range(self._options.repeats):
-            self._on_step("the machine's own measures")
+            self._on_step("measuring the machine")
             self._sgemm_flop_per_s.append(machine.sgemm_flop_per_s())
             self._fsync_s.append(machine.fsync_times_s(folder))
             for run in rotated(self._runs, repeat):
@@ -262,5 +262,5 @@ class Bench:
             run.grow(growth)
 
     def _reference(self) -> "ModelRun | None":
-        """The fp32 model that others are held against: the first of them."""
+        """The reference for similarity: the first fp32 model."""
         return next((run for run in self._runs if run.facts.precision == "fp32" and run.vectors is not None), None)

@@ -1,4 +1,4 @@
-"""Whether figures are good enough: the targets of the seed report, and bounds that a user sets."""
+"""Verdicts on figures: the targets of the earlier report, and bounds that a user sets."""
 
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
@@ -14,7 +14,7 @@ Outcome: TypeAlias = Literal["met", "missed", "ok", "improved", "inconclusive", 
 
 @dataclass(frozen=True, slots=True)
 class TargetVerdict:
-    """A target, what was measured, and whether it is met."""
+    """A target, the measured figure, and whether it is met."""
 
     name: str
     target: float
@@ -24,14 +24,14 @@ class TargetVerdict:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a gate says of one metric of one model.
+    """A gate's verdict on one metric of one model.
 
-    Against an absolute bound `figure` is the metric's median, and the outcome `met` or `missed`. Against other
-    measurements it is the ratio of the new to the base, and the outcome one of the other four; `base` and `new` are
-    the medians, in the metric's own unit, of their samples, and `bound` is 0.9 or 1.1 for a regression of 10 %; where
-    the two were measured in turn these are the medians of each round, and `ratios` what the figure is made of. `at`
-    says which figure of several it is, such as "batch 1000". `interval` is the figure's, 95 %, None where there are
-    too few samples for one.
+    For an absolute bound, `figure` is the median of the metric and `outcome` is `met` or `missed`. For a comparison,
+    `figure` is the ratio of the new measurement to the base and `outcome` is one of the other four; `bound` is 0.9 or
+    1.1 for a maximum regression of 10 %. `base` and `new` are then medians in the unit of the metric, and
+    `base_samples` and `new_samples` their samples. If the sides were measured in turn, these samples are the medians of
+    the rounds, and `ratios` are the ratios of the rounds. `at` names the batch or store size, such as "batch 1000".
+    `interval` is the 95 % interval of `figure`; None if there are too few samples.
     """
 
     model: str
@@ -50,12 +50,12 @@ class Verdict:
 
     @property
     def has_failed(self) -> bool:
-        """Whether a gate closes for it."""
+        """Whether the gate fails."""
         return self.outcome in ("missed", "regressed")
 
 
 def judge(ops_per_s: float, ms_per_memory: float, speedup: float | None) -> list[TargetVerdict]:
-    """The targets against the figures of the best batch size, and of batch against single where that was measured."""
+    """The verdicts on the targets for the best batch size and, if measured, the speedup from batching."""
     verdicts = [
         TargetVerdict("ops_per_s", TARGET_OPS_PER_S, ops_per_s, ops_per_s >= TARGET_OPS_PER_S),
         TargetVerdict("ms_per_memory", TARGET_MS_PER_MEMORY, ms_per_memory, ms_per_memory < TARGET_MS_PER_MEMORY),

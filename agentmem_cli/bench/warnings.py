@@ -1,4 +1,4 @@
-"""Reasons to doubt a result, as values."""
+"""Warnings about a result, as values."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -9,20 +9,20 @@ from agentmem_cli.support.failpoints import SLOWDOWN_VARIABLE, slowdown
 from agentmem_cli.support.statistics import bootstrap_interval, drift, median, relative_spread
 
 _FEW_REPEATS: Final = 3
-_NOISY: Final = 0.25  # of the median: how wide its interval may be
-_MACHINE_NOISY: Final = 0.15  # how far apart the machine's own measures may be
+_NOISY: Final = 0.25  # the maximum width of an interval, as a share of the median
+_MACHINE_NOISY: Final = 0.15  # the maximum relative spread of the measurements of the machine
 _STOLEN: Final = 0.02
 _DRIFTED: Final = 0.1
 _LOADED: Final = 0.5  # of the cores
-_NO_DISK_S: Final = 20e-6  # no disk is that quick
+_NO_DISK_S: Final = 20e-6  # no disk is that fast
 
 
 def warnings_of(result: BenchResult) -> list[BenchWarning]:
-    """The doubts about a result, those about the machine and the workload first."""
-    found = [*_about_the_machine(result), *_about_the_workload(result)]
+    """The warnings about a result; those about the machine and the workload come first."""
+    warnings = [*_about_the_machine(result), *_about_the_workload(result)]
     for measured in result.models:
-        found += [*_about_the_texts(measured), *_about_the_samples(measured, result.machine)]
-    return [*found, *_about_the_labels(result)]
+        warnings += [*_about_the_texts(measured), *_about_the_samples(measured, result.machine)]
+    return [*warnings, *_about_the_labels(result)]
 
 
 def _about_the_machine(result: BenchResult) -> Iterator[BenchWarning]:
@@ -40,7 +40,7 @@ def _about_the_machine(result: BenchResult) -> Iterator[BenchWarning]:
     if fsyncs_s and median(fsyncs_s) < _NO_DISK_S:
         yield BenchWarning(
             "no-disk",
-            "the temporary folder is not on a disk, so to be durable costs nothing there: set TMPDIR to one that is",
+            "the temporary folder is not on a disk, so durable writes cost nothing: set TMPDIR to a folder on a disk",
             data={"fsync_s": median(fsyncs_s)},
         )
 
@@ -50,14 +50,14 @@ def _about_the_workload(result: BenchResult) -> Iterator[BenchWarning]:
     if repeats < _FEW_REPEATS:
         yield BenchWarning(
             "few-samples",
-            f"{repeats} repeats say little of the spread: use at least {_FEW_REPEATS}",
+            f"{repeats} repeats are too few to estimate the spread: use at least {_FEW_REPEATS}",
             data={"repeats": repeats},
         )
     if workload.duplicates:
         yield BenchWarning(
             "duplicates",
             f"{workload.duplicates} lines of {workload.name} repeat a text or an id and were left out: a store embeds "
-            "a text once, so they would have been quicker than others",
+            "each text only once, so they would have been faster",
             data={"duplicates": workload.duplicates},
         )
 
@@ -72,8 +72,8 @@ def _about_the_texts(measured: ModelResult) -> Iterator[BenchWarning]:
         ratio = counts.unknown_tokens / own_tokens
         yield BenchWarning(
             "unknown-tokens",
-            f"{ratio:.0%} of the workload's tokens are unknown to {name}: speed is real, but searches on such texts "
-            "mean nothing",
+            f"{ratio:.0%} of the workload's tokens are unknown to {name}: the speed is valid, but searches of such "
+            "texts are not meaningful",
             name,
             {"unknown_token_ratio": ratio},
         )
@@ -101,9 +101,9 @@ def _about_the_samples(measured: ModelResult, machine: Machine) -> Iterator[Benc
     by_repeat = list(zip(*(_relative(_totals_s(run)) for run in measured.batches), strict=False))
     change = drift([sum(repeat) / len(repeat) for repeat in by_repeat])
     if abs(change) > _DRIFTED:
-        slower = "slower" if change > 0 else "quicker"
+        slower = "slower" if change > 0 else "faster"
         also = drift([1 / rate for rate in machine.sgemm_flop_per_s])
-        cause = ", and so did the machine's own arithmetic: heat, or other work" if also * change > 0 else ""
+        cause = ", and so did the arithmetic of the machine: heat or other load" if also * change > 0 else ""
         yield BenchWarning(
             "drift",
             f"the run of {name} became {slower} by {abs(change):.0%} from its first repeat to its last{cause}",
@@ -113,19 +113,19 @@ def _about_the_samples(measured: ModelResult, machine: Machine) -> Iterator[Benc
 
 
 def _about_the_labels(result: BenchResult) -> Iterator[BenchWarning]:
-    """Every model and mode was asked the same: once is enough."""
-    asked = next((found for measured in result.models for found in measured.retrieval), None)
+    """Warns once: all models and modes get the same queries."""
+    asked = next((retrieval for measured in result.models for retrieval in measured.retrieval), None)
     if asked is not None and (asked.unlabelled or asked.missing):
         yield BenchWarning(
             "labels",
-            f"{asked.unlabelled} queries have no relevant ids and were left out; {asked.missing} relevant ids are of "
-            f"no memory in {result.workload.name}, and count as not found",
+            f"{asked.unlabelled} queries have no relevant ids and were left out; {asked.missing} relevant ids "
+            f"belong to no memory in {result.workload.name} and count as not found",
             data={"unlabelled": asked.unlabelled, "missing": asked.missing},
         )
 
 
 def _reason(machine: Machine) -> str:
-    """What of the machine's own measures was unsteady too."""
+    """The measurements of the machine that varied too."""
     reasons = []
     if machine.steal_ratio is not None and machine.steal_ratio > _STOLEN:
         reasons.append(f"its host gave {machine.steal_ratio:.0%} of the processor time to others")
@@ -134,7 +134,7 @@ def _reason(machine: Machine) -> str:
     fsyncs_s = [median(repeat) for repeat in machine.fsync_s]
     if fsyncs_s and relative_spread(fsyncs_s) > 2 * _MACHINE_NOISY:
         reasons.append(f"its fsyncs varied by {relative_spread(fsyncs_s):.0%}")
-    return "the machine: " + ", ".join(reasons) if reasons else "the machine's own measures were steady"
+    return "the machine: " + ", ".join(reasons) if reasons else "the measurements of the machine were steady"
 
 
 def _is_noisy(samples_s: Sequence[float]) -> bool:

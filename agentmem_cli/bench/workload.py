@@ -1,4 +1,4 @@
-"""The texts that a benchmark runs on: the seed report's strings, mixed English, or the user's own file."""
+"""The texts of a benchmark: the short strings of an earlier report, mixed English texts, or a file."""
 
 import hashlib
 from collections.abc import Sequence
@@ -19,14 +19,15 @@ from agentmem_cli.support.safe_text import printable
 PHASE4: Final = "phase4"
 MIXED: Final = "mixed"
 _QUERIES: Final = 100
-_QUERY_SEED: Final = 1_000_003  # added to the memories' own, so that few queries are among the memories
+_QUERY_SEED: Final = 1_000_003  # added to the seed of the memories, so that few queries equal a memory
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Lines of JSONL, without their ends: `batch_lines` for the batches, `compare_lines` for single against batch.
+    """Lines of JSONL, without line breaks.
 
-    `queries` are what is searched for; `duplicates` counts the lines of a file that repeat a text, and were left out.
+    `batch_lines` are ingested in batches, `compare_lines` one by one and in one batch. `queries` are searched for.
+    `duplicates` is the number of lines that were left out because they repeat a text or an id.
     """
 
     name: str
@@ -40,7 +41,7 @@ class Workload:
         return [parse_memory(line).text for line in self.batch_lines]
 
     def facts(self) -> WorkloadFacts:
-        """What a result says of it; a file's name as Unicode, whatever bytes it has."""
+        """The workload's entry in a result."""
         digest = hashlib.sha256()
         for line in (*self.batch_lines, b"", *self.compare_lines):
             digest.update(line + b"\n")
@@ -48,9 +49,9 @@ class Workload:
 
 
 def make_workload(name: str, memories: int, compare: int, seed: int = 0) -> Workload:
-    """The workload of a name, or of a JSONL file: `memories` lines for the batches and `compare` for the comparison.
+    """The workload of this name or JSONL file: `memories` lines for the batches and `compare` for the comparison.
 
-    Raises UsageError where a file has too few good lines: repeating them would let the store reuse their vectors.
+    Raises UsageError if a file has too few distinct lines: a store would reuse the vectors of repeated texts.
     """
     if name == PHASE4:
         short = [f"批量测试记忆 #{i}" for i in range(max(compare, _QUERIES))]
@@ -60,12 +61,12 @@ def make_workload(name: str, memories: int, compare: int, seed: int = 0) -> Work
             [_line(text) for text in short[:compare]],
             short[:_QUERIES],
         )
-    wanted = max(memories, compare)
+    count = max(memories, compare)
     if name == MIXED:
-        lines, duplicates = [_line(text) for text in mixed_texts(wanted, seed)], 0
+        lines, duplicates = [_line(text) for text in mixed_texts(count, seed)], 0
         queries = mixed_texts(_QUERIES, seed + _QUERY_SEED)
     else:
-        lines, duplicates = _distinct_lines(name, wanted)
+        lines, duplicates = _distinct_lines(name, count)
         queries = [parse_memory(line).text for line in lines[:: -(-len(lines) // _QUERIES)]]
     return Workload(name, lines[:memories], lines[:compare], queries, duplicates)
 
@@ -74,8 +75,8 @@ def _line(text: str) -> bytes:
     return orjson.dumps({"text": text})
 
 
-def _distinct_lines(path: str, wanted: int) -> tuple[list[bytes], int]:
-    """The first lines that have a text and an id of their own, and how many others were between them."""
+def _distinct_lines(path: str, count: int) -> tuple[list[bytes], int]:
+    """The first `count` lines with distinct texts and ids, and the number of lines left out between them."""
     if not Path(path).is_file():
         raise UsageError(f"--workload {path}: no such file; give {PHASE4}, {MIXED} or a JSONL file")
     by_text: dict[str, bytes] = {}
@@ -88,10 +89,10 @@ def _distinct_lines(path: str, wanted: int) -> tuple[list[bytes], int]:
             if memory.id not in ids:
                 ids.add(memory.id)
                 by_text.setdefault(memory.text, line.content)
-            if len(by_text) == wanted:
-                return list(by_text.values()), lines - wanted
+            if len(by_text) == count:
+                return list(by_text.values()), lines - count
     raise UsageError(
-        f"--workload {path} has {len(by_text)} distinct texts, {wanted} are needed: use smaller --sizes or --scale"
+        f"--workload {path} has {len(by_text)} distinct texts, but {count} are needed: use smaller --sizes or --scale"
     )
 
 
@@ -101,4 +102,4 @@ def _clean_memory(path: str, line: Line) -> Memory:
             raise InvalidMemoryError("line is too long")
         return parse_memory(line.content)
     except InvalidMemoryError as error:
-        raise UsageError(f"--workload {path}:{line.number}: {error}: a workload must be clean") from error
+        raise UsageError(f"--workload {path}:{line.number}: {error}: correct or remove this line") from error

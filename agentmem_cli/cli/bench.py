@@ -1,7 +1,11 @@
-"""`agentmem bench`: how fast this machine takes memories in."""
+"""`agentmem bench`: how fast this machine ingests memories.
 
-from collections.abc import Callable, Sequence
+The functions import the benchmark and the reports, which bring numpy and msgspec: `bench --help` needs neither.
+"""
+
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +15,7 @@ from agentmem_cli.cli import bench_gates, bench_output, options
 from agentmem_cli.cli.bench_output import Outputs
 from agentmem_cli.cli.output import print_json, print_rich
 from agentmem_cli.cli.progress import steps_view
+from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.errors import AgentMemError, UsageError
 from agentmem_cli.report.translations import Words
 from agentmem_cli.support.failpoints import slowdown
@@ -19,35 +24,30 @@ if TYPE_CHECKING:
     from agentmem_cli.bench.measure import Labelled
     from agentmem_cli.bench.result import BenchResult
     from agentmem_cli.bench.runner import Bench, Subject
-    from agentmem_cli.embedding.base import Device
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from agentmem_cli.bench.result import BenchResult
 
 
 def show(
-    result: Annotated[str, typer.Argument(metavar="RESULT", help="A result of bench --output FILE.json.")],
+    result: Annotated[str, typer.Argument(metavar="RESULT", help="A result that bench --output FILE.json wrote.")],
     json: options.JsonOption = False,
     output: bench_output.ResultFilesOption = None,
     lang: bench_output.LangOption = "en",
     github_summary: bench_output.SummaryOption = False,
     junit: bench_output.JunitOption = None,
 ) -> None:
-    """Show a result that was written as JSON, and write it in other formats."""
+    """Show a result that bench wrote as JSON, or convert it to other formats."""
     from agentmem_cli.bench.result_file import read_file
     from agentmem_cli.report.bench_report import with_figures
 
     words = Words(lang)
     outputs = Outputs(output or [], [result], words, github_summary, junit)
     outputs.check_for_results()
-    found = read_file(result)
-    measured = with_figures(found)
+    contents = read_file(result)
+    measured = with_figures(contents)
     outputs.write_result(measured)
     if json:
         from agentmem_cli.bench.result_file import as_document
 
-        print_json(as_document(found))
+        print_json(as_document(contents))
     else:
         from agentmem_cli.report.terminal import bench_report
 
@@ -61,37 +61,35 @@ app.command("show")(show)
 
 
 @app.callback(invoke_without_command=True)
+@options.expanded
 def bench(
+    *,
     context: typer.Context,
     sizes: Annotated[
         str, typer.Option("--sizes", help="Batch sizes, 10 to 1000, separated by commas.")
     ] = "10,50,100,500,1000",
-    model: options.ModelOption = None,
-    model_path: options.ModelPathOption = None,
+    model: options.ModelOptions,
     models: Annotated[
         str | None,
-        typer.Option("--models", help="Several models, separated by commas: measured in turn, side by side."),
+        typer.Option("--models", help="Several models, separated by commas, measured in turn."),
     ] = None,
-    threads: options.ThreadsOption = None,
-    device: options.DeviceOption = "cpu",
-    embedder_url: options.EmbedderUrlOption = None,
     compare: Annotated[
-        int, typer.Option("--compare", help="How many memories to add one by one and in one batch, 10 to 1000.")
+        int, typer.Option("--compare", help="The number of memories to add one by one and in one batch, 10 to 1000.")
     ] = 100,
-    repeats: Annotated[int, typer.Option("--repeats", help="How often each measurement is repeated.")] = 5,
-    warmup: Annotated[
-        int, typer.Option("--warmup", help="How many warm-up rounds to run first; they do not count.")
-    ] = 1,
+    repeats: Annotated[
+        int, typer.Option("--repeats", help="The number of times that each measurement is repeated.")
+    ] = 5,
+    warmup: Annotated[int, typer.Option("--warmup", help="The number of warm-up rounds, which do not count.")] = 1,
     workload: Annotated[
         str,
-        typer.Option("--workload", help="phase4 (short strings of an earlier report), mixed, or a JSONL file."),
+        typer.Option("--workload", help="phase4 (the short strings of an earlier report), mixed, or a JSONL file."),
     ] = "phase4",
     scale: Annotated[
         str | None,
         typer.Option(
             "--scale",
             metavar="SIZES",
-            help="Also grow a store to these sizes, such as 1000,10000,100000, and measure it.",
+            help="Also measure a store that grows to these sizes, such as 1000,10000,100000.",
         ),
     ] = None,
     queries: Annotated[
@@ -99,7 +97,7 @@ def bench(
         typer.Option(
             "--queries",
             metavar="FILE",
-            help="Also answer labelled queries (see eval) from the --workload file, and measure the answers.",
+            help="Also measure the answers to labelled queries (see eval) from the memories of the --workload file.",
         ),
     ] = None,
     min_ops: bench_gates.MinOpsOption = None,
@@ -113,12 +111,14 @@ def bench(
     junit: bench_output.JunitOption = None,
     quiet: options.QuietOption = False,
 ) -> None:
-    """Measure how fast memories are taken in: parsed, embedded, durable and searchable, by batch size and one by one.
+    """Measure how fast memories are ingested.
 
-    Every repeat runs in a fresh store after a warm-up; the figures are medians with 95 % intervals. At the end each
-    model fills a store in a process of its own, for its cold start, its searches and its memory.
+    The time runs from the bytes of a line until the memory is durable and searchable, by batch size and one by one.
+    Every repeat uses a fresh store, after a warm-up; the figures are medians with 95 % intervals. At the end, each
+    model fills a store in a separate process, which measures its cold start, its searches and its memory use.
 
-    A bound on a figure, given here or in [tool.agentmem.gate] of pyproject.toml, makes it end with code 4 if missed.
+    A bound on a figure is an option here or a line of [tool.agentmem.gate] in pyproject.toml. The exit code is 4 if a
+    bound is missed.
     """
     if context.invoked_subcommand is not None:
         bench_gates.refuse_options_of(context)
@@ -130,10 +130,10 @@ def bench(
     from agentmem_cli.report.bench_report import with_figures
     from agentmem_cli.support.machine import usable_cores
 
-    if models is not None and (model is not None or model_path is not None):
-        raise UsageError("--models says which models are measured: leave out --model and --model-path")
+    if models is not None and (model.name is not None or model.path is not None):
+        raise UsageError("--models replaces --model and --model-path: leave those out")
     words = Words(lang)
-    inputs = bench_output.inputs_of(workload, queries, model_path, bench_gates.PROJECT)
+    inputs = bench_output.inputs_of(workload, queries, model.path, bench_gates.PROJECT)
     outputs = Outputs(output or [], inputs, words, github_summary, junit)
     outputs.check_for_results()
     bench_options = BenchOptions(
@@ -142,23 +142,23 @@ def bench(
         repeats,
         warmup,
         scale=[] if scale is None else _numbers("--scale", scale),
-        threads=threads or usable_cores(),
-        device=device,
+        threads=model.threads or usable_cores(),
+        device=model.device,
         labelled=None if queries is None else _labelled(workload, queries),
     )
-    bounds = bench_gates.wanted_bounds(
+    bounds = bench_gates.bounds_of(
         {"min-ops": min_ops, "max-ms": max_ms, "min-speedup": min_speedup, "min-recall": min_recall}, bench_options
     )
     slowdown()
     texts = make_workload(workload, bench_options.memories, compare)
     with steps_view(quiet) as on_step:
-        names = [model] if models is None else _names(models)
-        subjects = _subjects(names, model_path, threads, device, embedder_url, on_step)
+        choices = [model] if models is None else [replace(model, name=name) for name in _names(models)]
+        subjects = [_subject(choice, on_step) for choice in choices]
         result = _run(Bench(subjects, texts, bench_options, in_turn(on_step)), outputs)
     try:
         verdicts = bench_gates.checked(result, bounds)
     except UsageError:
-        outputs.write_files(with_figures(result))  # what was measured is kept, whatever a gate wants beside it
+        outputs.write_files(with_figures(result))  # keep the measurements even if a bound is invalid
         raise
     measured = with_figures(result, verdicts)
     outputs.write_result(measured)
@@ -170,7 +170,7 @@ def bench(
         from agentmem_cli.report.terminal import bench_report
 
         print_rich(*bench_report(measured, words))
-    bench_gates.close_if_missed(verdicts)
+    bench_gates.require_met(verdicts)
 
 
 def _labelled(workload: str, queries: str) -> "Labelled":
@@ -182,41 +182,25 @@ def _labelled(workload: str, queries: str) -> "Labelled":
     return labelled(workload, queries)
 
 
-def _subjects(
-    names: "Sequence[str | None]",
-    model_path: str | None,
-    threads: int | None,
-    device: "Device",
-    embedder_url: str | None,
-    on_step: Callable[[str], None],
-) -> "list[Subject]":
-    """The models, found or made, but not loaded."""
-    from agentmem_cli.bench.growth import grow_alone, how
+def _subject(choice: ModelChoice, on_step: Callable[[str], None]) -> "Subject":
+    """A model to measure: it is downloaded or made now if necessary, and loaded later."""
+    from agentmem_cli.bench.growth import grow_alone
     from agentmem_cli.bench.runner import Subject
     from agentmem_cli.embedding import catalog
 
-    def making(step: str, share: float) -> None:
-        on_step(f"{step}, {share:.0%}")
-
-    specs = [catalog.resolve(name, model_path, embedder_url, on_progress=making) for name in names]
-    return [
-        Subject(
-            partial(catalog.load, spec, threads, device, embedder_url=embedder_url),
-            partial(grow_alone, how(spec, threads, device, embedder_url)),
-        )
-        for spec in specs
-    ]
+    spec = catalog.resolve(choice, on_progress=lambda step, share: on_step(f"{step}, {share:.0%}"))
+    return Subject(partial(catalog.load, spec, choice), partial(grow_alone, spec, choice))
 
 
 def _run(bench: "Bench", outputs: Outputs) -> "BenchResult":
-    """Runs it, and writes what there is of a result when it is cut short."""
+    """Runs a benchmark. If it is interrupted, writes the result so far."""
     from agentmem_cli.report.bench_report import with_figures
 
     try:
         return bench.run()
     except BaseException:
         if bench.has_samples:
-            with suppress(AgentMemError):  # why it was cut short is what the user is told
+            with suppress(AgentMemError):  # the reason of the interruption matters more
                 outputs.write_files(with_figures(bench.result()))
         raise
 

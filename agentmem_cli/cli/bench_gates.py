@@ -1,4 +1,7 @@
-"""`agentmem bench compare`, `agentmem bench ab`, and the bounds of `agentmem bench`: figures that have to be kept."""
+"""`agentmem bench compare`, `agentmem bench ab`, and the bounds of `agentmem bench`.
+
+The functions import the benchmark and the reports, which bring numpy and msgspec: `bench --help` needs neither.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -26,14 +29,14 @@ if TYPE_CHECKING:
 PROJECT: Final = "pyproject.toml"
 MinOpsOption: TypeAlias = Annotated[
     float | None,
-    typer.Option("--min-ops", help="Fail if the best batch size stores fewer memories a second."),
+    typer.Option("--min-ops", help="Fail if the best batch size stores fewer memories per second."),
 ]
 MaxMsOption: TypeAlias = Annotated[
-    float | None, typer.Option("--max-ms", help="Fail if a memory takes more milliseconds at the best batch size.")
+    float | None, typer.Option("--max-ms", help="Fail if the best batch size takes more milliseconds per memory.")
 ]
 MinSpeedupOption: TypeAlias = Annotated[
     float | None,
-    typer.Option("--min-speedup", help="Fail if a batch is less than this many times as fast as single adds."),
+    typer.Option("--min-speedup", help="Fail if a batch is less than this many times faster than single adds."),
 ]
 MinRecallOption: TypeAlias = Annotated[
     float | None,
@@ -43,19 +46,19 @@ _MaxRegressionOption: TypeAlias = Annotated[
     str, typer.Option("--max-regression", help="How much worse a metric may be, such as 10% or 0.1.")
 ]
 _StrictOption: TypeAlias = Annotated[
-    bool, typer.Option("--strict", help="Fail with code 4 where the result is inconclusive, too.")
+    bool, typer.Option("--strict", help="Also exit with code 4 if the result is inconclusive.")
 ]
 
 
 def compare(
-    base: Annotated[str, typer.Argument(metavar="BASE", help="The base: a result of bench --output.")],
+    base: Annotated[str, typer.Argument(metavar="BASE", help="The result to compare with, written by bench --output.")],
     new: Annotated[
-        str, typer.Argument(metavar="NEW", help="The new result, of the same machine, models and workload.")
+        str, typer.Argument(metavar="NEW", help="The new result, from the same machine, models and workload.")
     ],
     max_regression: _MaxRegressionOption = "10%",
     strict: _StrictOption = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Compare results of different machines, models or workloads too.")
+        bool, typer.Option("--force", help="Compare results of different machines, models or workloads.")
     ] = False,
     json: options.JsonOption = False,
     output: bench_output.VerdictFilesOption = None,
@@ -63,10 +66,11 @@ def compare(
     github_summary: bench_output.SummaryOption = False,
     junit: bench_output.JunitOption = None,
 ) -> None:
-    """Compare two results: regressed only where the whole 95 % interval of a ratio is past what may be lost.
+    """Compare two results.
 
-    The interval knows the spread within each run, not what changes from one process or hour to another: in CI, where
-    machines are shared, use `bench ab`. Exit code 4 for a regression.
+    A metric has regressed if the whole 95 % interval of its ratio is worse than --max-regression allows; the exit code
+    is then 4. The interval reflects the spread within each run, not changes between processes or hours: on shared
+    machines such as those of CI, use 'bench ab'.
     """
     from agentmem_cli.bench import gates
     from agentmem_cli.bench.result_file import read_file
@@ -80,32 +84,33 @@ def compare(
         raise UsageError(f"{base} and {new} can't be compared: {error}") from error
     if report.differences and not force:
         raise UsageError(
-            f"{base} and {new} can't be compared: {'; '.join(report.differences)} (--force compares them all the same)"
+            f"{base} and {new} can't be compared: {'; '.join(report.differences)} (--force compares them anyway)"
         )
     if not report.verdicts:
         raise UsageError(f"{base} and {new} have no figure in common: {'; '.join(report.unmatched)}")
     _finish(report, strict, json, outputs)
 
 
+@options.expanded
 def ab(
+    *,
     base: Annotated[
         str,
-        typer.Option("--base", metavar="PATH", help="The other agentmem: its executable, or its virtual environment."),
+        typer.Option(
+            "--base", metavar="PATH", help="The agentmem to compare with: its executable or its virtual environment."
+        ),
     ],
     head: Annotated[
         str | None, typer.Option("--head", metavar="PATH", help="The agentmem to judge; by default this one.")
     ] = None,
-    rounds: Annotated[int, typer.Option("--rounds", help="How many pairs of runs, at least 6.")] = 7,
+    rounds: Annotated[int, typer.Option("--rounds", help="The number of pairs of runs, at least 6.")] = 7,
     max_regression: _MaxRegressionOption = "10%",
     strict: _StrictOption = False,
-    sizes: Annotated[str, typer.Option("--sizes", help="As of bench.")] = "100",
-    model: options.ModelOption = None,
-    model_path: options.ModelPathOption = None,
-    threads: options.ThreadsOption = None,
-    device: options.DeviceOption = "cpu",
-    compare: Annotated[int, typer.Option("--compare", help="As of bench.")] = 50,
-    repeats: Annotated[int, typer.Option("--repeats", help="As of bench, in each process.")] = 9,
-    workload: Annotated[str, typer.Option("--workload", help="As of bench.")] = "mixed",
+    sizes: Annotated[str, typer.Option("--sizes", help="As for bench.")] = "100",
+    model: options.ModelOptions,
+    compare: Annotated[int, typer.Option("--compare", help="As for bench.")] = 50,
+    repeats: Annotated[int, typer.Option("--repeats", help="As for bench, in each process.")] = 9,
+    workload: Annotated[str, typer.Option("--workload", help="As for bench.")] = "mixed",
     json: options.JsonOption = False,
     output: bench_output.VerdictFilesOption = None,
     lang: bench_output.LangOption = "en",
@@ -113,21 +118,26 @@ def ab(
     junit: bench_output.JunitOption = None,
     quiet: options.QuietOption = False,
 ) -> None:
-    """Measure two installations in turn on this machine, and judge the ratio of each pair of runs.
+    """Measure two installations in turn and compare them.
 
-    Each run is a process of its own. The two of a round take turns at every step, and the one that begins changes.
-    This is the gate for shared machines: what such a machine does meanwhile falls on both. Exit code 4 for a
-    regression.
+    Each round runs both in separate processes, which take turns at every step; the first changes from round to round.
+    Other load on the machine therefore affects both alike, so this gate suits shared machines. The exit code is 4 for
+    a regression.
     """
     from agentmem_cli.bench.ab import AbRun, installation_at, this_installation
 
     arguments = ["--sizes", sizes, "--compare", str(compare), "--repeats", str(repeats), "--workload", _file(workload)]
-    arguments += ["--device", device]
-    for option, value in (("--model", model), ("--model-path", model_path), ("--threads", threads)):
+    arguments += ["--device", model.device]
+    for option, value in (
+        ("--model", model.name),
+        ("--model-path", None if model.path is None else _file(model.path)),
+        ("--embedder-url", model.url),
+        ("--threads", model.threads),
+    ):
         if value is not None:
-            arguments += [option, _file(str(value)) if option == "--model-path" else str(value)]
+            arguments += [option, str(value)]
     installations = installation_at(base), this_installation() if head is None else installation_at(head)
-    inputs = bench_output.inputs_of(workload, model_path, *(installed.command[0] for installed in installations))
+    inputs = bench_output.inputs_of(workload, model.path, *(installed.command[0] for installed in installations))
     outputs = Outputs(output or [], inputs, Words(lang), github_summary, junit)
     outputs.check_for_verdicts()
     with steps_view(quiet) as on_step:
@@ -136,8 +146,8 @@ def ab(
     _finish(report, strict, json, outputs)
 
 
-def wanted_bounds(given: Mapping[str, float | None], measured: "BenchOptions") -> "Bounds":
-    """The bounds of the project in this folder, and those that options give; raises UsageError."""
+def bounds_of(given: Mapping[str, float | None], measured: "BenchOptions") -> "Bounds":
+    """The bounds of the project in this folder, overridden by options. Raises UsageError."""
     from agentmem_cli.bench.gates import overridden, read_bounds, require_measured
 
     bounds = overridden(read_bounds(Path(PROJECT)), given)
@@ -146,14 +156,14 @@ def wanted_bounds(given: Mapping[str, float | None], measured: "BenchOptions") -
 
 
 def checked(result: "BenchResult", bounds: "Bounds") -> "list[Verdict]":
-    """Which bounds are kept. Raises UsageError."""
+    """The verdict on each bound. Raises UsageError."""
     from agentmem_cli.bench.gates import check
 
     return check(result, bounds)
 
 
-def close_if_missed(verdicts: "Sequence[Verdict]") -> None:
-    """Raises GateError for bounds that are not kept."""
+def require_met(verdicts: "Sequence[Verdict]") -> None:
+    """Raises GateError if a bound was missed."""
     from agentmem_cli.bench.gates import missed
 
     misses = [missed(verdict) for verdict in verdicts if verdict.has_failed]
@@ -162,13 +172,13 @@ def close_if_missed(verdicts: "Sequence[Verdict]") -> None:
 
 
 def refuse_options_of(context: typer.Context) -> None:
-    """Raises UsageError for options before a sub-command, which would be passed over."""
+    """Raises UsageError for options of bench before a sub-command, which would ignore them."""
     for name in context.params:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             option = "--" + name.replace("_", "-")
             raise UsageError(
-                f"{option} is an option of bench: give options of {context.invoked_subcommand} after its name"
+                f"{option} is an option of bench: put options of {context.invoked_subcommand} after its name"
             )
 
 
@@ -177,13 +187,13 @@ def _measured(run: "AbRun", outputs: Outputs) -> "GateReport":
         return run.run()
     except BaseException:
         if run.has_rounds:
-            with suppress(AgentMemError):  # why it was cut short is what the user is told
+            with suppress(AgentMemError):  # the reason of the interruption matters more
                 outputs.write_verdicts(run.report())
         raise
 
 
 def _finish(report: "GateReport", strict: bool, json: bool, outputs: Outputs) -> None:
-    """Shows and writes a report; raises GateError where it closes the gate."""
+    """Shows and writes a report. Raises GateError if it fails the gate."""
     outputs.write_verdicts(report, strict=strict)
     if json:
         print_json(asdict(report))
@@ -194,11 +204,11 @@ def _finish(report: "GateReport", strict: bool, json: bool, outputs: Outputs) ->
     for difference in report.differences:
         say(f"warning: not the same: {difference}")
     closing = ("regressed", "inconclusive") if strict else ("regressed",)
-    found = [verdict for verdict in report.verdicts if verdict.outcome in closing]
-    if found:
+    failures = [verdict for verdict in report.verdicts if verdict.outcome in closing]
+    if failures:
         from agentmem_cli.bench.gates import told
 
-        raise GateError(f"gate: {'; '.join(map(told, found))}")
+        raise GateError(f"gate: {'; '.join(map(told, failures))}")
 
 
 def _share(argument: str) -> float:
@@ -211,5 +221,5 @@ def _share(argument: str) -> float:
 
 
 def _file(argument: str) -> str:
-    """A file's path as it is from elsewhere; names of workloads stay as they are."""
+    """The absolute path of a file; names of workloads stay as they are."""
     return str(Path(argument).absolute()) if Path(argument).exists() else argument

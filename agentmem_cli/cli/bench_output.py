@@ -1,4 +1,4 @@
-"""Where `agentmem bench` and its sub-commands write what they found: files, the summary of a CI run, JUnit."""
+"""What `agentmem bench` and its sub-commands write: files, the summary of a CI run, JUnit XML."""
 
 import os
 from collections.abc import Sequence
@@ -24,26 +24,28 @@ ResultFilesOption: TypeAlias = Annotated[
     typer.Option(
         "--output",
         metavar="FILE",
-        help="Write the result here, as .json, .md, .csv or .html; may be repeated. An interrupted run writes what it "
-        "has.",
+        help="Write the result to FILE, as .json, .md, .csv or .html. Repeat for more. An interrupted run writes its "
+        "results so far.",
     ),
 ]
 VerdictFilesOption: TypeAlias = Annotated[
     list[str] | None,
-    typer.Option("--output", metavar="FILE", help="Write the verdicts here, as .json, .md or .html; may be repeated."),
+    typer.Option(
+        "--output", metavar="FILE", help="Write the verdicts to FILE, as .json, .md or .html. Repeat for more."
+    ),
 ]
 LangOption: TypeAlias = Annotated[Lang, typer.Option("--lang", help="The language of the report.")]
 SummaryOption: TypeAlias = Annotated[
     bool,
-    typer.Option("--github-summary", help=f"Append the report to ${_SUMMARY_VARIABLE}, as GitHub Actions sets it."),
+    typer.Option("--github-summary", help=f"Append the report to ${_SUMMARY_VARIABLE}, which GitHub Actions sets."),
 ]
 JunitOption: TypeAlias = Annotated[
-    str | None, typer.Option("--junit", metavar="FILE", help="Write the verdicts here, as JUnit XML.")
+    str | None, typer.Option("--junit", metavar="FILE", help="Write the verdicts to FILE, as JUnit XML.")
 ]
 
 
 def inputs_of(workload: str, *others: str | None) -> list[str]:
-    """The files and folders that a benchmark reads: its workload where that is a file, and those that options name."""
+    """The files and folders that a benchmark reads: its workload, if that is a file, and those in `others`."""
     from agentmem_cli.bench.workload import MIXED, PHASE4
 
     named = None if workload in (PHASE4, MIXED) else workload
@@ -52,7 +54,7 @@ def inputs_of(workload: str, *others: str | None) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What is written beside the terminal, in which language, by a command that reads `inputs`."""
+    """The outputs of a command besides the terminal, and their language. None of them may be one of `inputs`."""
 
     files: Sequence[str]
     inputs: Sequence[str]
@@ -61,7 +63,7 @@ class Outputs:
     junit: str | None = None
 
     def check_for_results(self) -> None:
-        """Raises UsageError where something can't be written, before anybody waits for it."""
+        """Raises UsageError, before anything is measured, if an output can't be written."""
         from agentmem_cli.report.export import check_result_file
 
         self._check()
@@ -69,7 +71,7 @@ class Outputs:
             check_result_file(name)
 
     def check_for_verdicts(self) -> None:
-        """The same for verdicts, which have other formats."""
+        """As `check_for_results`, for the formats of verdicts."""
         from agentmem_cli.report.export import check_verdict_file
 
         self._check()
@@ -77,14 +79,14 @@ class Outputs:
             check_verdict_file(name)
 
     def write_files(self, measured: "Measured") -> None:
-        """Writes the files; JSON first, which has all that the others are made of. Raises AgentMemError."""
+        """Writes the files, JSON first: it holds everything. Raises AgentMemError."""
         from agentmem_cli.report.export import is_json, result_as_file
 
         for name in sorted(self.files, key=is_json, reverse=True):
             self._output(name).write(result_as_file(measured, name, self.words))
 
     def write_result(self, measured: "Measured") -> None:
-        """Writes everything of a result; JUnit has the verdicts, or those of the targets where no bound is set."""
+        """Writes all outputs of a result. JUnit XML has the verdicts on bounds, or else those on the targets."""
         from agentmem_cli.report.bench_report import bench_document
         from agentmem_cli.report.junit import of_targets
 
@@ -93,7 +95,7 @@ class Outputs:
         self._write_junit("agentmem bench", measured.verdicts or of_targets(measured), strict=False)
 
     def write_verdicts(self, report: "GateReport", *, strict: bool = False) -> None:
-        """Writes everything of a comparison. Raises AgentMemError."""
+        """Writes all outputs of a comparison. Raises AgentMemError."""
         from agentmem_cli.report.export import verdicts_as_file
         from agentmem_cli.report.gate_report import gate_document
 
@@ -125,7 +127,7 @@ class Outputs:
     def _summary(self) -> "Output":
         name = os.environ.get(_SUMMARY_VARIABLE)
         if not name:
-            raise UsageError(f"--github-summary: {_SUMMARY_VARIABLE} is not set, as it is in a step of GitHub Actions")
+            raise UsageError(f"--github-summary: {_SUMMARY_VARIABLE} is not set: GitHub Actions sets it in its steps")
         return self._output(name, "--github-summary", appends=True)
 
     def _output(self, name: str, option: str = "--output", *, appends: bool = False) -> "Output":

@@ -1,40 +1,41 @@
-"""`agentmem eval`: labelled questions -> how good the answers are."""
+"""`agentmem eval`: how good the answers to labelled queries are."""
 
 import sys
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agentmem_cli.cli import options
-from agentmem_cli.cli.options import existing_store
+from agentmem_cli.cli.opening import opened_store
 from agentmem_cli.cli.output import print_json, print_rich, say, stderr_console
+from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.errors import UsageError
+from agentmem_cli.search.query import MODES, LabelledQuery, Mode, Ranking, read_queries
 from agentmem_cli.support.safe_text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from contextlib import AbstractContextManager
-
     from agentmem_cli.api import AgentMem
     from agentmem_cli.search.evaluation import Comparison, Difference, JudgedQuery, Run
-    from agentmem_cli.search.query import LabelledQuery, Mode
 
 
+@options.expanded
 def evaluate(
+    *,
     file: Annotated[
         str,
         typer.Argument(
-            help="JSONL: query, relevant (a list of ids) and, where it is said, agent_id, user_id, run_id and "
-            "memory_type, which filter; plain or gzip; - is standard input.",
+            help="JSONL, plain or gzip; - is standard input. A line has query, relevant (a list of ids) and, as "
+            "filters, agent_id, user_id, run_id and memory_type.",
             metavar="FILE",
         ),
     ],
     store: options.StoreOption = ".agentmem",
     modes: Annotated[
         str,
-        typer.Option("--modes", help="Modes of search, separated by commas; the others are compared with the first."),
+        typer.Option("--modes", help="Search modes, separated by commas; the first is the base of comparison."),
     ] = "hybrid,vector,text",
     against: Annotated[
         str | None,
@@ -42,64 +43,58 @@ def evaluate(
             "--against", metavar="STORE", help="Another store of the same memories, for example with another model."
         ),
     ] = None,
-    worst: Annotated[int, typer.Option("--worst", min=0, help="How many of the worst queries to list.")] = 5,
-    model: options.ModelOption = None,
-    model_path: options.ModelPathOption = None,
-    embedder_url: options.EmbedderUrlOption = None,
-    threads: options.ThreadsOption = None,
-    device: options.DeviceOption = "cpu",
+    worst: Annotated[int, typer.Option("--worst", min=0, help="The number of worst queries to list.")] = 5,
+    model: options.ModelOptions,
     json: options.JsonOption = False,
 ) -> None:
-    """Measure how well searches find what labelled queries ask for: recall, MRR and nDCG, with 95 % intervals.
+    """Measure the quality of searches with labelled queries.
 
-    Modes and stores are compared query by query. Queries without relevant ids are left out.
+    Prints recall, MRR and nDCG with 95 % intervals. Modes and stores are compared query by query. Queries without
+    relevant ids are left out.
     """
-    from agentmem_cli.search.query import read_queries
-
-    chosen = _modes(modes)
+    asked_modes = _modes(modes)
     if against == store:
-        raise UsageError(f"--against {against} is the store itself: give another one")
+        raise UsageError(f"--against {against} is the same store: give another one")
     queries = list(read_queries(file))
     if not any(query.relevant for query in queries):
-        raise UsageError(f"{file}: none of its {len(queries)} queries has relevant ids: there is nothing to evaluate")
+        raise UsageError(f'{file}: none of the {len(queries)} queries has relevant ids: add them as "relevant"')
     with (
-        nullcontext() if against is None else existing_store(against, threads=threads, device=device) as other,
-        existing_store(store, model, model_path, embedder_url, threads, device) as mem,
+        nullcontext()
+        if against is None
+        else opened_store(against, ModelChoice(device=model.device, threads=model.threads)) as other,
+        opened_store(store, model) as mem,
     ):
-        runs = _runs(mem, store, queries, chosen)
+        runs = _runs(mem, store, queries, asked_modes)
         if against is not None and other is not None:
-            runs += _runs(other, against, queries, chosen)
+            runs += _runs(other, against, queries, asked_modes)
     for warning in _warnings(runs):
         say(f"warning: {warning}")
-    compared = _comparisons(runs, len(chosen))
+    compared = _comparisons(runs, len(asked_modes))
     if json:
         print_json(_as_json(runs, compared))
     else:
-        from agentmem_cli.report.store_tables import evaluation_report
+        from agentmem_cli.report.evaluation_tables import evaluation_report  # numpy
 
         print_rich(*evaluation_report(runs, compared, worst))
 
 
-def _modes(argument: str) -> "list[Mode]":
-    from agentmem_cli.search.query import MODES
-
+def _modes(argument: str) -> list[Mode]:
     names = [name.strip() for name in argument.split(",")]
-    chosen = [mode for name in names for mode in MODES if mode == name]
-    if len(chosen) < len(names) or len(set(chosen)) < len(chosen):
-        raise UsageError(f"--modes {argument}: give different ones of {', '.join(MODES)}, separated by commas")
-    return chosen
+    asked_modes = [mode for name in names for mode in MODES if mode == name]
+    if len(asked_modes) < len(names) or len(set(asked_modes)) < len(asked_modes):
+        raise UsageError(f"--modes {argument}: give one or more of {', '.join(MODES)}, each once, separated by commas")
+    return asked_modes
 
 
-def _runs(mem: "AgentMem", store: str, queries: "Sequence[LabelledQuery]", modes: "Sequence[Mode]") -> "list[Run]":
+def _runs(mem: "AgentMem", store: str, queries: Sequence[LabelledQuery], modes: Sequence[Mode]) -> "list[Run]":
     from agentmem_cli.search.evaluation import Run
-    from agentmem_cli.search.query import Ranking
 
-    with _patience(f"asking {len(queries)} queries of {store}"):
+    with _spinner(f"running {len(queries)} queries on {store}"):
         evaluations = mem.evaluate(queries, [Ranking(mode) for mode in modes])
-    return [Run(store, mem.model.name, mode, found) for mode, found in zip(modes, evaluations, strict=True)]
+    return [Run(store, mem.model.name, mode, evaluation) for mode, evaluation in zip(modes, evaluations, strict=True)]
 
 
-def _patience(what: str) -> "AbstractContextManager[object]":
+def _spinner(what: str) -> AbstractContextManager[object]:
     if not sys.stderr.isatty():
         return nullcontext()
     return stderr_console().status(printable(what))
@@ -110,7 +105,7 @@ def _warnings(runs: "Sequence[Run]") -> list[str]:
 
 
 def _comparisons(runs: "Sequence[Run]", modes: int) -> "list[Comparison]":
-    """The other modes with the first, and the other store with the first in the same mode."""
+    """Each mode compared with the first, and the other store with the first store in the same mode."""
     from agentmem_cli.search.evaluation import Comparison, compare
 
     pairs = [(run, runs[0]) for run in runs[1:modes]] + list(zip(runs[modes:], runs, strict=False))
@@ -135,8 +130,8 @@ def _as_json(runs: "Sequence[Run]", compared: "Sequence[Comparison]") -> dict[st
             for run in runs
         ],
         "comparisons": [
-            {"run": _name(found.run), "base": _name(found.base), "metrics": _differences(found.differences)}
-            for found in compared
+            {"run": _name(pair.run), "base": _name(pair.base), "metrics": _differences(pair.differences)}
+            for pair in compared
         ],
     }
 
@@ -147,10 +142,10 @@ def _name(run: "Run") -> dict[str, str]:
 
 def _judged(judged: "JudgedQuery") -> dict[str, object]:
     query, first = judged.query, judged.first
-    said = {name: value for name, value in asdict(query.query.filter.scope).items() if value is not None}
+    scope = {name: value for name, value in asdict(query.query.filter.scope).items() if value is not None}
     return {
         "query": query.query.text,
-        **said,
+        **scope,
         "relevant": query.relevant,
         **judged.figures,
         "first_relevant_rank": judged.first_rank,
@@ -161,11 +156,11 @@ def _judged(judged: "JudgedQuery") -> dict[str, object]:
 def _differences(by_metric: "Mapping[str, Difference]") -> dict[str, object]:
     return {
         name: {
-            "mean": found.mean,
-            **asdict(found.interval),
-            "wins": found.wins,
-            "losses": found.losses,
-            "ties": found.ties,
+            "mean": difference.mean,
+            **asdict(difference.interval),
+            "wins": difference.wins,
+            "losses": difference.losses,
+            "ties": difference.ties,
         }
-        for name, found in by_metric.items()
+        for name, difference in by_metric.items()
     }

@@ -27,7 +27,10 @@ def guide(
     topic: Annotated[str | None, typer.Argument(metavar="[TOPIC]", help=f"One of {', '.join(TOPICS)}.")] = None,
     lang: Annotated[Literal["en", "zh"], typer.Option("--lang", help="zh: a quick start in Chinese.")] = "en",
 ) -> None:
-    """Show a guide, or list them. Printed as Markdown where the output is not a terminal."""
+    """Show a guide, or list the guides.
+
+    The output is plain Markdown if it is not a terminal.
+    """
     if lang == "zh":
         if topic is not None:
             raise UsageError("the guides are in English; 'agentmem guide --lang zh' is a quick start in Chinese")

@@ -1,4 +1,4 @@
-"""`agentmem ingest`: JSONL files -> the store."""
+"""`agentmem ingest`: JSONL files into a store."""
 
 import sys
 from pathlib import Path
@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 import typer
 
 from agentmem_cli.cli import options
+from agentmem_cli.cli.ingest_progress import IngestObserver, view_for
+from agentmem_cli.cli.opening import opened_store
 from agentmem_cli.cli.output import (
     INCOMPLETE,
     INTERRUPTED,
@@ -17,22 +19,23 @@ from agentmem_cli.cli.output import (
     print_rich,
     say,
 )
-from agentmem_cli.cli.progress import making_view
+from agentmem_cli.cli.output_file import Output
 from agentmem_cli.errors import UsageError
+from agentmem_cli.ingest.options import IngestOptions
+from agentmem_cli.ingest.report import dump_report
+from agentmem_cli.report.store_tables import ingest_table
 
 
+@options.expanded
 def ingest(
+    *,
     files: Annotated[
         list[str], typer.Argument(help="JSONL files, plain or gzip; - is standard input.", metavar="FILE...")
     ],
     store: options.StoreOption = ".agentmem",
-    model: options.ModelOption = None,
-    model_path: options.ModelPathOption = None,
-    embedder_url: options.EmbedderUrlOption = None,
-    threads: options.ThreadsOption = None,
-    device: options.DeviceOption = "cpu",
+    model: options.ModelOptions,
     batch_size: Annotated[
-        int, typer.Option("--batch-size", min=10, max=1000, help="Memories in one durable commit.")
+        int, typer.Option("--batch-size", min=10, max=1000, help="Memories per durable commit.")
     ] = 1000,
     flush_interval: Annotated[
         float,
@@ -40,29 +43,28 @@ def ingest(
             "--flush-interval",
             metavar="SECONDS",
             min=0,
-            help="From a pipe, commit a batch when its oldest line has waited this long; 0 commits at once.",
+            help="From a pipe, commit a batch when its oldest line is this old; 0 commits at once.",
         ),
     ] = 1.0,
     text_field: Annotated[str, typer.Option("--text-field", help="The key that holds a memory's text.")] = "text",
-    agent_id: options.AgentOption = None,
-    user_id: options.UserOption = None,
-    run_id: options.RunOption = None,
-    memory_type: options.TypeOption = None,
+    scope: options.ScopeOptions,
     replace: Annotated[
         bool,
-        typer.Option("--replace", help="A line is the whole memory: what it leaves out is emptied, not kept."),
+        typer.Option("--replace", help="Replace stored memories: fields that a line leaves out are cleared, not kept."),
     ] = False,
     on_error: Annotated[
         Literal["skip", "fail"], typer.Option("--on-error", help="Skip bad lines, or stop at the first.")
     ] = "skip",
     rejects: Annotated[
-        str | None, typer.Option("--rejects", metavar="FILE", help="Write rejected lines here, as JSONL with reasons.")
+        str | None,
+        typer.Option("--rejects", metavar="FILE", help="Write rejected lines to FILE, as JSONL with reasons."),
     ] = None,
-    max_line_bytes: Annotated[
-        int, typer.Option("--max-line-bytes", min=1, help="A longer line is rejected.")
-    ] = 1_000_000,
+    max_line_bytes: Annotated[int, typer.Option("--max-line-bytes", min=1, help="Reject longer lines.")] = 1_000_000,
     max_expansion: Annotated[
-        int, typer.Option("--max-expansion", min=1, help="Most times its own size that a gzip file may expand to.")
+        int,
+        typer.Option(
+            "--max-expansion", min=1, help="Stop when a gzip file expands to more than this many times its size."
+        ),
     ] = 200,
     chunk: Annotated[
         bool,
@@ -70,41 +72,39 @@ def ingest(
     ] = False,
     chunk_tokens: Annotated[
         int | None,
-        typer.Option("--chunk-tokens", metavar="N", help="Split them into chunks of N tokens rather than 128."),
+        typer.Option("--chunk-tokens", metavar="N", help="Like --chunk, with chunks of N tokens instead of 128."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report what would be done, and store nothing.")] = False,
-    wait_index: Annotated[bool, typer.Option("--wait-index", help="Wait until the graph is built, too.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Report what an ingest would do, and store nothing.")
+    ] = False,
+    wait_index: Annotated[bool, typer.Option("--wait-index", help="Also wait until the graph is built.")] = False,
     wait: options.WaitOption = 0,
     progress: Annotated[
         Literal["auto", "jsonl", "none"],
-        typer.Option("--progress", help="auto: a bar, or a line now and then; jsonl: one object a durable commit."),
+        typer.Option("--progress", help="auto: a bar on a terminal, lines elsewhere; jsonl: one object per commit."),
     ] = "auto",
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
-    """Take memories in, one a line: text, and optionally id, agent_id, user_id, run_id, memory_type, importance,
-    created_at and metadata. Ingesting a file twice changes nothing the second time. A line whose id is stored updates
-    that memory: fields that it leaves out keep their value, null empties one; metadata is one field.
+    """Ingest JSONL files, one memory per line.
 
-    A missing scope is filled from --agent-id, --user-id, --run-id and --memory-type.
+    A line is an object with text and, optionally, id, agent_id, user_id, run_id, memory_type, importance, created_at
+    and metadata. --agent-id, --user-id, --run-id and --memory-type apply to lines without that field.
+
+    Ingesting a file twice changes nothing the second time. A line whose id is stored updates that memory: fields that
+    the line leaves out keep their value, and null clears a field. Metadata counts as one field.
     """
-    from agentmem_cli.api import AgentMem
-    from agentmem_cli.cli.ingest_progress import IngestObserver, view_for
-    from agentmem_cli.cli.output_file import Output
-    from agentmem_cli.ingest.options import IngestOptions
-    from agentmem_cli.ingest.report import dump_report
-
     _check_files(files)
     rejects_file = None
     if rejects is not None:
-        inputs = [*files, *([] if model_path is None else [model_path])]
+        inputs = [*files, *([] if model.path is None else [model.path])]
         rejects_file = Output(rejects, "--rejects", inputs, store)
         rejects_file.check()
     ingest_options = IngestOptions(
         batch_size=batch_size,
         flush_interval_s=flush_interval,
         text_field=text_field,
-        defaults=options.scope(agent_id, user_id, run_id, memory_type),
+        defaults=scope,
         stop_at_rejection=on_error == "fail",
         replace=replace,
         chunk=chunk or chunk_tokens is not None,
@@ -115,24 +115,14 @@ def ingest(
         max_expansion=max_expansion,
     )
     with (
-        making_view(quiet or progress == "none") as on_progress,
-        AgentMem(
-            store,
-            model=model,
-            model_path=model_path,
-            embedder_url=embedder_url,
-            threads=threads,
-            device=device,
-            wait_s=wait,
-            on_model_progress=on_progress,
-        ) as mem,
+        opened_store(store, model, create=True, wait_s=wait, quiet=quiet or progress == "none") as mem,
         view_for("none" if quiet and progress == "auto" else progress) as view,
         IngestObserver(view, rejects_file, quiet or on_error == "fail") as observer,  # then the error names the line
     ):
         try:
             report = mem.ingest(files, ingest_options, observer)
         except (KeyboardInterrupt, Terminated) as stop:
-            say(f"stopped: {observer.stored} memories are stored; run the same command again to go on")
+            say(f"stopped: {observer.stored} memories are stored; run the same command again to continue")
             raise typer.Exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED) from stop
         used = mem.model
     advice = report.advice(used.name)
@@ -146,23 +136,21 @@ def ingest(
         )
     if report.indexing and not quiet:
         say(
-            f"{report.unindexed} vectors are durable and scanned by searches; the graph that makes these quicker is "
-            f"being built in the background ('agentmem index --store {store}' waits for it)"
+            f"{report.unindexed} vectors are stored but not yet in the graph: it is being built in the background "
+            f"('agentmem index --store {store}' waits for it), and until then searches scan them"
         )
     if json:
         print_json({**dump_report(report), "better_model": None if advice is None else advice.better})
     elif not quiet:
-        from agentmem_cli.report.store_tables import ingest_table
-
         print_rich(ingest_table(report, store, used.name, dry_run))
     if report.rejected:
         raise typer.Exit(INCOMPLETE)
 
 
 def _check_files(files: list[str]) -> None:
-    """All files are looked at before the first is taken in: a slip in the last name costs nothing."""
+    """Checks all files before the first is read: a typo in the last name costs nothing. Raises UsageError."""
     if files.count("-") > 1:
-        raise UsageError("standard input (-) can be read once only")
+        raise UsageError("standard input (-) can be read only once")
     if "-" in files and sys.stdin is not None and sys.stdin.isatty():
         say("reading memories from standard input, one a line; end with Ctrl-D")
     for file in files:

@@ -1,4 +1,4 @@
-"""What an ingest shows while it runs: a bar, a line now and then, or JSON lines; all on stderr."""
+"""Progress of an ingest on stderr: a bar, occasional lines, or JSON lines."""
 
 import sys
 import time
@@ -23,7 +23,7 @@ _LINE_EVERY_S: Final = 10.0
 
 
 class View(AbstractContextManager["View"], ABC):
-    """Shows where an ingest is."""
+    """Shows the progress of an ingest."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -38,14 +38,14 @@ class View(AbstractContextManager["View"], ABC):
         """A batch is durable."""
 
     def line(self, text: str) -> None:
-        """Prints a line beside what is shown."""
+        """Prints a line next to the progress."""
         print(printable(text), file=sys.stderr, flush=True)
 
 
 class IngestObserver(Observer, AbstractContextManager["IngestObserver"]):
-    """Passes commits to a view, and prints and writes down rejected lines.
+    """Passes commits to a view, and prints rejected lines and writes them to a file.
 
-    The file of these is complete when the ingest is, or ends at a rejected line; else a former one stays as it was.
+    The file is replaced if the ingest completes or stops at a rejected line; otherwise the old file stays.
     """
 
     def __init__(self, view: View, rejects: Output | None, quiet: bool) -> None:
@@ -66,7 +66,7 @@ class IngestObserver(Observer, AbstractContextManager["IngestObserver"]):
     def started(self, file: str, earlier: Position | None, size_bytes: int | None) -> None:
         if earlier is not None and not earlier.complete and not self._quiet:
             self._view.line(
-                f"{file}: an earlier ingest stopped after line {earlier.line}; what it stored is not embedded again"
+                f"{file}: an earlier ingest stopped after line {earlier.line}; its memories are not embedded again"
             )
         self._view.started(file, size_bytes)
 
@@ -95,7 +95,7 @@ class NoView(View):
 
 
 class JsonView(View):
-    """One JSON object a commit."""
+    """One JSON object per commit."""
 
     def committed(self, progress: Progress) -> None:
         row = {
@@ -107,13 +107,13 @@ class JsonView(View):
         print(inert_json(orjson.dumps(row).decode()), file=sys.stderr, flush=True)
 
     def line(self, text: str) -> None:
-        # Whoever reads JSON lines gets nothing else between them.
+        # Messages are JSON lines too, so that programs can parse the stream.
         row = {"event": "message", "message": text}
         print(inert_json(orjson.dumps(row).decode()), file=sys.stderr, flush=True)
 
 
 class LinesView(View):
-    """A line now and then, for logs."""
+    """Occasional lines, for logs."""
 
     def __init__(self) -> None:
         self._start = self._shown_at = time.monotonic()
@@ -127,7 +127,7 @@ class LinesView(View):
 
 
 class BarView(View):
-    """A Rich bar: how much of the file, memories/s, tokens/s, time left."""
+    """A Rich bar: share of the file, memories/s, tokens/s, time left."""
 
     def __init__(self) -> None:
         from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -173,7 +173,7 @@ class BarView(View):
 
 
 def view_for(progress: str) -> View:
-    """The view that `--progress` asks for; `auto` is a bar on a terminal, and a line now and then elsewhere."""
+    """The view for `--progress`; `auto` is a bar on a terminal and occasional lines elsewhere."""
     if progress == "none":
         return NoView()
     if progress == "jsonl":

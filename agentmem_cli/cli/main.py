@@ -1,56 +1,84 @@
-"""The command line: its commands, and how an error becomes one line and an exit code."""
+"""The command line: its commands, and the exit codes of errors."""
 
 import os
 import signal
 import sys
+from collections.abc import Callable
+from importlib import import_module
 from types import FrameType
+from typing import Final
 
 import typer
 from typer.exceptions import Abort, TyperException
 
-from agentmem_cli.cli import bench, ingest, memories, models, search, store
-from agentmem_cli.cli.eval import evaluate
-from agentmem_cli.cli.guide import guide
+from agentmem_cli._version import __version__
 from agentmem_cli.cli.output import INTERRUPTED, TERMINATED, Terminated, say
 from agentmem_cli.errors import AgentMemError
 
-app = typer.Typer(
-    name="agentmem",
-    help="AI agents' memories in a local, crash-safe, searchable store, with measured speed and quality.",
-    epilog="Exit codes: 0 done; 1 error; 2 usage; 3 done, but lines were rejected or damaged memories left out; "
-    "4 a gate failed; 5 store in use; 130 interrupted; 143 terminated. Add --debug to any command to see the traceback "
-    "of an error.",
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,  # half the start-up time, and no markup in what a user gave
-)
-app.command("ingest")(ingest.ingest)
-app.command("search")(search.search)
-app.command("get")(memories.get)
-app.command("list")(memories.list_memories)
-app.command("history")(memories.history)
-app.command("delete")(memories.delete)
-app.command("export")(memories.export)
-app.command("stats")(store.stats)
-app.command("verify")(store.verify)
-app.command("index")(store.index)
-app.command("compact")(store.compact)
-app.command("reembed")(store.reembed)
-app.command("eval")(evaluate)
-app.command("guide")(guide)
-app.add_typer(bench.app, name="bench")
-app.add_typer(models.app, name="models")
+# Each command: its module and function (or Typer app), and the first sentence of its docstring. A module is imported
+# only when its command is called, so that `agentmem --help` needs Typer alone.
+COMMANDS: Final = {
+    "ingest": ("ingest:ingest", "Ingest JSONL files, one memory per line."),
+    "search": ("search:search", "Find the memories that answer QUERY best."),
+    "get": ("memories:get", "Print one memory."),
+    "list": ("memories:list_memories", "List memories, newest first, one page at a time."),
+    "history": ("memories:history", "Print the history of a memory, oldest event first."),
+    "delete": ("memories:delete", "Delete memories by id, or all memories that match filters."),
+    "export": ("memories:export", "Write every memory as JSONL, which 'agentmem ingest' reads."),
+    "stats": ("store:stats", "Print what a store holds."),
+    "verify": ("store:verify", "Check every row, vector and file of a store."),
+    "index": ("store:index", "Build the graph that speeds up searches of a large store."),
+    "compact": ("store:compact", "Rewrite a store's files without deleted and replaced texts."),
+    "reembed": ("store:reembed", "Embed every memory again, with another model."),
+    "eval": ("eval:evaluate", "Measure the quality of searches with labelled queries."),
+    "guide": ("guide:guide", "Show a guide, or list the guides."),
+    "bench": ("bench:app", "Measure how fast memories are ingested."),
+    "models": ("models:app", "List the embedding models."),
+}
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        from agentmem_cli._version import __version__
+def loaded(name: str) -> Callable[..., None] | typer.Typer:
+    """The function or Typer app of a command."""
+    module, _, attribute = COMMANDS[name][0].partition(":")
+    command: Callable[..., None] | typer.Typer = getattr(import_module(f"agentmem_cli.cli.{module}"), attribute)
+    return command
 
+
+def _app(arguments: list[str]) -> typer.Typer:
+    """The command line for these arguments, with only the called command loaded."""
+    called = next((argument for argument in arguments if not argument.startswith("-")), None)
+    app = typer.Typer(
+        name="agentmem",
+        help="AI agents' memories in a local, crash-safe, searchable store, with measured speed and quality.",
+        epilog="Exit codes: 0 done; 1 error; 2 usage; 3 done, but lines were rejected or damaged memories left out; "
+        "4 a gate failed; 5 store in use; 130 interrupted; 143 terminated. Add --debug to any command to see the "
+        "traceback of an error.",
+        add_completion=False,
+        no_args_is_help=True,
+        # Typer 0.29 imports pydantic, 0.1 s, to find that `--help` is not among options that come before a command.
+        add_help_option=arguments[:1] != [called],
+        rich_markup_mode=None,  # halves the start-up time, and texts of users are not markup
+    )
+    app.callback()(_global_options)
+    for name, (_, summary) in COMMANDS.items():
+        command = loaded(name) if name == called else _not_loaded
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name, help=summary if command is _not_loaded else None)(command)
+    return app
+
+
+def _not_loaded() -> None:
+    raise AssertionError("only the called command runs")
+
+
+def _show_version(is_given: bool) -> None:
+    if is_given:
         typer.echo(f"agentmem {__version__} (distribution agentmem-cli {__version__})")
         raise typer.Exit
 
 
-@app.callback()
 def _global_options(
     version: bool = typer.Option(
         False, "--version", help="Show the version and exit.", is_eager=True, callback=_show_version
@@ -65,7 +93,7 @@ def run(arguments: list[str]) -> int:
     _open_closed_streams()
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        code = app(arguments or ["--help"], prog_name="agentmem", standalone_mode=False)
+        code = _app(arguments)(arguments or ["--help"], prog_name="agentmem", standalone_mode=False)
         sys.stdout.flush()
     except AgentMemError as error:
         return _failed(str(error), error.exit_code, debug)
@@ -94,18 +122,18 @@ def _failed(message: str, exit_code: int, debug: bool) -> int:
 
 
 def _output_failed(error: OSError | SystemExit, debug: bool) -> int:
-    """Typer and Rich turn a broken pipe into SystemExit: what lies behind it tells."""
+    """Handles an OSError of the output; Typer and Rich turn a broken pipe into SystemExit."""
     cause = error.__context__ if isinstance(error, SystemExit) else error
     if not isinstance(cause, OSError):
         raise error
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered has nowhere to go
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # discards what is still buffered
     if isinstance(cause, BrokenPipeError):
-        return 0  # the reader of our output has seen enough, as `| head` does
+        return 0  # the reader has closed the pipe, as `head` does
     return _failed(f"the output can't be written: {cause.strerror}", 1, debug)
 
 
 def _open_closed_streams() -> None:
-    """A process may be started with a standard stream closed: what is printed there is lost, and that is all."""
+    """Replaces standard streams that were closed when the process was started by /dev/null."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123

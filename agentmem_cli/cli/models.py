@@ -1,4 +1,4 @@
-"""`agentmem models`: the embedding models that can be named; `models distill` makes a static one of another."""
+"""`agentmem models` lists the embedding models; `models distill` makes a static model from another."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -9,24 +9,27 @@ import typer
 from agentmem_cli.cli import options
 from agentmem_cli.cli.output import print_json, print_rich, say
 from agentmem_cli.cli.progress import making_view
+from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.errors import UsageError
+from agentmem_cli.report.store_tables import models_table
 
 app = typer.Typer(rich_markup_mode=None)
 
 
 @app.callback(invoke_without_command=True)
 def models(context: typer.Context, json: options.JsonOption = False) -> None:
-    """List the embedding models: which are here, and where the others come from."""
+    """List the embedding models.
+
+    The list says which models are on this machine and where the others come from.
+    """
     if context.invoked_subcommand is not None:
         return
-    from agentmem_cli.embedding.catalog import entries
+    from agentmem_cli.embedding.catalog import entries  # numpy, and fastembed for its list
 
     known = entries()
     if json:
         print_json([asdict(entry) for entry in known])
     else:
-        from agentmem_cli.report.store_tables import models_table
-
         print_rich(models_table(known))
 
 
@@ -34,10 +37,12 @@ def models(context: typer.Context, json: options.JsonOption = False) -> None:
 def distill(
     model: Annotated[str | None, typer.Argument(help="The model to distill, by name or alias.", metavar="NAME")] = None,
     model_path: options.ModelPathOption = None,
-    dim: Annotated[int, typer.Option("--dim", min=1, help="Dims of the static model.")] = 256,
+    dim: Annotated[int, typer.Option("--dim", min=1, help="Dimensions of the static model.")] = 256,
     fit: Annotated[
         str | None,
-        typer.Option("--fit", metavar="FILE|STORE", help="Fit it also to these memories: JSONL, or a store's folder."),
+        typer.Option(
+            "--fit", metavar="FILE|STORE", help="Also fit it to these memories: a JSONL file, or a store's folder."
+        ),
     ] = None,
     name: Annotated[
         str | None, typer.Option("--name", help="Name of the new model; by default derived from NAME.")
@@ -45,18 +50,20 @@ def distill(
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
-    """Make a static model of another one: a vector a token, hundreds of times as fast, and close to it in meaning.
+    """Make a static model from another model.
 
-    It takes a minute or two, once, and can then be used by its name.
+    A static model has one vector per token: it is hundreds of times faster, and close to the other model in meaning.
+    Making it takes a minute or two. Its name then works as --model.
     """
     from agentmem_cli.embedding import catalog
     from agentmem_cli.ingest.sample import sample_texts
 
-    if model is None and model_path is None:
+    source = ModelChoice(model, model_path)
+    if not source.names_a_model:
         raise UsageError("distill needs NAME or --model-path: the model to distill, such as minilm")
     texts = [] if fit is None else sample_texts(Path(fit))
     with making_view(quiet) as on_progress:
-        spec = catalog.distill(model, model_path, dim=dim, name=name, texts=texts, on_progress=on_progress)
+        spec = catalog.distill(source, dim=dim, name=name, texts=texts, on_progress=on_progress)
     if json:
         print_json({"name": spec.name, "revision": spec.revision, "dim": spec.dim, "folder": spec.folder})
     elif not quiet:

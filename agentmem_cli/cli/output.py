@@ -1,4 +1,4 @@
-"""What every command prints with: results on stdout, everything else on stderr, and nothing that a terminal obeys."""
+"""Output of all commands: results on stdout, everything else on stderr, control characters escaped."""
 
 import sys
 from collections.abc import Iterable
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
     from agentmem_cli.embedding.languages import ModelAdvice
 
-INCOMPLETE: Final = 3  # done, but for input lines that were rejected, or memories that are damaged
+INCOMPLETE: Final = 3  # done, but lines were rejected or damaged memories left out
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143
 
 
 class Terminated(BaseException):
-    """SIGTERM came: unwinds like KeyboardInterrupt, so that a transaction under way is rolled back."""
+    """Raised on SIGTERM; like KeyboardInterrupt, it rolls back an open transaction."""
 
 
 def say(message: str) -> None:
@@ -28,11 +28,11 @@ def say(message: str) -> None:
 
 
 def advice_line(advice: "ModelAdvice", texts: str, store: str) -> str:
-    """One line of warning: what the model can't read, what still works, and what would help."""
+    """A warning that the model can't read some texts, with a remedy."""
     remedy = "choose a model of their language ('agentmem models')"
     if advice.better is not None:
-        remedy = f"'agentmem reembed --store {store} --model {advice.better}' (or --model, of a new store) is a remedy"
-    return f"warning: {advice.said_of(texts)}: words are found there, meaning is not; {remedy}"
+        remedy = f"'agentmem reembed --store {store} --model {advice.better}' (or --model with a new store) helps"
+    return f"warning: {advice.said_of(texts)}: there, searches find words but not meaning; {remedy}"
 
 
 def print_json(value: object) -> None:
@@ -41,27 +41,27 @@ def print_json(value: object) -> None:
 
 
 def print_jsonl(values: Iterable[object]) -> None:
-    """Prints JSON values on stdout, one a line."""
+    """Prints JSON values on stdout, one per line."""
     for value in values:
         sys.stdout.write(inert_json(orjson.dumps(value).decode()) + "\n")
 
 
 def print_rich(*renderables: "RenderableType") -> None:
-    """Prints tables on stdout, in colour where it is a terminal."""
+    """Prints tables on stdout, in colour if it is a terminal."""
     console = stdout_console()
     for renderable in renderables:
         console.print(renderable)
 
 
 def stdout_console() -> "Console":
-    """A console on stdout that takes no markup, emoji codes or links from what it prints."""
+    """A console on stdout that interprets no markup, emoji codes or links."""
     from rich.console import Console
 
     return Console(markup=False, emoji=False, highlight=False)
 
 
 def stderr_console() -> "Console":
-    """The same on stderr."""
+    """The same for stderr."""
     from rich.console import Console
 
     return Console(stderr=True, markup=False, emoji=False, highlight=False)

@@ -1,7 +1,7 @@
-"""The files that options of a command name for its output: every command writes them here, and nowhere else.
+"""Output files of commands. All commands write files through this module.
 
-A file is replaced in one step when all of it is on the disk: until then, and where the command fails or is killed, the
-old one stays as it is. A command's own inputs and the files of a store are never replaced.
+A file is replaced atomically once its content is on the disk. If the command fails or is killed, the old file stays. A
+command's inputs and the files of a store are never replaced.
 """
 
 import os
@@ -17,17 +17,16 @@ from agentmem_cli.records.lines import STDIN
 from agentmem_cli.store.embedded.schema import is_database
 from agentmem_cli.support.files import fsync_folder
 
-_NAME_BYTES: Final = 200  # of a file's name in that of its temporary file: file systems allow 255 in all
+_NAME_BYTES: Final = 200  # of a file's name in the name of its temporary file; file systems allow 255 in total
 _MOST_LINKS: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A file that an option names, written by a command that reads `inputs` and works on the store in `store`.
+    """An output file of an option, for a command that reads `inputs` and uses the store in `store`.
 
-    An input may be a folder, which all that it holds belongs to, or `-` for standard input. What is no regular file
-    (a FIFO, /dev/null), and a descriptor of this process (/dev/stdout, /dev/fd/3), is written to directly; so is the
-    end of a file that `appends`.
+    An input may be a file, a folder with all its content, or `-` for standard input. FIFOs, devices such as /dev/null
+    and descriptors of this process (/dev/stdout, /dev/fd/3) are written directly, and so is a file with `appends`.
     """
 
     name: str
@@ -37,28 +36,28 @@ class Output:
     appends: bool = False
 
     def check(self) -> None:
-        """Raises UsageError where the file must not or can't be written: before anybody waits for what goes there."""
+        """Raises UsageError, before the command does its work, if the file can't or must not be written."""
         try:
-            found = _stat(self.name)
-            if found is not None and stat.S_ISDIR(found.st_mode):
+            status = _stat(self.name)
+            if status is not None and stat.S_ISDIR(status.st_mode):
                 raise self._refusal("is a folder: give a file in it")
-            if found is None or stat.S_ISREG(found.st_mode):
+            if status is None or stat.S_ISREG(status.st_mode):
                 self._check_regular(Path(os.path.realpath(self.name)))
         except OSError as error:
             raise self._refusal(f"can't be written: {error.strerror}") from error
 
     @contextmanager
     def opened(self) -> Iterator["OutputStream"]:
-        """What is written inside is the file's content once it ends; if it raises, the file stays as it was.
+        """Replaces the file by what is written inside the `with` block; if the block raises, the old file stays.
 
-        Raises UsageError as `check` does, and AgentMemError where the disk is full or failing.
+        Raises UsageError as `check` does, and AgentMemError if the disk is full or failing.
         """
         self.check()
         with self._at_place() if self._is_direct() else self._replacing() as stream:
             yield stream
 
     def write(self, content: bytes) -> None:
-        """Makes this the file's content, or adds it to a file that `appends`. Raises as `opened` does."""
+        """Replaces the content of the file or, with `appends`, adds to it. Raises as `opened` does."""
         with self.opened() as stream:
             stream.write(content)
 
@@ -69,7 +68,7 @@ class Output:
             if any(_is_same(name, folder) for folder in real.parents):
                 raise self._refusal(f"lies in {name}, which this command reads: give a file elsewhere")
         for folder in (real, *real.parents):
-            # The command's own store by its place: the database must not be opened beside SQLite's own connections.
+            # The command's own store is recognised by its path: opening its database would disturb SQLite's locks.
             if self._is_own_store(folder) or is_database(folder / "memories.db"):
                 raise self._refusal(f"lies in the store {folder}: give a file elsewhere")
         if _descriptor(self.name) is not None:
@@ -88,8 +87,8 @@ class Output:
         return _is_same(self.store, folder) or folder == Path(os.path.realpath(self.store))
 
     def _is_direct(self) -> bool:
-        found = _stat(self.name)
-        is_special = found is not None and not stat.S_ISREG(found.st_mode)
+        status = _stat(self.name)
+        is_special = status is not None and not stat.S_ISREG(status.st_mode)
         return self.appends or is_special or _descriptor(self.name) is not None
 
     @contextmanager
@@ -104,7 +103,7 @@ class Output:
         try:
             yield OutputStream(file, self, is_live=True)
         finally:
-            with suppress(OSError):  # what could not be written was said when it was tried
+            with suppress(OSError):  # the error was reported by `write`
                 file.close()
 
     @contextmanager
@@ -122,13 +121,13 @@ class Output:
                     temporary.replace(real)
                     fsync_folder(real.parent)
             finally:
-                with suppress(OSError):  # what is lost by a failure was lost before
+                with suppress(OSError):  # after a failure, the content is discarded anyway
                     file.close()
         finally:
             temporary.unlink(missing_ok=True)
 
     def _made(self, temporary: Path, old: os.stat_result | None) -> IO[bytes]:
-        """A new file with the mode and, where this user may give it, the owner of the one that it will replace."""
+        """A new file with the mode and, if permitted, the owner of the file that it replaces."""
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             descriptor = os.open(temporary, flags, 0o666 if old is None else 0o600)
@@ -142,7 +141,7 @@ class Output:
 
     @contextmanager
     def failing(self) -> Iterator[None]:
-        """Raises what the file system raises inside as an AgentMemError that names the option and the file."""
+        """Turns an OSError inside into an AgentMemError that names the option and the file."""
         try:
             yield
         except OSError as error:
@@ -157,13 +156,13 @@ class OutputStream:
     """An output that is being written."""
 
     def __init__(self, file: IO[bytes], output: Output, *, is_live: bool = False) -> None:
-        """With `is_live`, each piece is flushed at once, for a reader at the other end."""
+        """With `is_live`, each write is flushed at once, for the reader of a pipe."""
         self._file = file
         self._output = output
         self._is_live = is_live
 
     def write(self, content: bytes) -> None:
-        """Adds a piece. Raises AgentMemError where it can't be written."""
+        """Writes to the file. Raises AgentMemError if that fails."""
         with self._output.failing():
             self._file.write(content)
             if self._is_live:
@@ -171,7 +170,7 @@ class OutputStream:
 
 
 def _stat(path: str | Path) -> os.stat_result | None:
-    """What is at a path, links followed; None where there is nothing."""
+    """The status of the file at a path, links followed; None if there is none."""
     try:
         return os.stat(path)  # noqa: PTH116 - the path may be a string
     except FileNotFoundError:
@@ -188,7 +187,7 @@ def _is_input(name: str, real: Path) -> bool:
 
 
 def _is_same(one: str | Path, other: Path) -> bool:
-    """Whether both paths are of one file or folder, which is there."""
+    """Whether both paths lead to the same existing file or folder."""
     try:
         return os.path.samefile(one, other)  # noqa: PTH121 - the path may be a string
     except OSError:
@@ -196,7 +195,7 @@ def _is_same(one: str | Path, other: Path) -> bool:
 
 
 def _descriptor(name: str) -> int | None:
-    """The descriptor of this process that a path such as /dev/stdout or /dev/fd/3 stands for."""
+    """The descriptor for a path such as /dev/stdout or /dev/fd/3, or None."""
     path = Path(name)
     for _ in range(_MOST_LINKS):
         folder = os.path.realpath(path.parent)

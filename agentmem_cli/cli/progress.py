@@ -1,8 +1,8 @@
-"""What is shown while a model is made: a bar on a terminal, a line now and then elsewhere; all on stderr."""
+"""Progress of making a model and of benchmarks, on stderr: a bar on a terminal, otherwise occasional lines."""
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -12,14 +12,13 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from agentmem_cli.embedding.base import OnProgress
-from collections.abc import Callable
 
 _LINE_EVERY_S: Final = 10.0
 
 
 @contextmanager
 def making_view(quiet: bool = False) -> "Iterator[OnProgress]":
-    """What to tell of the progress of a model that is made; shows nothing until there is some."""
+    """A callback for the progress of making a model; shows nothing before its first call."""
     if quiet:
         yield lambda step, share: None
     elif sys.stderr.isatty():
@@ -30,7 +29,7 @@ def making_view(quiet: bool = False) -> "Iterator[OnProgress]":
 
 
 class _Bar:
-    """A Rich bar, from the first step to the last: an ingest that follows shows its own."""
+    """A Rich bar that is removed after the last step."""
 
     def __init__(self, shown: ExitStack) -> None:
         self._shown = shown
@@ -49,7 +48,7 @@ class _Bar:
 
 
 class _Lines:
-    """A line in a log at first, and then at most every ten seconds."""
+    """A first line, then a line at most every ten seconds."""
 
     def __init__(self) -> None:
         self._said_at: float | None = None
@@ -64,28 +63,25 @@ class _Lines:
         self._said_at = time.monotonic()
 
 
-_STEP_EVERY_S: Final = 10.0
-
-
 @contextmanager
 def steps_view(quiet: bool) -> Iterator[Callable[[str], None]]:
-    """What to tell of each step."""
+    """A callback for the steps of a benchmark."""
     if quiet:
         yield lambda step: None
     elif sys.stderr.isatty():
         with stderr_console().status("starting") as status:
             yield status.update
     else:
-        yield _LinesNowAndThen()
+        yield _StepLines()
 
 
-class _LinesNowAndThen:
-    """A line in a log at most every ten seconds."""
+class _StepLines:
+    """A line at most every ten seconds."""
 
     def __init__(self) -> None:
         self._said_at = time.monotonic()
 
     def __call__(self, step: str) -> None:
-        if time.monotonic() - self._said_at >= _STEP_EVERY_S:
+        if time.monotonic() - self._said_at >= _LINE_EVERY_S:
             self._said_at = time.monotonic()
             say(f"bench: {step}")

@@ -1,10 +1,10 @@
-"""What an embedder is: a spec that says which model, and a thing that turns texts into unit vectors."""
+"""The interface of embedders: the spec of a model, and objects that turn texts into unit vectors."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,20 +12,18 @@ from numpy.typing import NDArray
 from agentmem_cli.errors import AgentMemError, EmbeddingError
 
 Vectors: TypeAlias = NDArray[np.float32]
-OnProgress: TypeAlias = Callable[[str, float], None]  # what is being done, and which share of it is, from 0 to 1
-Device: TypeAlias = Literal["cpu", "cuda"]
-REMOTE_PREFIX: Final = "remote:"  # begins the name of a model that a server has
+OnProgress: TypeAlias = Callable[[str, float], None]  # called with the current step and the completed share, 0 to 1
+REMOTE_PREFIX: Final = "remote:"  # begins the name of a served model
 _UNIT_TOLERANCE: Final = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
 class EmbedderSpec:
-    """Which model makes the vectors; picklable, and made without loading anything.
+    """The identity of a model; creating one loads nothing.
 
-    `revision` stands for all that makes the vectors, weights and tokenizer first: two specs of equal revision make
-    equal vectors.
-    `folder` is where the model's files are, or the URL that serves it; it is empty for a model that ships as a package.
-    `probe` is how a served model is recognised (see `agentmem_cli.embedding.remote`); it is empty for others.
+    `revision` identifies everything that affects the vectors, such as weights and tokenizer: specs of equal revision
+    make equal vectors. `folder` is the folder of the model's files or the URL that serves it; it is empty for a model
+    that is installed as a package. `probe` identifies a served model (see `agentmem_cli.embedding.remote`).
     """
 
     name: str
@@ -38,7 +36,7 @@ class EmbedderSpec:
     probe: str = ""
 
     def fingerprint(self) -> dict[str, str | int]:
-        """What a store is pinned to: all of the spec but where the model is, and how it is recognised there."""
+        """The fields that a store is pinned to: all except `folder` and `probe`."""
         return {
             "name": self.name,
             "revision": self.revision,
@@ -49,13 +47,13 @@ class EmbedderSpec:
         }
 
     def stored(self) -> dict[str, str | int]:
-        """What a store keeps of the spec; `from_stored` reads it."""
+        """The fields that a store keeps; `from_stored` reads them."""
         probe: dict[str, str | int] = {"probe": self.probe} if self.probe else {}
         return {**self.fingerprint(), "folder": self.folder, **probe}
 
     @classmethod
     def from_stored(cls, fields: Mapping[str, str | int]) -> "EmbedderSpec":
-        """The spec that a store was pinned to, from what it keeps."""
+        """The spec from the fields that a store keeps."""
         return cls(
             name=str(fields["name"]),
             revision=str(fields["revision"]),
@@ -70,11 +68,11 @@ class EmbedderSpec:
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """Vectors (n, dim), float32, of unit length, in the order of the texts, and what the tokenizer saw of them.
+    """Vectors (n, dim) float32 of unit length, in the order of the texts, and token counts.
 
-    `tokens` counts what the model read, `special_tokens` (such as [CLS]) included; `unknown_tokens` those of them that
-    it has no vector for. `cut` (n,) says of each text whether it was longer than the model reads, so that its vector is
-    of its beginning. `tokenize_s` is how long it took to find this out, of the whole time, or 0 where it isn't known.
+    `tokens` is the number of tokens that the model read, including `special_tokens` such as [CLS]; `unknown_tokens` of
+    them are not in its vocabulary. `cut` (n,) is true for texts longer than the model reads: only their beginning was
+    embedded. `tokenize_s` is the part of the time spent on counting tokens, or 0 if unknown.
     """
 
     vectors: Vectors
@@ -86,7 +84,7 @@ class Embedded:
 
     @property
     def truncated(self) -> int:
-        """How many texts were cut."""
+        """The number of texts that were cut."""
         return int(np.count_nonzero(self.cut))
 
 
@@ -95,7 +93,7 @@ class Embedder(Protocol):
 
     @property
     def spec(self) -> EmbedderSpec:
-        """Which model this is."""
+        """The spec of the model."""
 
     def embed(self, texts: Sequence[str]) -> Embedded:
         """Embeds n texts into (n, dim) float32 rows of unit length, in their order. Raises EmbeddingError."""
@@ -106,7 +104,7 @@ class Embedder(Protocol):
 
 @runtime_checkable
 class QueriesEmbedder(Embedder, Protocol):
-    """An Embedder that takes many queries at once; one that doesn't is given them one by one."""
+    """An Embedder that embeds several queries at once; others get queries one by one."""
 
     def embed_queries(self, queries: Sequence[str]) -> Vectors:
         """Embeds n queries, each as `embed_query` does, into (n, dim) float32 rows of unit length, in their order.
@@ -117,32 +115,32 @@ class QueriesEmbedder(Embedder, Protocol):
 
 @runtime_checkable
 class TokenSpans(Protocol):
-    """What an embedder may also do: say where a text's tokens are, so that long texts can be split between them."""
+    """An optional part of an embedder: the positions of tokens, at which long texts are split."""
 
     @property
     def special_tokens(self) -> int:
-        """How many tokens it adds to every text."""
+        """The number of tokens that are added to every text."""
 
     def token_spans(self, text: str) -> list[tuple[int, int]]:
-        """The characters [start, stop) of each token, in order, without special tokens, and beyond the limit too."""
+        """The characters [start, stop) of each token, in order, without special tokens and without the token limit."""
 
 
 def none_cut(count: int) -> NDArray[np.bool_]:
-    """Of n texts, (n,), that none was cut, or that nobody can tell."""
+    """The `cut` (n,) of n texts if none was cut, or if it is unknown."""
     return np.zeros(count, dtype=np.bool_)
 
 
 def no_progress(step: str, share: float) -> None:
-    """Tells nobody."""
+    """Ignores progress."""
 
 
 def revision_of(files_sha256: str, pooling: str, token_limit: int) -> str:
-    """The revision of a model whose files don't settle how it is used."""
+    """The revision of a model whose vectors also depend on pooling and token limit."""
     return hashlib.sha256(f"{files_sha256} {pooling} {token_limit}".encode()).hexdigest()
 
 
 def embed_checked(embedder: Embedder, texts: Sequence[str]) -> Embedded:
-    """`embedder.embed(texts)`, with rows that can be stored; whatever goes wrong is an EmbeddingError that says so."""
+    """`embedder.embed(texts)`, with checked vectors. Raises EmbeddingError for any failure of the embedder."""
     spec = embedder.spec
     with _failures_named(spec.name):
         embedded = embedder.embed(texts)
@@ -155,7 +153,7 @@ def embed_checked(embedder: Embedder, texts: Sequence[str]) -> Embedded:
 
 
 def embed_query_checked(embedder: Embedder, query: str) -> Vectors:
-    """The same for `embedder.embed_query(query)`: (dim,) float32 of unit length."""
+    """`embedder.embed_query(query)`, checked: (dim,) float32 of unit length."""
     spec = embedder.spec
     with _failures_named(spec.name):
         rows = np.asarray(embedder.embed_query(query), dtype=np.float32).reshape(1, -1)
@@ -164,7 +162,7 @@ def embed_query_checked(embedder: Embedder, query: str) -> Vectors:
 
 
 def embed_queries_checked(embedder: Embedder, queries: Sequence[str]) -> Vectors:
-    """The same for n queries, at once where the embedder can: (n, dim) float32 of unit length, in their order."""
+    """The checked vectors of n queries, (n, dim) float32 of unit length, in their order."""
     spec = embedder.spec
     if len(queries) < 2 or not isinstance(embedder, QueriesEmbedder):
         rows = [embed_query_checked(embedder, query) for query in queries]
@@ -179,17 +177,17 @@ def _failures_named(model: str) -> Iterator[None]:
         yield
     except AgentMemError:
         raise
-    except Exception as error:  # an embedder may be anybody's
+    except Exception as error:  # the embedder may be the user's own
         raise EmbeddingError(f"model {model} failed: {type(error).__name__}: {error}") from error
 
 
 def is_unit(row: Vectors) -> bool:
-    """Whether a row (dim,) is of unit length, as far as float32 can say."""
+    """Whether a row (dim,) is of unit length, to the accuracy of float32."""
     return bool(abs(float(np.linalg.norm(row)) - 1) < _UNIT_TOLERANCE)  # False for NaN too
 
 
 def unit_rows(vectors: Vectors, count: int, dim: int, model: str) -> Vectors:
-    """The rows, (count, dim) float32, scaled to unit length; raises EmbeddingError where they can't be stored."""
+    """The rows (count, dim) scaled to unit length, as float32. Raises EmbeddingError if they can't be stored."""
     if vectors.shape != (count, dim):
         raise EmbeddingError(f"model {model} returned vectors of shape {vectors.shape} for {count} texts of {dim} dims")
     rows = np.asarray(vectors, dtype=np.float64)  # float16 overflows in its own squares

@@ -1,4 +1,4 @@
-"""The model cache: where downloaded models are, and files that are made once from others and kept."""
+"""The model cache: downloaded models, and files that are derived from others once."""
 
 import functools
 import logging
@@ -19,11 +19,11 @@ _log: Final = logging.getLogger("agentmem")
 
 
 def cache_folders() -> list[Path]:
-    """The folders in which models are looked for, which need not exist; the last is where new ones go.
+    """The folders that are searched for models, whether they exist or not; new models go to the last.
 
-    They are the one that FASTEMBED_CACHE_PATH names, and the user's own where that is unset or can't be written.
+    The first is that of FASTEMBED_CACHE_PATH. If it is unset or can't be written, the user's cache folder follows.
     """
-    # fastembed's own default is in the system's temporary folder, which a reboot empties.
+    # fastembed's default is the system's temporary folder, which a reboot empties.
     default = Path(platformdirs.user_cache_dir("agentmem")) / "models"
     stated = os.environ.get(_VARIABLE)
     if not stated:
@@ -32,7 +32,7 @@ def cache_folders() -> list[Path]:
 
 
 def folder_for_new() -> Path:
-    """The folder that new models go to; one line says so where it is not the one that the user named."""
+    """The folder for new models; logs a warning if it is not the one that the user set."""
     *unwritable, folder = cache_folders()
     for stated in unwritable:
         _say_instead(stated, folder)
@@ -40,11 +40,10 @@ def folder_for_new() -> Path:
 
 
 def made(name: str, sha256: str, make: Callable[[Path], None]) -> Path:
-    """The file of this name: the one in the cache, if its content has this sha256, or else made now.
+    """The cached file of this name and sha256; makes it if it is missing.
 
-    What is made is kept, by its own sha256: where that is another one, it is not found again, and made again next time.
-    Processes that make it at once each publish a whole file, by one rename. Raises OSError where it can be neither
-    found nor written, and what `make` raises.
+    The file is cached under its real sha256: if that differs, the file is made again next time. Concurrent processes
+    each publish a complete file by renaming. Raises OSError if the file can't be written, and the errors of `make`.
     """
     for file in (folder / f"{name}-{sha256}.onnx" for folder in cache_folders()):
         with suppress(OSError):
@@ -63,13 +62,13 @@ def made(name: str, sha256: str, make: Callable[[Path], None]) -> Path:
 
 
 def _is_writable(folder: Path) -> bool:
-    """Whether files can be put into a folder, or into the nearest one above it, where it would be made."""
+    """Whether a folder can be written, or created in its nearest existing parent."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
 
 
-@functools.cache  # once
+@functools.cache  # so that it warns once
 def _say_instead(stated: Path, folder: Path) -> None:
     _log.warning(
         "agentmem: warning: %s is %s, which can't be written: new models go to %s",

@@ -1,13 +1,14 @@
-"""The models by name and alias: where their files come from, what they are, and whether they are here."""
+"""The catalogue of models: their names and aliases, the sources of their files, and how to load them."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, get_args
+from typing import Final
 
 from agentmem_cli.embedding import minilm, static_files
-from agentmem_cli.embedding.base import REMOTE_PREFIX, Device, Embedder, EmbedderSpec, OnProgress, no_progress
+from agentmem_cli.embedding.base import REMOTE_PREFIX, Embedder, EmbedderSpec, OnProgress, no_progress
+from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.embedding.minilm import MINILM, MINILM_FLOP_PER_TOKEN, MINILM_INT8, published_weights
 from agentmem_cli.errors import DeviceError, ModelDamagedError, ModelNotFoundError, UsageError
 
@@ -21,35 +22,25 @@ STATIC_DIM: Final = 256
 
 _OWN: Final = {MINILM.name: MINILM, MINILM_INT8.name: MINILM_INT8}
 _ALIASES: Final = {DEFAULT_ALIAS: DEFAULT_MODEL, INT8_ALIAS: INT8_MODEL, STATIC_ALIAS: STATIC_MODEL}
-MAX_THREADS: Final = 256
+_DEFAULT: Final = ModelChoice()
 
 
-def resolve(
-    model: str | None = None,
-    model_path: str | None = None,
-    embedder_url: str | None = None,
-    *,
-    on_progress: OnProgress = no_progress,
-) -> EmbedderSpec:
-    """The spec of a model by name, alias or folder, without loading it; downloads it if it must and can.
+def resolve(choice: ModelChoice = _DEFAULT, *, on_progress: OnProgress = no_progress) -> EmbedderSpec:
+    """The spec of the chosen model, or of the default. Does not load the model, but downloads it if necessary.
 
-    With `embedder_url`, `model` is the name of one that the server there has, which is asked. The static model is made
-    at its first use, in a minute or two; `on_progress` is told how far that is. Raises ModelNotFoundError, within
-    seconds, where a model is neither here nor downloadable, and EmbeddingError.
+    A server at `choice.url` is asked for its model. The static model is made at its first use, which takes a minute or
+    two; `on_progress` is called with each step. Raises ModelNotFoundError within seconds if the model is neither
+    installed, cached nor downloadable, and EmbeddingError.
     """
-    if embedder_url is not None:
-        if model_path is not None:
-            raise UsageError("--embedder-url and --model-path name two models: give one of them")
+    if choice.url is not None:
         from agentmem_cli.embedding import remote
 
-        return remote.find(embedder_url, model)
-    if model_path is not None:
-        if model is not None:
-            raise UsageError("--model and --model-path name two models: give one of them")
+        return remote.find(choice.url, choice.name)
+    if choice.path is not None:
         from agentmem_cli.embedding import model_files
 
-        return model_files.spec_of(Path(model_path))
-    name = full_name(model or DEFAULT_MODEL)
+        return model_files.spec_of(Path(choice.path))
+    name = full_name(choice.name or DEFAULT_MODEL)
     if name in _OWN:
         return _OWN[name]
     made = _find_static(name)
@@ -63,35 +54,33 @@ def resolve(
 
 
 def full_name(model: str) -> str:
-    """The name that an alias stands for, or the name itself."""
+    """The name for an alias; other names are returned unchanged."""
     return _ALIASES.get(model, model)
 
 
 def flop_per_token(spec: EmbedderSpec) -> int | None:
-    """The floating-point operations that a token costs, where that is known."""
+    """The number of floating-point operations per token; None if unknown."""
     return MINILM_FLOP_PER_TOKEN if spec == MINILM else None
 
 
-def pinned(
-    spec: EmbedderSpec, model: str | None, model_path: str | None, embedder_url: str | None
-) -> EmbedderSpec | None:
-    """A store's own spec, where these options choose no other model, without asking anybody for it; or None."""
-    if (model, model_path, embedder_url) == (None, None, None):
+def pinned(spec: EmbedderSpec, choice: ModelChoice) -> EmbedderSpec | None:
+    """A store's own spec if the choice is that model, or names none; otherwise None. Asks no server."""
+    if not choice.names_a_model:
         return spec
-    if static_files.is_static(spec) and (model_path, embedder_url) == (None, None):
-        return spec if full_name(str(model)) == spec.name else None  # the store carries it
-    if not _is_remote(spec) or model_path is not None:
+    if static_files.is_static(spec) and choice.name is not None and choice.url is None:
+        return spec if full_name(choice.name) == spec.name else None  # the store holds a copy
+    if not _is_remote(spec) or choice.path is not None:
         return None
-    own_names = {None, spec.name} if embedder_url is None else {None, spec.name, spec.name.removeprefix(REMOTE_PREFIX)}
-    if model not in own_names:
+    own_names = {None, spec.name} if choice.url is None else {None, spec.name, spec.name.removeprefix(REMOTE_PREFIX)}
+    if choice.name not in own_names:
         return None
     from agentmem_cli.embedding import remote
 
-    return spec if embedder_url is None else remote.moved(spec, embedder_url)
+    return spec if choice.url is None else remote.moved(spec, choice.url)
 
 
 def recognised(spec: EmbedderSpec, known: Iterable[EmbedderSpec]) -> EmbedderSpec:
-    """The one of some known specs that is of the same served model, or else the spec itself."""
+    """The known spec of the same served model, if there is one; otherwise the spec itself."""
     if not _is_remote(spec):
         return spec
     from agentmem_cli.embedding import remote
@@ -99,32 +88,25 @@ def recognised(spec: EmbedderSpec, known: Iterable[EmbedderSpec]) -> EmbedderSpe
     return next((other for other in known if remote.recognised(spec, other)), spec)
 
 
-def load(
-    spec: EmbedderSpec,
-    threads: int | None = None,
-    device: Device = "cpu",
-    *,
-    carried: Path | None = None,
-    embedder_url: str | None = None,
-) -> Embedder:
-    """The embedder of a spec, if the files here are the spec's; `threads` are as many as there are cores by default.
+def load(spec: EmbedderSpec, choice: ModelChoice = _DEFAULT, *, carried: Path | None = None) -> Embedder:
+    """The embedder of a spec, if the files on this machine are those of the spec.
 
-    `carried` is the folder of a store's own copies (see `static_cache.carry`). For a model that a server has, `threads`
-    is how many requests are under way at once, and `embedder_url` the URL that the user named, if any. Raises
-    ModelNotFoundError, ModelDamagedError, DeviceError, UsageError.
+    Of the choice, only `device`, `threads` and `url` matter: the spec says which model. `carried` is the folder of a
+    store's own copies (see `static_files.carry`). Raises ModelNotFoundError, ModelDamagedError, DeviceError.
     """
-    check_use(threads, device)
+    check_device(choice)
+    threads, device = choice.threads, choice.device
     if _is_remote(spec):
         from agentmem_cli.embedding import remote
 
         if device == "cuda":
-            raise DeviceError(f"--device cuda: model {spec.name} runs where its server is: leave it out")
-        return remote.load(spec, embedder_url, threads)
+            raise DeviceError(f"--device cuda: model {spec.name} runs on its server: leave --device out")
+        return remote.load(spec, choice.url, threads)
     if static_files.is_static(spec):
         from agentmem_cli.embedding import static
 
         if device == "cuda":
-            raise DeviceError(f"--device cuda: model {spec.name} is static, and made for CPUs: leave it out")
+            raise DeviceError(f"--device cuda: model {spec.name} is static and runs on the CPU: leave --device out")
         return static.StaticEmbedder(spec, static_files.files_of(spec, carried))
     from agentmem_cli.embedding import model_files, onnx
 
@@ -144,13 +126,9 @@ def load(
     return onnx.OnnxEmbedder(here, lambda: nullcontext(Path(here.folder)), threads, device)
 
 
-def check_use(threads: int | None, device: Device) -> None:
-    """Refuses at once, before anything is loaded, what no model can have. Raises UsageError, DeviceError."""
-    if threads is not None and not 1 <= threads <= MAX_THREADS:
-        raise UsageError(f"threads is {threads}: it must be from 1 to {MAX_THREADS}")
-    if device not in get_args(Device):
-        raise UsageError(f"device is {device}: it must be {' or '.join(get_args(Device))}")
-    if device == "cuda":
+def check_device(choice: ModelChoice) -> None:
+    """Raises DeviceError, before anything is loaded, if the chosen device is not on this machine."""
+    if choice.device == "cuda":
         from agentmem_cli.embedding import onnx
 
         onnx.check_cuda()
@@ -162,38 +140,37 @@ def _static_name(source: EmbedderSpec, dim: int, fitted: bool) -> str:
 
 
 def distill(
-    model: str | None = None,
-    model_path: str | None = None,
+    choice: ModelChoice = _DEFAULT,
     *,
     dim: int = STATIC_DIM,
     name: str | None = None,
     texts: Sequence[str] = (),
     on_progress: OnProgress = no_progress,
 ) -> EmbedderSpec:
-    """Makes a static model of another and keeps it in the cache under a name, the other's with `-static` by default.
+    """Makes a static model from another model and keeps it in the cache; its default name ends in `-static`.
 
-    It is fitted to `texts` where they are given, and to general ones. A model that is there already is not made again.
-    Raises UsageError where a name is taken or a model can't be distilled, and ModelError.
+    It is fitted to general texts and to `texts`. An existing model is not made again. Raises UsageError if the name is
+    taken or the model can't be distilled, and ModelError.
     """
     from agentmem_cli.embedding import distill, onnx
     from agentmem_cli.embedding import distill as recipe
 
-    source = resolve(model, model_path)
-    wanted = name or _static_name(source, dim, fitted=bool(texts))
-    static_files.check_name(wanted)
-    there = _find_static(wanted)
+    source = resolve(choice)
+    new_name = name or _static_name(source, dim, fitted=bool(texts))
+    static_files.check_name(new_name)
+    there = _find_static(new_name)
     if there is not None and name is None and not texts:
         return there
     reserved = name is not None and full_name(name) in (*_OWN, STATIC_MODEL)
     if there is not None or reserved:
-        raise UsageError(f"a model is named {wanted} already: give another --name")
+        raise UsageError(f"there is already a model named {new_name}: give another --name")
     embedder = load(source)
     if not isinstance(embedder, onnx.OnnxEmbedder):
         raise UsageError(f"model {source.name} can't be distilled: it is static already")
     source_model = distill.OnnxTeacher(embedder)
     vectors = recipe.distill(source_model, dim, texts, on_progress)
     about: dict[str, str | int] = {"source": source.name, "source_revision": source.revision, "own_texts": len(texts)}
-    return static_files.publish(static_files.home(wanted), wanted, vectors, source_model.tokenizer_json, about)
+    return static_files.publish(static_files.home(new_name), new_name, vectors, source_model.tokenizer_json, about)
 
 
 def _find_static(name: str) -> EmbedderSpec | None:
@@ -209,11 +186,11 @@ def _is_remote(spec: EmbedderSpec) -> bool:
     return spec.name.startswith(REMOTE_PREFIX)
 
 
-def _check_revision(wanted: EmbedderSpec, here: EmbedderSpec) -> None:
-    if wanted.fingerprint() != here.fingerprint():
+def _check_revision(spec: EmbedderSpec, here: EmbedderSpec) -> None:
+    if spec.fingerprint() != here.fingerprint():
         raise ModelDamagedError(
-            f"model {wanted.name} here is not the revision that made the store ({here.revision[:12]}, "
-            f"not {wanted.revision[:12]}): restore the original files, or make a new store"
+            f"model {spec.name} here is not the revision that made the store ({here.revision[:12]}, "
+            f"not {spec.revision[:12]}): restore the original files or make a new store"
         )
 
 
@@ -224,7 +201,7 @@ _INT8_NOTE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class CatalogEntry:
-    """A model that can be named; `token_limit` and `size_mb` are None where its publisher doesn't say."""
+    """An entry of the catalogue; `token_limit` and `size_mb` are None if the publisher does not state them."""
 
     name: str
     alias: str
@@ -238,8 +215,8 @@ class CatalogEntry:
 
 
 def entries() -> list[CatalogEntry]:
-    """All models that can be named: our own first, then the ones that fastembed knows."""
-    from agentmem_cli.embedding import model_files  # brings fastembed, which a static model does without
+    """All models of the catalogue: our own first, then those of fastembed."""
+    from agentmem_cli.embedding import model_files  # fastembed, which static models don't need
 
     minilm = CatalogEntry(
         name=DEFAULT_MODEL,
@@ -268,7 +245,7 @@ def entries() -> list[CatalogEntry]:
         minilm,
         name=INT8_MODEL,
         alias=INT8_ALIAS,
-        source=f"made here, once, from {DEFAULT_ALIAS}",
+        source=f"made here once, from {DEFAULT_ALIAS}",
         note=_INT8_NOTE,
     )
     return [minilm, int8, *_static_entries(), *hub_entries]

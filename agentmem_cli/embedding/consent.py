@@ -1,7 +1,7 @@
-"""Which embedding servers the user of this machine has named: texts go to no other, whatever a store says.
+"""The embedding servers that the user of this machine has allowed. Texts are sent to no other server.
 
-A store remembers where its model is served, and may have been made by somebody else. What the user names with
-`--embedder-url` is kept in the user's own configuration folder, as a JSON list of URLs.
+A store remembers the URL of its model, but it may come from somebody else. The URLs that the user gives with
+`--embedder-url` are therefore kept in the user's configuration folder, as a JSON list.
 """
 
 import logging
@@ -22,21 +22,21 @@ _log: Final = logging.getLogger("agentmem")
 
 
 def is_allowed(url: str) -> bool:
-    """Whether the user has named this URL on this machine. Raises UsageError for what is no URL of an embedder."""
+    """Whether the user has allowed this URL. Raises UsageError if it is not a valid URL of an embedder."""
     return canonical_url(url) in _allowed()
 
 
 def allow(url: str) -> None:
-    """Keeps that the user has named this URL; where it can't be kept, one line says so. Raises UsageError."""
-    wanted, allowed = canonical_url(url), _allowed()
-    if wanted in allowed:
+    """Records that the user allows this URL; logs a warning if that fails. Raises UsageError."""
+    canonical, allowed = canonical_url(url), _allowed()
+    if canonical in allowed:
         return
     file = _file()
     temporary = file.with_name(f"{_FILE}.{os.getpid()}.new")
     try:
         make_durable_folder(file.parent)
         try:
-            write_durably(temporary, orjson.dumps(sorted({*allowed, wanted}), option=orjson.OPT_INDENT_2))
+            write_durably(temporary, orjson.dumps(sorted({*allowed, canonical}), option=orjson.OPT_INDENT_2))
             temporary.replace(file)
         finally:
             temporary.unlink(missing_ok=True)

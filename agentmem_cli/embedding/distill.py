@@ -1,9 +1,9 @@
-"""Makes a static model of another: vectors of tokens whose sum points where the model's embedding of a text does.
+"""Makes a static model from another model: token vectors whose sum approximates the direction of a text's embedding.
 
-Each token goes through the model alone, and its own output, weighted by how rare it is (a / (a + p), Arora et al. 2017,
-with p from Zipf's law, as a WordPiece vocabulary is in the order of frequency), is where its vector starts from. Ridge
-regression on the counts of tokens in texts then moves the vectors towards the model's embeddings of these texts. With
-fewer texts than tokens its dual form is the smaller: solved exactly, by one Cholesky factorisation.
+Each token first runs through the model alone. Its output, weighted by rarity, is the initial vector; the weight is
+a / (a + p) (Arora et al. 2017), with p from Zipf's law, since a WordPiece vocabulary is sorted by frequency. Ridge
+regression on token counts of texts then moves the vectors towards the model's embeddings of these texts. With fewer
+texts than tokens, the dual form is smaller; one Cholesky factorisation solves it exactly.
 """
 
 import random
@@ -32,7 +32,7 @@ _TEXTS_AT_ONCE: Final = 500
 
 
 class Teacher(Protocol):
-    """A model to distil; its tokenizer is WordPiece's."""
+    """A model to distill, with a WordPiece tokenizer."""
 
     @property
     def name(self) -> str:
@@ -40,21 +40,21 @@ class Teacher(Protocol):
 
     @property
     def dim(self) -> int:
-        """How many dims its embeddings have."""
+        """The number of dimensions of its embeddings."""
 
     @property
     def tokenizer_json(self) -> str:
         """The content of its tokenizer.json, without padding and truncation."""
 
     def token_outputs(self, on_progress: OnProgress) -> Vectors:
-        """Each token of the vocabulary through the model alone: its own outputs (vocabulary, dim), by id."""
+        """The outputs (vocabulary, dim) of the model for each token alone, by token id."""
 
     def embed(self, texts: Sequence[str], on_progress: OnProgress) -> Vectors:
         """The model's embeddings (n, dim) of texts, of unit length."""
 
 
 class OnnxTeacher:
-    """An ONNX model of the catalogue; a Teacher. Raises UsageError where it is of a kind that can't be distilled."""
+    """A Teacher that is an ONNX model of the catalogue. Raises UsageError if the model can't be distilled."""
 
     def __init__(self, embedder: onnx.OnnxEmbedder) -> None:
         self._embedder = embedder
@@ -67,12 +67,12 @@ class OnnxTeacher:
         self.tokenizer_json: str = tokenizer.to_str()
         kind = orjson.loads(self.tokenizer_json)["model"].get("type")
         if kind != "WordPiece":
-            raise UsageError(f"model {self.name} can't be distilled: its tokenizer is {kind}, and must be WordPiece")
+            raise UsageError(f"model {self.name} can't be distilled: its tokenizer is {kind}, not WordPiece")
         self._vocabulary = max(tokenizer.get_vocab().values()) + 1
         self._before_and_after = tokenizer.encode("").ids
 
     def token_outputs(self, on_progress: OnProgress) -> Vectors:
-        """Each token between the special ones that a text has, such as [CLS] and [SEP]: its own outputs, by id."""
+        """The outputs for each token alone, between the special tokens of a text such as [CLS] and [SEP], by id."""
         starts = range(0, self._vocabulary, _TOKENS_AT_ONCE)
         parts = []
         with ThreadPoolExecutor(usable_cores()) as pool:
@@ -81,7 +81,7 @@ class OnnxTeacher:
                     parts.append(part)
                     on_progress("distilling tokens", len(parts) / len(starts))
             finally:
-                pool.shutdown(cancel_futures=True)  # where one has failed, or Ctrl-C came
+                pool.shutdown(cancel_futures=True)  # after a failure or Ctrl-C
         return np.concatenate(parts)
 
     def embed(self, texts: Sequence[str], on_progress: OnProgress) -> Vectors:
@@ -101,45 +101,45 @@ class OnnxTeacher:
         tokens = range(start, min(start + _TOKENS_AT_ONCE, self._vocabulary))
         given = np.array([[*before, token, *after] for token in tokens], dtype=np.int64)
         filled = {"input_ids": given, "attention_mask": np.ones_like(given), "token_type_ids": np.zeros_like(given)}
-        wanted = {put.name: filled[put.name] for put in self._session.get_inputs() if put.name in filled}
+        inputs = {put.name: filled[put.name] for put in self._session.get_inputs() if put.name in filled}
         try:
-            outputs: Vectors = self._session.run(None, wanted)[0]
+            outputs: Vectors = self._session.run(None, inputs)[0]
         except Exception as error:  # onnxruntime raises bare Exceptions of its own
             raise EmbeddingError(f"model {self.name} failed: {error}") from error
         if outputs.ndim != 3:
-            raise UsageError(f"model {self.name} can't be distilled: it gives embeddings of texts, and none of tokens")
+            raise UsageError(f"model {self.name} can't be distilled: it returns embeddings of texts but not of tokens")
         return outputs[:, len(before)]
 
 
 def _session(name: str, weights: Path) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # as many runs at once as there are cores beat one run on all of them
+    options.intra_op_num_threads = 1  # one run per core at once is faster than one run on all cores
     try:
         return onnxruntime.InferenceSession(str(weights), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises bare Exceptions of its own
         raise UsageError(f"model {name} can't be distilled: it is not an ONNX model") from error
 
 
-FIT_TEXTS: Final = 5_000  # the factorisation takes memory by their square, 0.5 GB, and time by their cube
+FIT_TEXTS: Final = 5_000  # memory grows with their square (0.5 GB), time with their cube
 _ENGLISH_SHARE: Final = 0.3
 _WORDS_A_TEXT: Final = 10
 _RARITY: Final = 1e-3
-_STRENGTH: Final = 1.0  # of the ridge, where a text without repetitions weighs 1
+_STRENGTH: Final = 1.0  # of the ridge; a text without repeated tokens has weight 1
 _CONTINUES: Final = "##"
-# How the time is shared out, for who waits.
+# The shares of the total time, for progress.
 _TOKENS_SHARE, _TEXTS_SHARE = 0.3, 0.6
 
 
 def distill(
     teacher: Teacher, dim: int, own_texts: Sequence[str], on_progress: OnProgress, count: int = FIT_TEXTS
 ) -> HalfVectors:
-    """The vectors (vocabulary, dim) float16 of a static model, by token id; zero for tokens that mean nothing.
+    """The vectors (vocabulary, dim) float16 of a static model, by token id; zero for special and unused tokens.
 
-    It is fitted to `count` texts: `own_texts`, and general ones as far as these leave room. The same every time on one
-    machine. Raises UsageError where the model or dim is one that can't be had, and ModelError.
+    They are fitted to `count` texts: `own_texts`, filled up with general texts. Results are deterministic on one
+    machine. Raises UsageError if the model or `dim` is not possible, and ModelError.
     """
     if not 1 <= dim <= teacher.dim:
-        raise UsageError(f"--dim {dim}: model {teacher.name} has {teacher.dim} dims, and a static one can't have more")
+        raise UsageError(f"--dim {dim}: model {teacher.name} has {teacher.dim} dims: give at most that many")
     vocabulary = tokens_by_id(teacher.tokenizer_json)
     start = token_vectors(
         vocabulary, teacher.token_outputs(lambda step, share: on_progress(step, _TOKENS_SHARE * share))
@@ -157,7 +157,7 @@ def distill(
 
 
 def tokens_by_id(tokenizer_json: str) -> list[str]:
-    """The vocabulary of a WordPiece tokenizer, in the order of its ids, "" for a special token or an id without one."""
+    """The vocabulary of a WordPiece tokenizer by id; "" for special tokens and unused ids."""
     content = orjson.loads(tokenizer_json)
     added = content["added_tokens"]
     ids: dict[str, int] = {**content["model"]["vocab"], **{token["content"]: token["id"] for token in added}}
@@ -170,7 +170,7 @@ def tokens_by_id(tokenizer_json: str) -> list[str]:
 
 
 def token_vectors(vocabulary: Sequence[str], outputs: Vectors) -> Vectors:
-    """What tokens' outputs (vocabulary, dim) alone say: centred, and scaled by how rare each token is."""
+    """Initial vectors from the outputs (vocabulary, dim) for single tokens: centred, and weighted by rarity."""
     known = np.array([token != "" for token in vocabulary])
     centred = outputs - outputs[known].mean(axis=0)
     vectors: Vectors = (centred * (rarities(vocabulary) * known)[:, np.newaxis]).astype(np.float32)
@@ -178,8 +178,10 @@ def token_vectors(vocabulary: Sequence[str], outputs: Vectors) -> Vectors:
 
 
 def rarities(vocabulary: Sequence[str]) -> NDArray[np.float64]:
-    """a / (a + p) of each token, (vocabulary,); marks and single letters, which stand in front, are as frequent as can
-    be, and from there on the n-th token has 1/n of that."""
+    """a / (a + p) of each token, (vocabulary,).
+
+    Punctuation and single letters come first and get the highest frequency; the n-th token after them gets 1/n of it.
+    """
     long = np.array([len(token.removeprefix(_CONTINUES)) > 1 for token in vocabulary])
     ranks = np.where(long, np.cumsum(long), 1)
     probabilities = 1 / ranks / (1 / np.arange(1, max(int(long.sum()), 1) + 1)).sum()
@@ -188,8 +190,10 @@ def rarities(vocabulary: Sequence[str]) -> NDArray[np.float64]:
 
 
 def general_texts(vocabulary: Sequence[str], count: int) -> list[str]:
-    """Texts that are good for everyone: English memories, for how sentences use the frequent words, and random words of
-    the vocabulary, so that every word is met. The same for a vocabulary anywhere."""
+    """General texts to fit to: English memories, and random words of the vocabulary, so that all words occur.
+
+    The result depends only on the vocabulary and `count`.
+    """
     english = round(_ENGLISH_SHARE * count)
     words = _endless([token for token in vocabulary if len(token) > 1 and token.isalpha()])
     rows = [" ".join(next(words, "") for _ in range(_WORDS_A_TEXT)) for _ in range(count - english)]
@@ -197,30 +201,30 @@ def general_texts(vocabulary: Sequence[str], count: int) -> list[str]:
 
 
 def _endless(words: Sequence[str]) -> Iterator[str]:
-    """The words in one random order after the other."""
-    draw = random.Random(0).random  # alone: what `shuffle` makes of it may differ between versions of Python
+    """The words, endlessly, in a new random order each time."""
+    draw = random.Random(0).random  # `random.shuffle` may differ between versions of Python
     while words:
         yield from sorted(words, key=lambda _: draw())
 
 
 def principal_axes(rows: Vectors, dim: int) -> Vectors:
-    """The axes (all dims, dim) along which rows (n, all dims) differ most, orthonormal."""
+    """The orthonormal axes (all dims, dim) of largest variance of rows (n, all dims)."""
     _, axes = np.linalg.eigh(rows.T.astype(np.float64) @ rows.astype(np.float64))
     kept: Vectors = axes[:, : -dim - 1 : -1].astype(np.float32)
     return kept
 
 
 def fit(start: Vectors, tokens: TokenIds, texts: Sequence[str], targets: Vectors) -> Vectors:
-    """Vectors (vocabulary, dim) near `start` that make sums of tokens point towards the targets (n, dim) of texts.
+    """Vectors (vocabulary, dim) near `start` whose sums approximate the directions of the targets (n, dim) of texts.
 
-    With X the counts of tokens by text, each row divided by the square root of its length, and Y the targets, scaled to
-    the length of X W0: W = W0 + X' (X X' + strength I)^-1 (Y - X W0), which minimises |X W - Y|^2 + strength |W - W0|^2
-    (ridge regression in its dual form; Saunders, Gammerman, Vovk 1998).
+    X is the matrix of token counts by text, each row divided by the square root of its length. Y is the targets, scaled
+    to the length of X W0. The result W = W0 + X' (X X' + strength I)^-1 (Y - X W0) minimises
+    |X W - Y|^2 + strength |W - W0|^2 (dual ridge regression; Saunders, Gammerman, Vovk 1998).
     """
     from scipy.linalg import cho_factor, cho_solve
 
     counts = token_counts(*tokens.many(texts), len(start))
-    counts.data *= np.asarray(start.any(axis=1))[counts.indices]  # what means nothing stays so
+    counts.data *= np.asarray(start.any(axis=1))[counts.indices]  # zero vectors stay zero
     lengths = np.maximum(counts.sum(axis=1), 1)
     counts.data /= np.repeat(np.sqrt(lengths), np.diff(counts.indptr)).astype(np.float32)
     sums = counts @ start

@@ -1,8 +1,8 @@
-"""An HTTP endpoint that is asked many things at once, within bounds: of connections, time, tries and bytes.
+"""A client for one HTTP endpoint, with limits on connections, time, tries and bytes.
 
-What is passing (no connection, no answer in time, 429, 5xx) is tried again after a pause that doubles and of which a
-random part is waited ("full jitter": Brooker, Exponential Backoff And Jitter, AWS Architecture Blog, 2015), or for as
-long as the server's Retry-After asks. Every other answer is the caller's to judge.
+Temporary failures (no connection, no answer in time, 429, 5xx) are retried after the time of Retry-After, or after a
+random part of a pause that doubles ("full jitter": Brooker, Exponential Backoff And Jitter, AWS Architecture Blog,
+2015). All other answers are returned to the caller.
 """
 
 import asyncio
@@ -34,19 +34,19 @@ from agentmem_cli.support.safe_text import printable
 
 MAX_DIM: Final = 16_384
 _ENVELOPE_BYTES: Final = 65_536
-_NUMBER_BYTES: Final = 64  # one in JSON, white space around it included
+_NUMBER_BYTES: Final = 64  # of a number in JSON with its white space
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Vectors (n, dim) float32 as they were served, not scaled, and the tokens that the server counted, or 0."""
+    """Vectors (n, dim) float32 as served, not scaled, and the number of tokens that the server counted, or 0."""
 
     vectors: Vectors
     tokens: int
 
 
 def largest_answer_bytes(count: int, dim: int) -> int:
-    """More than an honest answer of so many vectors can have."""
+    """An upper bound on the size of an answer of `count` vectors."""
     return _ENVELOPE_BYTES + count * (dim * _NUMBER_BYTES + 256)
 
 
@@ -55,8 +55,8 @@ def read_rows(body: bytes, count: int) -> Rows:
     fields = _fields(body)
     items = fields.get("data")
     if not isinstance(items, list) or len(items) != count:
-        found = f"{len(items)} vectors" if isinstance(items, list) else "no vectors"
-        raise ValueError(f"{found} for {count} texts")
+        got = f"{len(items)} vectors" if isinstance(items, list) else "no vectors"
+        raise ValueError(f"{got} for {count} texts")
     by_index = {item.get("index"): item.get("embedding") for item in items if _is_numbered(item)}
     if set(by_index) != set(range(count)):
         raise ValueError(f'"index" does not number the {count} vectors from 0')
@@ -68,22 +68,22 @@ def read_rows(body: bytes, count: int) -> Rows:
 
 
 def read_models(body: bytes) -> list[str]:
-    """The names of the models that a server says it has. Raises ValueError."""
+    """The names of the models in a server's answer. Raises ValueError."""
     items = _fields(body).get("data")
     names = [item.get("id") for item in items if isinstance(item, dict)] if isinstance(items, list) else []
     return [name for name in names if isinstance(name, str)]
 
 
 def read_complaint(body: bytes) -> str:
-    """What the answer to a refused request says, wherever servers say it; all of it where it isn't JSON."""
+    """The error message in an answer: its usual fields, or all of it if it is not JSON."""
     try:
-        found: object = _fields(body)
+        complaint: object = _fields(body)
     except ValueError:
         return body.decode(errors="replace")
     for key in ("error", "message", "detail"):
-        if isinstance(found, dict) and found.get(key):
-            found = found[key]
-    return found if isinstance(found, str) else orjson.dumps(found).decode()
+        if isinstance(complaint, dict) and complaint.get(key):
+            complaint = complaint[key]
+    return complaint if isinstance(complaint, str) else orjson.dumps(complaint).decode()
 
 
 def _fields(body: bytes) -> dict[str, object]:
@@ -106,7 +106,7 @@ def _row(embedding: object) -> Vectors:
         if isinstance(embedding, str):
             return np.frombuffer(base64.b64decode(embedding, validate=True), dtype="<f4").astype(np.float32)
         if isinstance(embedding, list) and all(type(number) in (int, float) for number in embedding):
-            with np.errstate(over="ignore"):  # becomes infinite, which is found later
+            with np.errstate(over="ignore"):  # becomes infinite, which is checked later
                 return np.array(embedding, dtype=np.float32)
     except (binascii.Error, ValueError) as error:
         raise ValueError(f"a vector is not base64 of float32 ({error})") from error
@@ -127,13 +127,13 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much is asked of a server at once, and for how long.
+    """Limits of requests.
 
-    A try may take `connect_s` to connect. It has failed when the server has answered nothing at all for `answer_s`: a
-    slow one that takes one request after another is not dead; but not even then may it last for `queued_s`. After
-    `failures` failed tries a request is given up, a 429 being no failure; and no try begins later than `deadline_s`
-    after the first has failed. So with these figures a host that refuses connections is given up within 8 s, one that
-    takes them and stays silent within 4 minutes.
+    A try fails if connecting takes longer than `connect_s`, if the server answers no request at all for `answer_s`, or
+    after `queued_s`. A slow server that answers requests one by one is therefore not given up. A request fails after
+    `failures` failed tries, where 429 does not count; no try begins later than `deadline_s` after the first failure.
+    With the defaults, a host that refuses connections fails within 8 s, and one that accepts them but stays silent
+    within 4 minutes.
     """
 
     requests_at_once: int = 16
@@ -148,7 +148,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server said; `body` is cut where it is longer than was asked for, and then `whole` is False."""
+    """A server's answer. If it is longer than allowed, `body` is cut and `whole` is False."""
 
     status: int
     body: bytes
@@ -158,7 +158,7 @@ class Answer:
 
 
 def checked_url(url: str) -> str:
-    """The URL without a last slash, if requests can be sent below it. Raises UsageError."""
+    """The URL without a trailing slash. Raises UsageError if it is not a valid base URL of an embedder."""
     try:
         parsed = httpx.URL(url)
         sound = parsed.scheme in ("http", "https") and bool(parsed.host) and not (parsed.query or parsed.fragment)
@@ -168,32 +168,32 @@ def checked_url(url: str) -> str:
         shown = printable(_SECRETS.sub("...", url))
         raise UsageError(f"{shown} is not a valid embedder URL: give one such as http://127.0.0.1:8080/v1")
     if parsed.userinfo:
-        raise UsageError(f"an embedder URL may hold no user or password: put the key in {KEY_VARIABLE}")
+        raise UsageError(f"an embedder URL can't contain a user or password: put the key in {KEY_VARIABLE}")
     return url.rstrip("/")
 
 
 def canonical_url(url: str) -> str:
-    """The one way to write a URL that `checked_url` takes, of several that lead to the same. Raises UsageError."""
+    """The normal form of a URL, for comparison. Raises UsageError as `checked_url` does."""
     return str(httpx.URL(checked_url(url)))
 
 
 def key_for(url: str) -> str:
-    """The key from the environment, or "". Raises UsageError for one that would be sent where others can read it."""
+    """The key from the environment, or "". Raises UsageError if it would be sent unencrypted."""
     key = os.environ.get(KEY_VARIABLE, "")
     if not key:
         return ""
     if not (key.isascii() and key.isprintable() and " " not in key):
-        raise UsageError(f"{KEY_VARIABLE} has characters that no key has: set it again")
+        raise UsageError(f"{KEY_VARIABLE} has characters that a key can't have: set it again")
     if httpx.URL(url).scheme != "https" and not _is_loopback(url):
         raise UsageError(f"{KEY_VARIABLE} would go to {url} unencrypted: give an https URL, or unset the key")
     return key
 
 
 class Endpoint:
-    """Sends requests below one URL, from an event loop in a thread of its own: Ctrl-C doesn't wait for an answer.
+    """Sends requests to one base URL from an event loop in a separate thread, so that Ctrl-C interrupts waiting.
 
-    Connections are kept and used again. TLS certificates are checked, redirects aren't followed, and a proxy that the
-    environment names is used, but never for a loopback address.
+    Connections are reused. TLS certificates are checked, redirects are not followed, and the proxy of the environment
+    is used, except for loopback addresses.
     """
 
     def __init__(self, url: str, key: str = "", limits: Limits | None = None) -> None:
@@ -209,32 +209,32 @@ class Endpoint:
             headers={
                 "User-Agent": f"agentmem/{__version__}",
                 "Content-Type": "application/json",
-                "Accept-Encoding": "identity",  # so that a small answer can't unpack to a huge one
+                "Accept-Encoding": "identity",  # so that a small answer can't expand to a huge one
                 **({"Authorization": f"Bearer {self._key}"} if self._key else {}),
             },
             timeout=httpx.Timeout(None, connect=self.limits.connect_s),  # see `_while_answering` for the rest
             limits=httpx.Limits(max_connections=at_once, max_keepalive_connections=at_once),
             trust_env=not _is_loopback(self.url),
         )
-        self._answered_s = 0.0  # when anything was, by the monotonic clock
+        self._answered_s = 0.0  # time of the last answer, by the monotonic clock
         self._slots = asyncio.Semaphore(at_once)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=_serve, args=(self._loop, self._client), daemon=True)
         self._thread.start()
-        # Nobody may wait for the thread here: this can be called from within any line of any thread.
+        # This must not wait for the thread: the garbage collector may call it in any thread at any time.
         self._stopped = weakref.finalize(self, self._loop.call_soon_threadsafe, self._loop.stop)
 
     def forget_parent(self) -> None:
-        """In a forked child: the parent's loop runs in no thread here, and shares its sockets."""
+        """In a forked child: starts a new loop, since the parent's has no thread here and shares its sockets."""
         self._stopped.detach()
         abandon(self._loop, self._client, self._slots)
         self._begin()
 
     def run(self, work: Coroutine[Any, Any, _Result]) -> _Result:
-        """Runs a coroutine to its end and returns its result; an interrupted wait cancels it."""
+        """Runs a coroutine and returns its result; an interruption cancels it."""
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
-            # `Limits` bound every request; this bounds the wait for a loop that is gone.
+            # `Limits` bound each request; this bounds the wait if the loop has ended.
             while not wait([future], timeout=_LOOK_EVERY_S).done:
                 if not self._thread.is_alive():
                     raise EmbeddingError(f"embedder {self.url}: its thread has ended: open the store again")
@@ -243,12 +243,12 @@ class Endpoint:
             future.cancel()
 
     async def send(self, method: str, path: str, content: bytes, max_answer_bytes: int) -> Answer:
-        """The answer to a request, tried again while what keeps it away may pass. Raises EmbeddingError."""
+        """The answer to a request; temporary failures are retried. Raises EmbeddingError."""
         async with self._slots:
             return await self._send(method, path, content, max_answer_bytes)
 
     def quoted(self, text: str, most: int = 200) -> str:
-        """Words of a server as an error can show them: on one line, cut, and without the key."""
+        """A server's text for an error message: on one line, cut, and without the key."""
         text = text.replace(self._key, "[key]") if self._key else text
         text = printable(" ".join(text.split()))
         return text if len(text) <= most else f"{text[:most]}..."
@@ -277,7 +277,7 @@ class Endpoint:
     async def _try(
         self, method: str, path: str, content: bytes, max_answer_bytes: int
     ) -> tuple[Answer, Exception | None]:
-        """The answer; or one without a status whose body says what went wrong, and the error."""
+        """The answer; after an error, an answer with status 0 whose body describes the error, and the error."""
         try:
             return await self._while_answering(self._ask(method, path, content, max_answer_bytes)), None
         except (asyncio.TimeoutError, httpx.TimeoutException) as error:
@@ -286,7 +286,7 @@ class Endpoint:
             return Answer(0, f"can't be reached: {str(error) or type(error).__name__}".encode()), error
 
     async def _while_answering(self, asked: Coroutine[Any, Any, Answer]) -> Answer:
-        """The answer, if it comes before the server has been silent for too long. Raises asyncio.TimeoutError."""
+        """The answer, unless the server is silent for too long. Raises asyncio.TimeoutError."""
         began_s = time.monotonic()
         task = asyncio.ensure_future(asked)
         try:
@@ -342,7 +342,7 @@ def _serve(loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient) -> None:
 
 
 def _seconds_asked(retry_after: str) -> float:
-    """What a Retry-After header asks for, in seconds: a number or a date; 0 where it is neither."""
+    """The seconds of a Retry-After header, which is a number or a date; 0 if it is neither."""
     try:
         return max(0.0, float(retry_after)) if retry_after else 0.0
     except ValueError:

@@ -1,4 +1,4 @@
-"""In which scripts texts are written, whether a model reads them, and which of the catalogue's does. No libraries."""
+"""The scripts of texts, whether a model can read them, and which model can. Standard library only."""
 
 import re
 from collections import Counter
@@ -8,7 +8,7 @@ from typing import Final, Literal, TypeAlias
 
 Script: TypeAlias = Literal["han", "kana", "hangul", "other", "rest"]
 
-UNREAD_WARNING_RATIO: Final = 0.2  # a model that knows less of a text than this can't be said to read it
+UNREAD_WARNING_RATIO: Final = 0.2  # above this share of unknown text, a model does not read a text
 MULTILINGUAL_MODEL: Final = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
 CHINESE_MODEL: Final = "BAAI/bge-small-zh-v1.5"
 
@@ -22,17 +22,17 @@ _LETTERS: Final[dict[Script, re.Pattern[str]]] = {
     "hangul": re.compile(f"[{_HANGUL}]+"),
     "other": re.compile(rf"[^\W\d_{_LATIN}{_HAN}{_KANA}{_HANGUL}]+"),
 }
-# Tokens a letter of other scripts than Latin. Measured: MiniLM has 0.7 to 2.1 of Korean, Russian, Arabic, Hindi, Greek
-# and Hebrew, whose letters it has and whose words it has not, and one for a whole line of Thai or katakana, unknown.
-# Models that have the words need 0.3 to 0.65; a Chinese one has one a Han letter.
+# Tokens per letter in scripts other than Latin. Measured: MiniLM makes 0.7 to 2.1 tokens per letter of Korean, Russian,
+# Arabic, Hindi, Greek and Hebrew, whose letters it knows but not the words, and one unknown token for a whole line of
+# Thai or katakana. Models that know the words need 0.3 to 0.65; a Chinese model needs one per Han character.
 _SPELLED_TOKENS: Final = 0.7
 _SWALLOWED_TOKENS: Final = 0.15
-_REST_TOKENS: Final = (1 / 6, 1 / 3)  # of Latin text a character has as few at least, and at most
-_CHINESE_HAN: Final = 20  # so many Han letters for one of another script than Latin: Japanese has kana
+_REST_TOKENS: Final = (1 / 6, 1 / 3)  # the minimum and maximum of tokens per character of Latin text
+_CHINESE_HAN: Final = 20  # minimum ratio of Han to other non-Latin letters: Japanese has kana
 
 
 def letters_by_script(texts: Iterable[str]) -> Counter[Script]:
-    """How many characters of texts are Han, kana, Hangul, letters of other scripts but Latin, and the rest."""
+    """The number of characters by script: Han, kana, Hangul, other letters except Latin, and the rest."""
     letters: Counter[Script] = Counter()
     for text in texts:
         letters["rest"] += len(text)
@@ -46,7 +46,7 @@ def letters_by_script(texts: Iterable[str]) -> Counter[Script]:
 
 
 def better_model(letters: Mapping[Script, int]) -> str | None:
-    """The catalogue's model for texts in scripts that the default model doesn't read; None where they are in Latin."""
+    """The catalogue's model for texts in scripts other than Latin; None for Latin texts."""
     han, others = letters.get("han", 0), _not_han(letters)
     if not han and not others:
         return None
@@ -56,9 +56,10 @@ def better_model(letters: Mapping[Script, int]) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class ModelAdvice:
-    """That a model can't read some texts, and `better`, one that has their scripts, or None where none is known.
+    """Advice that a model can't read some texts; `better` is a model that can, or None if none is known.
 
-    `unread_ratio` is the share of their tokens, or else (`of_letters`) of their characters, that it has no words for.
+    `unread_ratio` is the share of their tokens (with `of_letters`, of their characters) that the model has no words
+    for.
     """
 
     model: str
@@ -75,9 +76,9 @@ class ModelAdvice:
         letters: Mapping[Script, int],
         store_letters: Mapping[Script, int] | None = None,
     ) -> "ModelAdvice | None":
-        """The advice for texts of so many tokens, special ones left out; None where the model reads them.
+        """The advice for texts with these token counts (without special tokens); None if the model reads them.
 
-        `store_letters` are those that the better model must read, if it must read more than these texts.
+        `store_letters` are the letters that the better model must read, if these are more than those of the texts.
         """
         unread_ratio = unknown_tokens / tokens if tokens else 0.0
         of_letters = unread_ratio <= UNREAD_WARNING_RATIO
@@ -89,7 +90,7 @@ class ModelAdvice:
         return cls(model, unread_ratio, of_letters, None if better == model else better)
 
     def said_of(self, texts: str) -> str:
-        """What is wrong, of texts that are called so."""
+        """The problem in words; `texts` names the texts."""
         if self.of_letters:
             return f"{self.model} has no words for {self.unread_ratio:.0%} of {texts}"
         return f"{self.model} does not know {self.unread_ratio:.0%} of the tokens of {texts}"
@@ -100,7 +101,7 @@ def _not_han(letters: Mapping[Script, int]) -> int:
 
 
 def _wordless_ratio(tokens: int, unknown_tokens: int, letters: Mapping[Script, int]) -> float:
-    """The share of the characters that the model takes letter by letter, or as one unknown token for many."""
+    """The share of characters that the model reads letter by letter, or several as one unknown token."""
     han, others, rest = letters.get("han", 0), _not_han(letters), letters.get("rest", 0)
     fewest, most = (share * rest for share in _REST_TOKENS)
     if others and tokens - han - most >= _SPELLED_TOKENS * others:

@@ -1,4 +1,4 @@
-"""MiniLM's own files: the installed weights and vocabulary, checked, and what is made of them to run quicker."""
+"""The files of MiniLM: the installed weights and vocabulary, and faster variants made from them."""
 
 import hashlib
 import logging
@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from agentmem_cli.embedding import cache
-from agentmem_cli.embedding.base import Device, EmbedderSpec
+from agentmem_cli.embedding.base import EmbedderSpec
+from agentmem_cli.embedding.choice import Device
 from agentmem_cli.errors import ModelDamagedError, ModelNotFoundError
 from agentmem_cli.support.files import sha256_of
 from agentmem_cli.support.safe_text import printable
@@ -23,7 +24,7 @@ MINILM: Final = EmbedderSpec(
     pooling="mean",
     precision="fp32",
 )
-# Of its 6 layers' matrices of 12 * 384^2 weights, a multiplication and an addition each; attention adds some percent.
+# One multiplication and one addition per weight: 6 layers of 12 * 384^2 weights. Attention adds a few percent.
 MINILM_FLOP_PER_TOKEN: Final = 6 * 12 * 384**2 * 2
 
 
@@ -31,11 +32,11 @@ def _made_of_weights(recipe: str) -> str:
     return hashlib.sha256(f"{_WEIGHTS_SHA256} {recipe}".encode()).hexdigest()
 
 
-# What `rewrite` makes of the weights: the same bytes with every onnx from 1.17 to 1.23. A cached file is run only if it
-# has this sha256: a name that agrees with its content would prove nothing.
+# The checksums of the files that `minilm_onnx` makes, the same with every onnx from 1.17 to 1.23. A cached file is used
+# only if it has this sha256: its name alone proves nothing.
 _FASTER_FP32_SHA256: Final = "12bb9b563f9440deec45c4c7bfa4a5705cfae17125b474a7b12074389bd9035f"
 _INT8_SHA256: Final = "627b4ed5b6322f13d635cafb1b30de14119c012a511cf5788189139d70839c1c"
-# The number is counted up when `rewrite` makes something else.
+# The last number of the recipe increases when `minilm_onnx` makes other files.
 MINILM_INT8: Final = replace(
     MINILM, name="all-MiniLM-L6-v2-int8", revision=_made_of_weights("int8, a scale a token, 1"), precision="int8"
 )
@@ -43,7 +44,7 @@ _log: Final = logging.getLogger("agentmem")
 
 
 def weights_to_run(spec: EmbedderSpec, device: Device) -> Path:
-    """The file that MiniLM runs from: made of the published weights once, and cached."""
+    """The weights file to run, made from the published weights once and cached."""
     published = published_weights()
     try:
         if spec.precision == "int8":
@@ -62,7 +63,7 @@ def weights_to_run(spec: EmbedderSpec, device: Device) -> Path:
 def _make_int8(published: Path, target: Path) -> None:
     from agentmem_cli.embedding import minilm_onnx
 
-    _log.warning("agentmem: making %s of the installed weights, once", MINILM_INT8.name)
+    _log.warning("agentmem: making %s from the installed weights, once", MINILM_INT8.name)
     minilm_onnx.write_int8(published, target)
 
 

@@ -1,6 +1,6 @@
-"""Makes of MiniLM's published ONNX file what onnxruntime runs faster: the same sums in other nodes, and in int8.
+"""Rewrites MiniLM's published ONNX file for speed: with fused nodes in fp32, and with matrix products in int8.
 
-The graph is that of the published file, which is known by its sha256. Imported only where a file is made.
+The code relies on the graph of the published file, which is checked by its sha256.
 """
 
 from collections.abc import Iterator
@@ -15,37 +15,37 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 from agentmem_cli.errors import ModelError
 
 _CONTRIBUTED: Final = "com.microsoft"  # the domain of onnxruntime's own operators
-# A token's activations are -63 to 63 steps of its own. With 7 bits on one side, products of pairs fit 16-bit sums;
-# with 8 on both, processors without VNNI saturate there, and would give other vectors.
+# A token's activations are quantized to -63 to 63. With 7 bits on one side, sums of two products fit into 16 bits. With
+# 8 bits on both sides, processors without VNNI saturate and would give other vectors.
 _STEPS: Final = 63
 
 
 def write_fp32(published: Path, target: Path) -> None:
-    """Writes the published model in quicker nodes: vectors are equal to within rounding. Raises ModelError, OSError."""
+    """Writes the published model with faster nodes; its vectors differ only by rounding. Raises ModelError, OSError."""
     with _named_failure(published):
-        onnx.save(_in_quicker_nodes(onnx.load(published)), target)
+        onnx.save(_with_faster_nodes(onnx.load(published)), target)
 
 
 def write_int8(published: Path, target: Path) -> None:
-    """Writes it with matrix products in int8: the published int8 weights, and activations rounded a token at a time.
+    """Writes the model with matrix products in int8: the published int8 weights, and activations quantized per token.
 
-    A scale for each token, the largest of its activations, makes a vector independent of the texts that it is embedded
-    with; one for the whole batch, as onnxruntime's `quantize_dynamic` has it, does not. Raises ModelError, OSError.
+    The scale of a token is the largest of its activations, so a vector does not depend on other texts of the batch.
+    With onnxruntime's `quantize_dynamic`, which has one scale per batch, it does. Raises ModelError, OSError.
     """
     with _named_failure(published):
-        onnx.save(_with_int8_products(_in_quicker_nodes(onnx.load(published))), target)
+        onnx.save(_with_int8_products(_with_faster_nodes(onnx.load(published))), target)
 
 
-def _in_quicker_nodes(model: ModelProto) -> ModelProto:
-    """The model, changed in place where onnxruntime has something quicker that gives the same.
+def _with_faster_nodes(model: ModelProto) -> ModelProto:
+    """The model, changed in place to faster nodes with the same results.
 
-    Five nodes of a GELU become its own; a residual's Add becomes a Sum, so that onnxruntime doesn't fuse it into its
-    SkipLayerNormalization, which is slower than both apart; a softmax loses its guard against NaN, which only a text
-    without any token could bring about, and [CLS] is always there.
+    Five nodes become one GELU. An Add before a normalization becomes a Sum, because onnxruntime would fuse the Add into
+    SkipLayerNormalization, which is slower. A softmax loses its guard against NaN, which only a text without tokens
+    could cause: [CLS] is always present.
     """
     nodes = model.graph.node
     maker = {output: node for node in nodes for output in node.output}
-    user = {name: node for node in nodes for name in node.input}  # the last; where it matters there is one
+    user = {name: node for node in nodes for name in node.input}  # the last user; where it matters there is only one
     needless: list[NodeProto] = []
     for node in nodes:
         if node.op_type == "Erf":  # x * (0.5 * (1 + erf(x / sqrt(2))))
@@ -97,7 +97,7 @@ def _with_int8_products(model: ModelProto) -> ModelProto:
 
 
 def _rounded(activations: str) -> list[NodeProto]:
-    """Nodes that make `..._int8`, and `..._largest` a token, of activations."""
+    """Nodes that make `..._int8` and, per token, `..._largest` from activations."""
     absolute, largest, unit = (f"{activations}_{name}" for name in ("absolute", "largest", "unit"))
     return [
         helper.make_node("Abs", [activations], [absolute]),
@@ -108,13 +108,13 @@ def _rounded(activations: str) -> list[NodeProto]:
 
 
 def _with_nodes(model: ModelProto, nodes: list[NodeProto]) -> ModelProto:
-    """The model of these nodes, without those of them and the constants that nothing uses."""
+    """The model with these nodes, without unused nodes and constants."""
     needed = {output.name for output in model.graph.output}
     kept: list[bytes] = []
     for node in reversed(nodes):
         if needed.intersection(node.output):
             needed.update(node.input)
-            kept.append(node.SerializeToString())  # clearing the graph's list takes its nodes along
+            kept.append(node.SerializeToString())  # clearing the graph's list destroys its nodes
     del model.graph.node[:]
     model.graph.node.extend(NodeProto.FromString(node) for node in reversed(kept))
     for constant in [constant for constant in model.graph.initializer if constant.name not in needed]:

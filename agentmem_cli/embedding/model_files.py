@@ -1,4 +1,4 @@
-"""Models that fastembed knows by name: what it says of them, where they are cached, and how they are fetched."""
+"""Model folders, and the models of fastembed: their descriptions, their cached files and downloads."""
 
 import os
 import re
@@ -28,10 +28,10 @@ _FALLBACK_TOKEN_LIMIT: Final = 512
 
 
 def spec_of(folder: Path) -> EmbedderSpec:
-    """The spec of a model folder as sentence-transformers writes it: ONNX weights, tokenizer.json, config.json.
+    """The spec of a model folder in the layout of sentence-transformers: ONNX weights, tokenizer.json, config.json.
 
-    Pooling is read from `1_Pooling/config.json` and is the mean where that is absent; the token limit from
-    `sentence_bert_config.json`, then `tokenizer_config.json`, then 512. Raises ModelNotFoundError.
+    Pooling is read from `1_Pooling/config.json`; the default is the mean. The token limit is read from
+    `sentence_bert_config.json` or `tokenizer_config.json`; the default is 512. Raises ModelNotFoundError.
     """
     folder = folder.expanduser().absolute()
     if not folder.is_dir():
@@ -42,7 +42,7 @@ def spec_of(folder: Path) -> EmbedderSpec:
         raise ModelNotFoundError(f"model folder {folder} has no tokenizer.json: export the model with its tokenizer")
     dim = _read_json(folder / "config.json").get("hidden_size")
     if not isinstance(dim, int):
-        raise ModelNotFoundError(f"model folder {folder} has no config.json that says hidden_size: add one")
+        raise ModelNotFoundError(f"model folder {folder} has no config.json with hidden_size: add one")
     pooling, token_limit = _pooling(folder), _token_limit(folder)
     revision = revision_of(files_sha256(folder, weights), pooling, token_limit)
     return EmbedderSpec(
@@ -57,7 +57,7 @@ def spec_of(folder: Path) -> EmbedderSpec:
 
 
 def is_folder_model(name: str) -> bool:
-    """Whether a spec of this name stands for a model folder."""
+    """Whether this is the name of a model from a folder."""
     return name.startswith(_NAME_PREFIX)
 
 
@@ -70,7 +70,7 @@ def model_file(folder: Path) -> str:
 
 
 def files_sha256(folder: Path, weights: str) -> str:
-    """The sha256 of a model's weights, those in a file beside the ONNX file too, and of its tokenizer."""
+    """The sha256 of a model's weights, including external data files, and of its tokenizer."""
     graph = folder / weights
     beside = (path for ending in ("_data", ".data") for path in graph.parent.glob(f"{graph.name}{ending}*"))
     return sha256_of(graph, *sorted(beside), folder / "tokenizer.json")
@@ -78,7 +78,7 @@ def files_sha256(folder: Path, weights: str) -> str:
 
 @contextmanager
 def from_folder(spec: EmbedderSpec) -> Iterator[Path]:
-    """The spec's folder as fastembed reads it: linked into a temporary one that states the token limit."""
+    """A temporary folder for fastembed: links to the files of the spec's folder, and the token limit."""
     folder = Path(spec.folder)
     with _assembled({entry.name: entry for entry in folder.iterdir()}, spec.token_limit) as assembled:
         yield assembled
@@ -95,7 +95,7 @@ def from_vocabulary(weights: Path, vocabulary: Path, token_limit: int) -> Iterat
 
 @contextmanager
 def _assembled(files: Mapping[str, Path], token_limit: int) -> Iterator[Path]:
-    # Made again for every load: nothing in it can be stale, and no two processes meet in it.
+    # A new folder for each load: it can't be stale, and processes don't share it.
     with tempfile.TemporaryDirectory(prefix="agentmem-model-") as name:
         folder = Path(name)
         for entry, target in files.items():
@@ -114,7 +114,7 @@ def _token_limit(folder: Path) -> int:
         _read_json(folder / "tokenizer_config.json").get("model_max_length"),
     )
     for limit in candidates:
-        if isinstance(limit, int) and 0 < limit <= 1 << 20:  # "unknown" is written as 1e30
+        if isinstance(limit, int) and 0 < limit <= 1 << 20:  # unknown limits are written as 1e30
             return limit
     return _FALLBACK_TOKEN_LIMIT
 
@@ -141,20 +141,20 @@ _TOKEN_LIMIT: Final = re.compile(r"(\d+) input tokens")
 _POOLING: Final = "as published"
 _UNSTATED_TOKEN_LIMIT: Final = 512
 
-logger.disable("fastembed")  # it logs what we say in one line
+logger.disable("fastembed")  # our error messages say the same in one line
 
 
 def descriptions() -> Iterator[DenseModelDescription]:
-    """All models that fastembed knows by name."""
+    """All models of fastembed."""
     for entry in TextEmbedding.list_supported_models():
         if not entry["model"].startswith("agentmem/"):
             yield _description(entry)
 
 
 def locate(name: str, own_names: Sequence[str] = ()) -> EmbedderSpec:
-    """The spec of a model that fastembed knows, from its cache, or downloaded.
+    """The spec of a model of fastembed, which is downloaded if it is not cached.
 
-    Raises ModelNotFoundError, within seconds; `own_names` may be what was meant.
+    Raises ModelNotFoundError within seconds; its suggestion may also be one of `own_names`.
     """
     known = {description.model.lower(): description for description in descriptions()}
     description = known.get(name.lower())
@@ -183,13 +183,13 @@ def locate(name: str, own_names: Sequence[str] = ()) -> EmbedderSpec:
 
 
 def token_limit(description: DenseModelDescription) -> int | None:
-    """How many tokens the publisher says that the model reads, or None."""
-    found = _TOKEN_LIMIT.search(description.description)
-    return int(found.group(1)) if found else None
+    """The token limit that the publisher states, or None."""
+    match = _TOKEN_LIMIT.search(description.description)
+    return int(match.group(1)) if match else None
 
 
 def cached(description: DenseModelDescription) -> Path | None:
-    """The folder of a model that is in the cache already, or None. Reaches for no network."""
+    """The folder of a cached model, or None. Uses no network."""
     for cache in cache_folders():
         try:
             folder = TextEmbedding.download_model(description, str(cache), local_files_only=True)
@@ -201,7 +201,7 @@ def cached(description: DenseModelDescription) -> Path | None:
 
 
 def _limit_in(folder: Path) -> int | None:
-    """The limit that fastembed cuts at, which may be below the one that the publisher states."""
+    """The limit at which fastembed cuts texts; it may be below the one that the publisher states."""
     path = folder / "tokenizer_config.json"
     config = orjson.loads(path.read_bytes()) if path.is_file() else {}
     limits = [config.get(name) for name in ("model_max_length", "max_length")]
@@ -217,7 +217,7 @@ def _download(description: DenseModelDescription) -> Path:
 
 
 def _check_reachable(description: DenseModelDescription) -> None:
-    # fastembed retries for 39 s before it gives up; a hub that doesn't answer in a few won't.
+    # fastembed retries for 39 s; a hub that does not answer within a few seconds won't.
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}:
         raise _unreachable(description, "HF_HUB_OFFLINE is set")
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")

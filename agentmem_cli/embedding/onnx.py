@@ -1,7 +1,7 @@
-"""Models that run through fastembed: found, downloaded where there is a network, and fed by length.
+"""Models that run with fastembed, in batches of texts of similar length.
 
-A batch is as slow as its longest text: fastembed pads every text of a batch to it, in arrival order. Here texts are
-sorted by their number of tokens and cut into sub-batches, so that little is padding; vectors come back in input order.
+fastembed pads every text of a batch to the longest one, so one long text slows the whole batch down. Here texts are
+sorted by their number of tokens and split into sub-batches with little padding; vectors are returned in input order.
 """
 
 import time
@@ -21,26 +21,27 @@ from fastembed.common.types import NumpyArray
 from tokenizers import Tokenizer
 
 from agentmem_cli.embedding import model_files
-from agentmem_cli.embedding.base import Device, Embedded, EmbedderSpec, Vectors, unit_rows
+from agentmem_cli.embedding.base import Embedded, EmbedderSpec, Vectors, unit_rows
+from agentmem_cli.embedding.choice import Device
 from agentmem_cli.embedding.tokens import TOKENIZE_CHARS, by_characters
 from agentmem_cli.errors import DeviceError, EmbeddingError, ModelDamagedError
 from agentmem_cli.support.machine import usable_cores
 
-# Padded tokens in a sub-batch. On a CPU what a layer makes of more no longer fits the caches; a GPU is idle with less.
+# Padded tokens per sub-batch. On a CPU, larger ones exceed the caches; smaller ones leave a GPU idle.
 _SUB_BATCH_TOKENS: Final[dict[Device, int]] = {"cpu": 512, "cuda": 32_768}
-_PARTS_WORTH_WORKERS: Final = 8  # opening their sessions takes about as long as embedding so many
-_MAX_SHARED_BYTES: Final = 200_000_000  # weights that may be held once a core
+_PARTS_WORTH_WORKERS: Final = 8  # opening the sessions takes about as long as embedding 8 parts
+_MAX_SHARED_BYTES: Final = 200_000_000  # of weights that may be loaded once per core
 _POOLING: Final = {"mean": PoolingType.MEAN, "cls": PoolingType.CLS, "last_token": PoolingType.LAST_TOKEN}
 _PROVIDERS: Final[dict[Device, str]] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _UNKNOWN_TOKENS: Final = ("[UNK]", "<unk>")
 
 
 class OnnxEmbedder:
-    """One fastembed model; an Embedder. Loads when it is made, and raises ModelDamagedError where it can't.
+    """An Embedder that runs a model with fastembed. Loads the model; raises ModelDamagedError if that fails.
 
-    A query or a small batch runs in a session of all threads. Many sub-batches are shared out to sessions of one thread
-    each, as many as there are cores, which beats it: no thread waits for another. These are opened when there is work
-    for them, and never for a model that is too large to be held so often.
+    A query or a small batch runs in one session with all threads. Many sub-batches run in single-threaded sessions, one
+    per thread, which is faster because no thread waits for another. These sessions are opened when they are first
+    needed, and only for models small enough to be loaded several times.
     """
 
     def __init__(
@@ -70,18 +71,18 @@ class OnnxEmbedder:
 
     @property
     def spec(self) -> EmbedderSpec:
-        """Which model this is."""
+        """The spec of the model."""
         return self._spec
 
     def open_folder(self) -> AbstractContextManager[Path]:
-        """The model's folder, for who needs more of it than embeddings: weights (`weights_file`), tokenizer.json."""
+        """The model's folder with its weights (see `weights_file`) and tokenizer.json."""
         return self._open_folder()
 
     def embed(self, texts: Sequence[str]) -> Embedded:
         """Embeds n texts into (n, dim) float32 rows of unit length, in their order. Raises EmbeddingError."""
         start = time.perf_counter()
         lengths, unknown_tokens = self._token_counts(texts)
-        tokenize_s = time.perf_counter() - start  # to sort by length; fastembed does it again for what it embeds
+        tokenize_s = time.perf_counter() - start  # for sorting by length; fastembed tokenizes again to embed
         read = [min(length, self._spec.token_limit) for length in lengths]
         return Embedded(
             vectors=self._by_length(texts, read, self._run),
@@ -122,7 +123,7 @@ class OnnxEmbedder:
         vectors: Vectors,
         run: Callable[[TextEmbedding, list[str]], Vectors],
     ) -> None:
-        """Fills in the rows of `vectors` part by part, the longest texts first, so that no session ends much later."""
+        """Fills the rows of `vectors`, longest texts first, so that all sessions end at about the same time."""
         waiting = deque(reversed(parts))
 
         def work(session: TextEmbedding) -> None:
@@ -141,7 +142,7 @@ class OnnxEmbedder:
                 for done in [pool.submit(work, session) for session in sessions]:
                     done.result()
             finally:
-                waiting.clear()  # where one has failed, or Ctrl-C came, the others stop at their next part
+                waiting.clear()  # after a failure or Ctrl-C, the others stop at their next part
         return None
 
     def _sessions_for(self, parts: int) -> list[TextEmbedding]:
@@ -152,11 +153,11 @@ class OnnxEmbedder:
 
     def _open_session(self, model_folder: Path, threads: int) -> TextEmbedding:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # static models have no threads, and say so
-            warnings.simplefilter("ignore", RuntimeWarning)  # of no CUDA: an error here
+            warnings.simplefilter("ignore", UserWarning)  # static models warn that they have no threads
+            warnings.simplefilter("ignore", RuntimeWarning)  # about missing CUDA, which is an error here
             session = TextEmbedding(
                 registered_name(self._spec, model_folder),
-                cache_dir=str(model_folder),  # it makes one that it has no use for here, and may not be able to
+                cache_dir=str(model_folder),  # fastembed creates a cache folder even if it needs none
                 threads=threads,
                 providers=[_PROVIDERS[self._device]],
                 specific_model_path=str(model_folder),
@@ -178,7 +179,7 @@ class OnnxEmbedder:
         return self._checked(session.embed(texts, batch_size=len(texts)), len(texts))
 
     def _run_queries(self, session: TextEmbedding, queries: list[str]) -> Vectors:
-        """The same for queries, which some models begin with words of their own; fastembed knows which."""
+        """As `_run` for queries; fastembed adds the instruction that some models need."""
         return self._checked(session.query_embed(queries), len(queries))
 
     def _checked(self, embeddings: Iterable[NumpyArray], count: int) -> Vectors:
@@ -200,19 +201,19 @@ class OnnxEmbedder:
 
 
 def check_cuda() -> None:
-    """Raises DeviceError where the onnxruntime that is installed has no CUDA."""
+    """Raises DeviceError if the installed onnxruntime has no CUDA."""
     if _PROVIDERS["cuda"] not in onnxruntime.get_available_providers():
         raise DeviceError(
-            "--device cuda: the onnxruntime that is installed has no CUDA: pip uninstall -y fastembed onnxruntime, "
+            "--device cuda: the installed onnxruntime has no CUDA: pip uninstall -y fastembed onnxruntime, "
             "then pip install fastembed-gpu, or use --device cpu"
         )
 
 
 def _check_on_cuda(session: TextEmbedding, model: str) -> None:
-    """Where CUDA's libraries are missing, onnxruntime runs on the CPU and only logs it: here that is an error."""
+    """Raises DeviceError if the session runs on the CPU: without CUDA's libraries, onnxruntime only logs that."""
     running = getattr(session.model, "model", None)
     if not isinstance(running, onnxruntime.InferenceSession):
-        raise DeviceError(f"--device cuda: model {model} is a table of vectors, and runs on the CPU: use --device cpu")
+        raise DeviceError(f"--device cuda: model {model} is a table of vectors and runs on the CPU: use --device cpu")
     if _PROVIDERS["cuda"] not in running.get_providers():
         raise DeviceError(
             f"--device cuda: model {model} would run on the CPU, because CUDA could not be started: check the driver "
@@ -221,7 +222,7 @@ def _check_on_cuda(session: TextEmbedding, model: str) -> None:
 
 
 def sub_batches(texts: Sequence[str], lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
-    """The indices of the texts, shortest first, in parts of so many tokens at most, padded to a part's longest text."""
+    """The indices of the texts, shortest first, in parts of at most `max_tokens` tokens, padding included."""
     order = sorted(range(len(texts)), key=lengths.__getitem__)
     part: list[int] = []
     characters = 0
@@ -237,12 +238,12 @@ def sub_batches(texts: Sequence[str], lengths: Sequence[int], max_tokens: int) -
 
 
 def registered_name(spec: EmbedderSpec, model_folder: Path) -> str:
-    """The name under which fastembed knows the model, registered first where it isn't one of its own."""
+    """The name of the model in fastembed, where it is registered first if necessary."""
     known = {entry["model"] for entry in TextEmbedding.list_supported_models()}
     if spec.name in known:
         return spec.name
     file = model_files.model_file(model_folder)
-    name = f"agentmem/{spec.name}-{spec.pooling}-{spec.dim}-{file}"  # fastembed keeps the first of a name
+    name = f"agentmem/{spec.name}-{spec.pooling}-{spec.dim}-{file}"  # fastembed keeps the first model of a name
     if name not in known:
         TextEmbedding.add_custom_model(
             model=name,
@@ -256,7 +257,7 @@ def registered_name(spec: EmbedderSpec, model_folder: Path) -> str:
 
 
 def weights_file(spec: EmbedderSpec, model_folder: Path) -> str:
-    """The weights' path inside the model's folder."""
+    """The path of the weights inside the model's folder."""
     own = {entry["model"]: entry["model_file"] for entry in TextEmbedding.list_supported_models()}
     return str(own.get(spec.name) or model_files.model_file(model_folder))
 

@@ -1,7 +1,7 @@
-"""Models behind an OpenAI-compatible embeddings endpoint: a GPU server, or a fleet behind a load balancer.
+"""Models behind an OpenAI-compatible embeddings endpoint: a GPU server, or several behind a load balancer.
 
-A server doesn't say which weights it has, and one of a fleet may have others under the same name. So every request
-carries one text more, the probe, and every answer is held against the probe's vector as it was when the store was made.
+Servers do not report which weights they use, and one of several may use others under the same name. Every request
+therefore includes one more text, the probe, and its vector in the answer is compared with that of the store's creation.
 """
 
 import asyncio
@@ -41,15 +41,15 @@ from agentmem_cli.errors import (
 from agentmem_cli.support.safe_text import printable
 
 URL_VARIABLE: Final = "AGENTMEM_EMBEDDER_URL"
-MAX_REQUEST_TEXTS: Final = 32  # as many as the strictest of the common servers takes, the probe included
+MAX_REQUEST_TEXTS: Final = 32  # the strictest limit of common servers; includes the probe
 _MAX_REQUEST_CHARS: Final = 100_000
 _MAX_NAME_CHARS: Final = 200
 _SHOWN_MODELS: Final = 10
 _MODELS_BYTES: Final = 4_000_000
 
 _PROBE_TEXT: Final = "The ferry to Ærø left at 07:42, and 三 children waved."
-# Measured: the same weights beside other texts give 1.0 in fp32 and at least 0.990 in dynamic int8, but 0.951 with
-# another instruction before the text. Other models are far below.
+# Measured: the same weights give 1.0 in fp32 and at least 0.990 in dynamic int8 in batches with other texts, but 0.951
+# with another instruction before the text. Other models are far below.
 _SAME_MODEL_COSINE: Final = 0.98
 
 _OK: Final = 200
@@ -58,26 +58,27 @@ _REFUSED: Final = (400, 422)
 
 
 def find(url: str, model: str | None, limits: Limits | None = None) -> EmbedderSpec:
-    """The spec of a model that a server has, found out by embedding the probe; the only one it has, if none is named.
+    """The spec of a served model, from the embedding of the probe. Without `model`, the server must have only one.
 
-    `revision` stands for the name, the dim and the probe's vector to two decimals: rounding may tell equal models
-    apart, so `probe` keeps the vector itself, which later answers are compared with. `token_limit` is 0, unknown.
-    Who asks for this has named the URL: stores that remember it may use it from now on.
-    Raises UsageError, EmbeddingError.
+    `revision` identifies the name, the dimensions and the probe's vector rounded to two decimals. Rounding may
+    distinguish equal models, so `probe` holds the vector itself, with which later answers are compared. `token_limit`
+    is 0, which means unknown. The URL is recorded as allowed. Raises UsageError, EmbeddingError.
     """
     endpoint = Endpoint(url, key_for(url), limits)
     name = (model or _only_model(endpoint)).removeprefix(REMOTE_PREFIX)
     if not name or len(name) > _MAX_NAME_CHARS or printable(name) != name:
-        raise UsageError(f"embedder {endpoint.url}: {endpoint.quoted(name)} is not a model's name: give another")
+        raise UsageError(
+            f"embedder {endpoint.url}: {endpoint.quoted(name)} is not a valid name of a model: give another"
+        )
     rows = endpoint.run(_Served(endpoint, name).rows([_PROBE_TEXT], MAX_DIM))
     if rows is None:
-        raise EmbeddingError(f"embedder {endpoint.url} takes no text at all (413): check the server's limits")
+        raise EmbeddingError(f"embedder {endpoint.url} refuses even a short text (413): check the server's limits")
     vector = unit_rows(rows.vectors, 1, rows.vectors.shape[1], name)[0]
     consent.allow(url)
-    settled = f"{name}\n{len(vector)}\n{np.rint(100 * vector).astype(int).tolist()}"
+    identity = f"{name}\n{len(vector)}\n{np.rint(100 * vector).astype(int).tolist()}"
     return EmbedderSpec(
         name=f"{REMOTE_PREFIX}{name}",
-        revision=hashlib.sha256(settled.encode()).hexdigest(),
+        revision=hashlib.sha256(identity.encode()).hexdigest(),
         dim=len(vector),
         token_limit=0,
         pooling="as served",
@@ -93,18 +94,18 @@ def moved(spec: EmbedderSpec, url: str) -> EmbedderSpec:
 
 
 def recognised(spec: EmbedderSpec, known: EmbedderSpec) -> bool:
-    """Whether two specs that `find` made are of the same model."""
+    """Whether two specs of `find` are of the same model."""
     if (spec.name, spec.dim) != (known.name, known.dim):
         return False
     return float(_Probe.decoded(spec).vector @ _Probe.decoded(known).vector) >= _SAME_MODEL_COSINE
 
 
 def load(spec: EmbedderSpec, named_url: str | None = None, requests_at_once: int | None = None) -> "RemoteEmbedder":
-    """The embedder of a spec that `find` made, perhaps long ago. Asks the server nothing yet.
+    """The embedder of a spec of `find`. Sends no request yet.
 
-    `named_url`, or else the variable AGENTMEM_EMBEDDER_URL, is where the user says that the model is. The key goes
-    there alone: the spec's own URL may come from a store that somebody else has made, and is used only if the user has
-    named it before. Raises UsageError, ServerNotNamedError.
+    `named_url`, or AGENTMEM_EMBEDDER_URL, is the URL that the user gives; the key is sent only there. The spec's own
+    URL may come from somebody else's store, so it is used only if the user has allowed it before. Raises UsageError,
+    ServerNotNamedError.
     """
     url = named_url or os.environ.get(URL_VARIABLE)
     limits = Limits(requests_at_once=requests_at_once or Limits().requests_at_once)
@@ -115,18 +116,18 @@ def load(spec: EmbedderSpec, named_url: str | None = None, requests_at_once: int
         return embedder
     if not consent.is_allowed(spec.folder):
         raise ServerNotNamedError(
-            f"the store's model is served at {spec.folder}, a server that was never named on this machine: texts "
-            f"and queries would be sent there; to allow it, give --embedder-url {spec.folder} once"
+            f"the store's model is served at {spec.folder}, which is not allowed on this machine: texts and "
+            f"queries would be sent there; to allow it, give --embedder-url {spec.folder} once"
         )
     return RemoteEmbedder(spec, "", limits)
 
 
 class RemoteEmbedder:
-    """A model behind an endpoint; an Embedder. Sends requests at once, of a bounded number of texts and characters.
+    """An Embedder for a model behind an endpoint. Requests run concurrently, with limits on texts and characters.
 
-    Tokens are those that the server counts, or 0 where it doesn't. It tells neither which of them are unknown to the
-    model nor which texts it cuts: these counts are 0. A query is embedded like any text, without an instruction.
-    Raises EmbeddingError, and StoreMismatchError where the server has another model than the spec's.
+    Token counts are the server's, or 0 if it has none. Servers report neither unknown tokens nor cut texts, so these
+    counts are 0. Queries are embedded like texts, without an instruction. Raises EmbeddingError, and StoreMismatchError
+    if the server has another model.
     """
 
     def __init__(self, spec: EmbedderSpec, key: str = "", limits: Limits | None = None) -> None:
@@ -143,11 +144,11 @@ class RemoteEmbedder:
     def embed(self, texts: Sequence[str]) -> Embedded:
         """Embeds n texts into (n, dim) float32 rows of unit length, in their order. Raises EmbeddingError."""
         parts = list(_parts(texts, self._served.most_texts - 1))
-        found = self._endpoint.run(self._embed_parts(parts))
+        answers = self._endpoint.run(self._embed_parts(parts))
         empty = np.empty((0, self._spec.dim), dtype=np.float32)
         return Embedded(
-            vectors=np.concatenate([empty, *(rows.vectors for rows in found)]),
-            tokens=sum(rows.tokens for rows in found),
+            vectors=np.concatenate([empty, *(rows.vectors for rows in answers)]),
+            tokens=sum(rows.tokens for rows in answers),
             special_tokens=0,
             unknown_tokens=0,
             cut=none_cut(len(texts)),
@@ -166,7 +167,7 @@ class RemoteEmbedder:
         tasks = [asyncio.ensure_future(self._embed_part(part)) for part in parts]
         try:
             return await asyncio.gather(*tasks)
-        finally:  # where one has failed, or Ctrl-C came, the others stop too
+        finally:  # after a failure or Ctrl-C, the others stop too
             for task in tasks:
                 task.cancel()
 
@@ -181,8 +182,8 @@ class RemoteEmbedder:
     async def _embed_halves(self, texts: Sequence[str]) -> Rows:
         if len(texts) == 1:
             raise EmbeddingError(
-                f"embedder {self._endpoint.url} takes no text of {len(texts[0]):,} characters (413): shorten it, or "
-                "raise the server's limit"
+                f"embedder {self._endpoint.url} refuses a text of {len(texts[0]):,} characters (413): shorten it, "
+                "or raise the server's limit"
             )
         middle = len(texts) // 2
         first, second = [await self._embed_part(part) for part in (texts[:middle], texts[middle:])]
@@ -190,29 +191,29 @@ class RemoteEmbedder:
 
     def _check_probe(self, served: Vectors) -> None:
         if served.shape != self._probe.vector.shape:
-            found = f"vectors of {len(served)} dims, not {self._spec.dim}"
+            difference = f"vectors of {len(served)} dims, not {self._spec.dim}"
         else:
             cosine = float(unit_rows(served[np.newaxis], 1, self._spec.dim, self._spec.name)[0] @ self._probe.vector)
             if cosine >= _SAME_MODEL_COSINE:
                 return
-            found = f"a known text's vector has cosine {cosine:.3f} with what it was"
+            difference = f"the vector of a known text has cosine {cosine:.3f} to the earlier one"
         raise StoreMismatchError(
-            f"embedder {self._endpoint.url} has another model as {self._served.model} than before ({found}): give the "
-            "URL of the right one with --embedder-url, or reembed"
+            f"embedder {self._endpoint.url} has another model as {self._served.model} than before ({difference}): "
+            "give the URL of the right one with --embedder-url, or reembed"
         )
 
 
 class _Served:
-    """One model at an endpoint, and what has been learned of how it wants to be asked."""
+    """One model at an endpoint, with the encoding and request size that its server accepts."""
 
     def __init__(self, endpoint: Endpoint, model: str) -> None:
         self.model = model
         self.most_texts = MAX_REQUEST_TEXTS
         self._endpoint = endpoint
-        self._encoding = "base64"  # a quarter of the bytes of numbers, read 6 times as fast
+        self._encoding = "base64"  # a quarter of the size of numbers in JSON, and read 6 times faster
 
     async def rows(self, texts: Sequence[str], dim: int) -> Rows | None:
-        """The vectors (n, dim) of n texts, in their order; None where they are too much for one request."""
+        """The vectors (n, dim) of n texts, in their order; None if they are too many for one request."""
         encoding = self._encoding
         answer = await self._ask(texts, dim, encoding)
         if answer.status in _REFUSED and encoding == "base64":
@@ -230,7 +231,7 @@ class _Served:
             return read_rows(answer.body, len(texts))
         except ValueError as error:
             raise EmbeddingError(
-                f"embedder {self._endpoint.url} gave a wrong answer: {error}: check that the URL and the model are "
+                f"embedder {self._endpoint.url} gave an invalid answer: {error}: check that the URL and the model are "
                 "those of an embeddings server"
             ) from error
 
@@ -243,7 +244,7 @@ class _Served:
 
 @dataclass(frozen=True, slots=True)
 class _Probe:
-    """The probe's vector (dim,), float32 of unit length, and how many tokens the server counted in it."""
+    """The probe's vector (dim,), float32 of unit length, and its number of tokens as counted by the server."""
 
     vector: Vectors
     tokens: int
@@ -259,7 +260,7 @@ class _Probe:
             return cls(unit_rows(vector[np.newaxis], 1, spec.dim, spec.name)[0], int(tokens))
         except (binascii.Error, ValueError, EmbeddingError) as error:
             raise ModelDamagedError(
-                f"the store does not say how {spec.name} is recognised: restore it from a copy, or reembed"
+                f"the store has lost the data that identifies {spec.name}: restore it from a copy, or reembed"
             ) from error
 
 
@@ -275,8 +276,8 @@ def _only_model(endpoint: Endpoint) -> str:
         return names[0]
     listed = ", ".join(endpoint.quoted(name, 80) for name in names[:_SHOWN_MODELS])
     more = ", ..." if len(names) > _SHOWN_MODELS else ""
-    found = f"has {len(names)} models ({listed}{more})" if names else "does not say which models it has"
-    raise UsageError(f"embedder {endpoint.url} {found}: name one with --model")
+    offer = f"has {len(names)} models ({listed}{more})" if names else "does not list its models"
+    raise UsageError(f"embedder {endpoint.url} {offer}: name one with --model")
 
 
 def _refusal(endpoint: Endpoint, answer: Answer) -> str:

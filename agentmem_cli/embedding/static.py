@@ -1,4 +1,4 @@
-"""Static models: a vector a token, and nothing else. Loads neither onnxruntime nor fastembed."""
+"""Static models, which have one vector per token. Loads neither onnxruntime nor fastembed."""
 
 import itertools
 import time
@@ -18,23 +18,23 @@ from agentmem_cli.errors import ModelDamagedError
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-# So many texts take as long without scipy and nanotoken as these take to load.
+# Embedding 1,000 texts without scipy and nanotoken takes as long as loading them.
 _TEXTS_WORTH_LOADING: Final = 1_000
 _LEAST_NORM: Final = 1e-6
 
 
 class StaticEmbedder:
-    """The normalised sum of its tokens' vectors is a text's embedding; an Embedder.
+    """An Embedder whose vector of a text is the normalised sum of its tokens' vectors.
 
-    Tokens without a vector ([UNK] and other special ones) are left out. Texts of such tokens alone all get one fixed
-    direction, and so find each other and nothing else. A text is read to its end, up to a million tokens.
+    Tokens without a vector ([UNK] and other special tokens) are ignored. Texts of only such tokens get one fixed
+    direction, so they find only each other. Texts are read completely, up to a million tokens.
 
-    A query or a few texts gather and add rows; once it has been given a thousand texts it loads scipy, for a sparse
-    product, and nanotoken, where that is installed.
+    The first texts and single queries are sums of gathered rows. After a thousand texts, it loads scipy for a sparse
+    product and, if installed, nanotoken.
     """
 
     def __init__(self, spec: EmbedderSpec, folder: Path) -> None:
-        """Loads the model in a folder that was checked to be the spec's. Raises ModelDamagedError."""
+        """Loads the model from a folder that was checked to hold the spec's files. Raises ModelDamagedError."""
         self._spec = spec
         try:
             self._vectors, tokenizer_json = static_files.read(folder)
@@ -51,7 +51,7 @@ class StaticEmbedder:
 
     @property
     def spec(self) -> EmbedderSpec:
-        """Which model this is."""
+        """The spec of the model."""
         return self._spec
 
     def embed(self, texts: Sequence[str]) -> Embedded:
@@ -84,7 +84,7 @@ class StaticEmbedder:
 
     @property
     def special_tokens(self) -> int:
-        """None: there are no tokens but the text's own."""
+        """0: no tokens are added to a text."""
         return 0
 
     def token_spans(self, text: str) -> list[tuple[int, int]]:
@@ -111,14 +111,14 @@ class StaticEmbedder:
 
 
 def token_counts(ids: Ids, offsets: Offsets, vocabulary: int) -> "csr_array":
-    """The tokens of n texts as a sparse matrix (n, vocabulary) float32, whose row sums are their numbers of tokens."""
+    """The token counts of n texts, as a sparse matrix (n, vocabulary) float32."""
     from scipy.sparse import csr_array
 
     return csr_array((np.ones(len(ids), dtype=np.float32), ids, offsets), shape=(len(offsets) - 1, vocabulary))
 
 
 def _cut(ids: Ids, offsets: Offsets, limit: int) -> tuple[Ids, Offsets, NDArray[np.bool_]]:
-    """The tokens up to the limit of each text, and which texts (n,) were longer."""
+    """The tokens of each text up to the limit, and whether each text (n,) was longer."""
     lengths = np.diff(offsets)
     cut = np.asarray(lengths > limit)
     if not cut.any():

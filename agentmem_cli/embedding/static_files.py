@@ -1,9 +1,9 @@
-"""A static model as a folder: written whole or not at all, known by the sha256 of its files, copied where it is needed.
+"""Folders of static models: published atomically, identified by the sha256 of their files, copied into stores.
 
     PARENT/<first 16 digits of its revision>/model.safetensors    `embeddings` (vocabulary, dim) float16
                                              tokenizer.json
 
-The names are those that other programs for static models look for.
+Other programs for static models use the same names.
 """
 
 import errno
@@ -27,7 +27,7 @@ from agentmem_cli.errors import ModelDamagedError, ModelError, ModelNotFoundErro
 from agentmem_cli.support.files import fsync_file, fsync_folder, make_durable_folder, sha256_of
 
 POOLING: Final = "token sum"
-TOKEN_LIMIT: Final = 1_000_000  # none that matters: nothing is lost on the way
+TOKEN_LIMIT: Final = 1_000_000  # only to bound memory
 _PRECISION: Final = "fp16"
 _WEIGHTS: Final = "model.safetensors"
 _TOKENIZER: Final = "tokenizer.json"
@@ -48,13 +48,13 @@ def is_static(spec: EmbedderSpec) -> bool:
 def publish(
     parent: Path, name: str, vectors: HalfVectors, tokenizer_json: str, about: dict[str, str | int]
 ) -> EmbedderSpec:
-    """Writes a model, vectors (vocabulary, dim), and returns its spec. Raises ModelError where it can't be written.
+    """Writes a model with vectors (vocabulary, dim) and returns its spec. Raises ModelError if that fails.
 
-    Where another process has published the same meanwhile, that one stays.
+    If another process has published the same model, that one stays.
     """
 
     def write(folder: Path) -> None:
-        # One key alone: the order of several is not the same from run to run.
+        # A single key, because the order of several keys varies from run to run.
         save_file({_TENSOR: vectors}, folder / _WEIGHTS, {_ABOUT: orjson.dumps(about).decode()})
         (folder / _TOKENIZER).write_text(tokenizer_json, encoding="utf-8")
 
@@ -62,7 +62,7 @@ def publish(
 
 
 def spec_of(name: str, folder: Path) -> EmbedderSpec:
-    """The spec of the model in a folder. Raises ModelDamagedError where it is not the one that was written there."""
+    """The spec of the model in a folder. Raises ModelDamagedError if its files have changed."""
     try:
         if _revision(folder)[:16] != folder.name:
             raise ModelDamagedError(f"model {name} in {folder} is not what was written there (sha256 differs)")
@@ -80,24 +80,24 @@ def read(folder: Path) -> tuple[HalfVectors, str]:
 
 
 def about(folder: Path) -> dict[str, str | int]:
-    """What was said of a model when it was made."""
+    """The facts recorded when a model was made."""
     with safe_open(folder / _WEIGHTS, framework="numpy") as file:
-        said: dict[str, str | int] = orjson.loads(file.metadata()[_ABOUT])
-    return said
+        facts: dict[str, str | int] = orjson.loads(file.metadata()[_ABOUT])
+    return facts
 
 
 def size_mb(folder: Path) -> float:
-    """How large a model's files are."""
+    """The size of a model's files."""
     return round(sum((folder / name).stat().st_size for name in _FILES) / 1e6, 1)
 
 
 def place_in(parent: Path, spec: EmbedderSpec) -> Path:
-    """Where a model stands among others."""
+    """The folder of a model in a parent folder."""
     return parent / spec.revision[:16]
 
 
 def find(spec: EmbedderSpec, parents: list[Path]) -> Path | None:
-    """The first whole copy of a model among these folders' own, or None."""
+    """The first undamaged copy of a model in these parent folders, or None."""
     for folder in (place_in(parent, spec) for parent in parents):
         with suppress(OSError):
             if _revision(folder) == spec.revision:
@@ -106,7 +106,7 @@ def find(spec: EmbedderSpec, parents: list[Path]) -> Path | None:
 
 
 def copy_into(parent: Path, source: Path) -> None:
-    """Copies a model's folder. Raises ModelError where it can't be written."""
+    """Copies a model's folder. Raises ModelError if it can't be written."""
 
     def write(folder: Path) -> None:
         for name in _FILES:
@@ -116,14 +116,14 @@ def copy_into(parent: Path, source: Path) -> None:
 
 
 def is_place(folder: Path) -> bool:
-    """Whether a model's folder could have this name."""
+    """Whether this is the name of a model's folder."""
     return _REVISION.fullmatch(folder.name) is not None
 
 
 def keep_only(parent: Path, revision: str | None) -> None:
-    """Removes every model from a folder but the one of this revision, and what was half written there.
+    """Removes all models except this revision, and incomplete ones, from a folder.
 
-    What has another name than these, or holds anything besides a model's files, is not ours and stays.
+    Folders with other names, or with any other files, are not ours and stay.
     """
     if parent.is_dir() and not parent.is_symlink():
         for folder in parent.iterdir():
@@ -134,7 +134,7 @@ def keep_only(parent: Path, revision: str | None) -> None:
 
 
 def _put(parent: Path, write: Callable[[Path], None]) -> Path:
-    """Has a folder written beside its place, and puts it there when it is durable."""
+    """Writes a model into a temporary folder, makes it durable and renames it."""
     try:
         make_durable_folder(parent)
         making = Path(tempfile.mkdtemp(prefix=".making-", dir=parent))
@@ -150,7 +150,9 @@ def _put(parent: Path, write: Callable[[Path], None]) -> Path:
         finally:
             shutil.rmtree(making, ignore_errors=True)
     except OSError as error:
-        raise ModelError(f"the model can't be written to {parent}: {error.strerror}: make room, or free it") from error
+        raise ModelError(
+            f"the model can't be written to {parent}: {error.strerror}: free disk space, or check its permissions"
+        ) from error
     return place
 
 
@@ -158,20 +160,20 @@ def _move(making: Path, place: Path) -> None:
     try:
         making.rename(place)
     except OSError:
-        if not _holds_same(place, making):  # as it is where another process was quicker
+        if not _holds_same(place, making):  # unless another process was faster
             _remove(place)
             making.rename(place)
 
 
 def _remove(folder: Path) -> None:
-    """Removes a folder that holds files of a model alone. Raises OSError for any other."""
+    """Removes a folder that holds only a model's files. Raises OSError for other folders."""
     for file in _files_alone(folder):
         file.unlink()
     folder.rmdir()
 
 
 def _files_alone(folder: Path) -> list[Path]:
-    """What a folder holds, files of a model alone. Raises OSError where it holds anything else, or is no folder."""
+    """The files of a folder. Raises OSError if it holds anything except a model's files, or is not a folder."""
     if folder.is_symlink():
         raise OSError(errno.ENOTDIR, "it is a link")
     files = list(folder.iterdir())
@@ -207,20 +209,20 @@ _ALL: Final = "static"
 
 
 def check_name(name: str) -> None:
-    """Raises UsageError for a name that no static model can have."""
+    """Raises UsageError if this is not a valid name for a static model."""
     if not _NAME.fullmatch(name):
         raise UsageError(f"a static model can't be named {name!r}: letters, digits, '.', '-' and '_' make a name")
 
 
 def home(name: str) -> Path:
-    """The folder that a new model of a name goes to."""
+    """The parent folder for new models of this name."""
     return folder_for_new() / _ALL / name
 
 
 def made_here(name: str) -> EmbedderSpec | None:
-    """The model of a name, the first where several processes made it, or None.
+    """The first undamaged model of this name, or None if there is no model of this name.
 
-    Raises ModelDamagedError where there is one, but none that is whole.
+    Raises ModelDamagedError if all models of this name are damaged.
     """
     if not _NAME.fullmatch(name):
         return None
@@ -236,7 +238,7 @@ def made_here(name: str) -> EmbedderSpec | None:
 
 
 def listed(*always: str) -> dict[str, EmbedderSpec | None]:
-    """All static models that were made here, and those of the names given; None for one that isn't here whole."""
+    """The static models on this machine, and those named in `always`; None for a missing or damaged model."""
     names = sorted({path.name for folder in _folders() if folder.is_dir() for path in folder.iterdir()})
     made = [name for name in names if _NAME.fullmatch(name) and _made(name)]
     specs: dict[str, EmbedderSpec | None] = {}
@@ -266,16 +268,16 @@ def files_of(spec: EmbedderSpec, carried: Path | None) -> Path:
 
 
 def carry(spec: EmbedderSpec, folder: Path) -> None:
-    """Copies a static model into a store's folder for models, unless it is there: a store never loses its embedder.
+    """Copies a static model into a store's folder for models, so that the store never loses its embedder.
 
-    Does nothing for a model of another kind. Raises ModelNotFoundError, ModelError.
+    Does nothing for other models, or if the copy exists. Raises ModelNotFoundError, ModelError.
     """
     if is_static(spec) and not place_in(folder, spec).is_dir():
         copy_into(folder, files_of(spec, None))
 
 
 def drop_others(spec: EmbedderSpec, folder: Path) -> None:
-    """Removes the models that a store carries, but for this one; what else lies there stays."""
+    """Removes a store's copies of other models; other files stay."""
     keep_only(folder, spec.revision if is_static(spec) else None)
 
 

@@ -1,4 +1,4 @@
-"""Seeded English agent memories: turns, preferences, facts, events and procedures, to measure on and to fit models to.
+"""Seeded English agent memories for benchmarks and for fitting models: turns, preferences, facts, events, procedures.
 
 A text is an opener, followers and perhaps a closer of one register, about one topic and the same people. Its length
 is drawn from a right-skewed distribution shaped like that of real chat: mean 34 tokens of BERT's WordPiece, median 30.
@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 
 
 def _list(text: str, mark: str = ",") -> Words:
-    """The items of a list as it is written below: parted by a mark or by the end of a line."""
+    """The items of a list, separated as in the lists below."""
     return tuple(item.strip() for item in text.replace("\n", mark).split(mark) if item.strip())
 
 
@@ -188,7 +188,7 @@ TOKEN: Final = re.compile(r"\w+|[^\w\s]")  # a word or a mark: about one token
 
 
 def _tokens(text: str) -> int:
-    """About how many tokens a text has."""
+    """The approximate number of tokens of a text."""
     return len(TOKEN.findall(text))
 
 
@@ -199,7 +199,7 @@ def _cost(pattern: Words) -> int:
 
 
 def _menu(paragraph: str) -> Menu:
-    """The patterns of a paragraph that each budget affords."""
+    """The patterns of a paragraph that fit each budget."""
     patterns = (tuple(re.split(r"{(\w+)}", item)) for item in _list(paragraph, "|"))
     costs = {pattern: _cost(pattern) for pattern in patterns}
     return [tuple(p for p, cost in costs.items() if cost <= budget) for budget in range(LENGTHS[-1])]
@@ -244,7 +244,7 @@ def _text(draw: Draw) -> str:
 
 
 def _scene(draw: Draw, used: set[object]) -> dict[str, Words]:
-    """The words of a random topic, and three people, the first of whom the pronouns are for."""
+    """The words of a random topic, and three people; pronouns refer to the first."""
     scene = dict(SCENES[int(draw() * len(SCENES))])
     for slot in ("name", "friend", "other"):
         scene[slot] = (_pick(NAMES, draw, used),)
@@ -268,7 +268,7 @@ def _sentence(patterns: Patterns, scene: dict[str, Words], draw: Draw, used: set
 
 
 def _pick(items: Sequence[Item], draw: Draw, used: set[object]) -> Item:
-    """A random item, one that the text has not used yet if there is any; it is used from then on."""
+    """A random item that the text has not used yet, if there is one; marks it as used."""
     first = int(draw() * len(items))
     for back in range(len(items)):
         if items[first - back] not in used:

@@ -1,4 +1,4 @@
-"""Texts -> the ids of their tokens, all in one array."""
+"""The token ids of texts, in one array."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -11,17 +11,17 @@ from tokenizers import Tokenizer
 if TYPE_CHECKING:
     from nanotoken import Tokenizer as NanoTokenizer
 
-TOKENIZE_CHARS: Final = 1_000_000  # the tokenizer holds about 100 bytes a token: this bounds its memory
+TOKENIZE_CHARS: Final = 1_000_000  # bounds the tokenizer's memory, about 100 bytes per token
 
 Ids: TypeAlias = NDArray[np.int32]
 Offsets: TypeAlias = NDArray[np.int64]
 
 
 class TokenIds:
-    """Tokenizes without special tokens, padding or truncation, through `tokenizers`, or faster (see `speed_up`)."""
+    """A tokenizer without special tokens, padding and truncation; uses `tokenizers` or, faster, nanotoken."""
 
     def __init__(self, tokenizer_json: str) -> None:
-        """Takes the content of a tokenizer.json. Raises the library's bare Exception for anything else."""
+        """Loads the content of a tokenizer.json. Raises a bare Exception of the library if it is invalid."""
         self._json = tokenizer_json
         self._tokenizer: Tokenizer = Tokenizer.from_str(tokenizer_json)
         self._tokenizer.no_truncation()
@@ -29,8 +29,10 @@ class TokenIds:
         self._nano: NanoTokenizer | None = None
 
     def speed_up(self) -> None:
-        """Tokenizes with nanotoken from now on, where it is installed and knows this kind of tokenizer: it gives the
-        same ids. It takes as long to load as `tokenizers` takes for 2,000 texts."""
+        """Switches to nanotoken if it is installed and supports this tokenizer; the ids are the same.
+
+        Loading it takes as long as tokenizing 2,000 texts with `tokenizers`.
+        """
         try:
             import nanotoken
         except ImportError:
@@ -50,20 +52,20 @@ class TokenIds:
         return spans
 
     def many(self, texts: Sequence[str]) -> tuple[Ids, Offsets]:
-        """The ids of n texts one after the other, (tokens,) int32, and where each begins and the last ends (n + 1,)."""
+        """The concatenated ids of n texts, (tokens,) int32, and their offsets (n + 1,)."""
         if self._nano is not None:
             rows = self._nano.encode_batch(texts, add_special_tokens=False)
             return rows.ids.view(np.int32), rows.offsets
         lists: list[list[int]] = []
         for part in by_characters(texts):
-            lists += [found.ids for found in self._tokenizer.encode_batch_fast(part, add_special_tokens=False)]
+            lists += [encoding.ids for encoding in self._tokenizer.encode_batch_fast(part, add_special_tokens=False)]
         offsets = np.zeros(len(texts) + 1, dtype=np.int64)
         np.cumsum([len(ids) for ids in lists], out=offsets[1:])
         return np.fromiter(itertools.chain.from_iterable(lists), np.int32, int(offsets[-1])), offsets
 
 
 def by_characters(texts: Sequence[str]) -> Iterator[list[str]]:
-    """The texts in parts that are not too long to be tokenized at once; a long text is a part of its own."""
+    """The texts in parts of bounded length, to tokenize at once; a longer text is a separate part."""
     part: list[str] = []
     characters = 0
     for text in texts:

@@ -1,4 +1,4 @@
-"""Which memories a search may return: scopes, times, and conditions on metadata. Standard library only."""
+"""Filters: scopes, times, and conditions on metadata. Standard library only."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from agentmem_cli.records.values import JsonScalar, JsonValue, is_object, kind_o
 Test: TypeAlias = Literal["in", "<", "<=", ">", ">=", "exists"]
 Comparisons: TypeAlias = Mapping[str, JsonScalar | Collection[JsonScalar]]
 Where: TypeAlias = Mapping[str, JsonScalar | Comparisons]
-# What is written -> what is tested, and whether the memories that pass are those that are left.
+# Operator -> the test, and whether the test is negated.
 _OPERATORS: Final[dict[str, tuple[Test, bool]]] = {
     "=": ("in", False),
     "!=": ("in", True),
@@ -26,16 +26,16 @@ _OPERATORS: Final[dict[str, tuple[Test, bool]]] = {
     "exists": ("exists", False),
 }
 _CHOICE: Final = f"one of {', '.join(_OPERATORS)}"
-_MAX_CONDITIONS: Final = 100  # SQLite reads no expression of any depth
-_MAX_VALUES: Final = 10_000  # nor binds values without end
+_MAX_CONDITIONS: Final = 100  # SQLite limits the depth of expressions
+_MAX_VALUES: Final = 10_000  # and the number of bound values
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A condition on one key of metadata: `values` are compared with what is there, by type and value.
+    """A condition on one key of metadata, whose value is compared with `values` by type and value.
 
-    A key with dots is a key of that name, or leads into nested objects: either may meet the test. `negated` turns
-    the answer round, and so also takes the memories that have no such key.
+    A key with dots is a key of that name or a path into nested objects: the test holds if it holds for either. With
+    `negated`, the condition holds if the test does not, so also for memories without the key.
     """
 
     key: str
@@ -45,10 +45,12 @@ class Condition:
 
 
 def checked_where(where: Where) -> tuple[Condition, ...]:
-    """The conditions that must all hold: a key maps to the value that it must equal, or to operators and operands,
+    """The conditions of a `where` mapping, which must all hold.
+
+    A key maps to the value that it must equal, or to operators and operands,
     as in `{"topic": "food", "turn": {">=": 3, "<": 9}, "kind": {"in": ["a", "b"]}, "seat": {"exists": True}}`.
 
-    Raises UsageError, and InvalidMemoryError for keys and values that no metadata can have.
+    Raises UsageError, and InvalidMemoryError for keys and values that metadata can't contain.
     """
     if not is_object(where):
         raise UsageError(f"where must be a mapping of keys to values or operators, not {kind_of(where)}")
@@ -61,7 +63,7 @@ def checked_where(where: Where) -> tuple[Condition, ...]:
     if len(conditions) > _MAX_CONDITIONS:
         raise UsageError(f"where has {len(conditions)} conditions: give at most {_MAX_CONDITIONS}")
     if sum(len(condition.values) for condition in conditions) > _MAX_VALUES:
-        raise UsageError(f"where compares with more than {_MAX_VALUES} values: ask in parts")
+        raise UsageError(f"where compares with more than {_MAX_VALUES} values: use several searches")
     return tuple(conditions)
 
 
@@ -86,7 +88,7 @@ def _condition(key: str, operator: str, operand: object) -> Condition:
 
 
 def _scalar(place: str, test: Test, value: JsonValue) -> JsonScalar:
-    """A value that may be compared with. Raises UsageError."""
+    """The value, if the test can compare it. Raises UsageError."""
     if isinstance(value, (list, dict)):
         raise UsageError(f"{place} compares with a string, a number, true, false or null, not with {kind_of(value)}")
     if test != "in" and (value is None or isinstance(value, bool)):
@@ -96,8 +98,8 @@ def _scalar(place: str, test: Test, value: JsonValue) -> JsonScalar:
 
 @dataclass(frozen=True, slots=True)
 class SearchFilter:
-    """Which memories a search may return: equal in every scope that is said, meeting every condition of `where`, and
-    created at `since` or later and before `until` (aware UTC times)."""
+    """A filter on memories: equal in each scope that is set, with all conditions of `where`, and created at `since` or
+    later and before `until` (aware UTC times)."""
 
     scope: Scope = field(default_factory=Scope)
     where: tuple[Condition, ...] = ()
@@ -115,8 +117,7 @@ class SearchFilter:
         since: datetime | str | None = None,
         until: datetime | str | None = None,
     ) -> "SearchFilter":
-        """The filter that a caller asks for; see `checked_where` and `bound`. Raises UsageError where no memory can
-        match."""
+        """The filter for these arguments; see `checked_where` and `bound`. Raises UsageError if no memory can match."""
         try:
             scope, conditions = Scope(agent_id, user_id, run_id, memory_type), checked_where(where or {})
         except InvalidMemoryError as error:

@@ -1,4 +1,4 @@
-"""JSONL: one line of bytes -> a Memory, an object -> a Memory, and back to bytes."""
+"""Memories from JSONL lines and JSON objects, and back."""
 
 import base64
 import json
@@ -24,7 +24,7 @@ from agentmem_cli.records.values import (
     shown,
 )
 
-# orjson reads an integer beyond 64 bits as a float, silently: only so many digits can be one.
+# orjson silently reads integers beyond 64 bits as floats; these have at least 19 digits.
 _LONG_INTEGER: Final = b"0" * 19
 _DIGITS_AS_ZEROS: Final = bytes(ord("0") if chr(byte).isdecimal() else byte for byte in range(128)) + bytes(128)
 VECTOR_KEY: Final = "agentmem_vector"
@@ -33,11 +33,11 @@ _UNSAID: Final = Scope()
 _SCOPE_NAMES: Final = ("agent_id", "user_id", "run_id", "memory_type")
 _CLEARABLE: Final = frozenset((*_SCOPE_NAMES, "importance", "metadata"))  # a memory always has an id, a text and a time
 _NOTHING: Final = frozenset[str]()
-_WHERE_ANY: Final = {"before", "after", "chunk", "duplicates"}  # of a hit: said where there are any
+_WHERE_ANY: Final = {"before", "after", "chunk", "duplicates"}  # fields of a hit that are left out if empty
 
 
 def parse_memory(line: bytes, text_field: str = "text", defaults: Scope | None = None) -> Memory:
-    """The memory on one line of JSONL. Raises InvalidMemoryError, whose message is the reason alone."""
+    """The memory on one line of JSONL. Raises InvalidMemoryError, whose message is only the reason."""
     return memory_from_fields(parse_object(line), text_field, defaults)
 
 
@@ -49,7 +49,7 @@ def parse_object(line: bytes) -> dict[str, JsonValue]:
         raise InvalidMemoryError(_why_not_json(line, error)) from error
     if not isinstance(value, dict):
         raise InvalidMemoryError(f"not an object, but {kind_of(value)}")
-    if _LONG_INTEGER in line.translate(_DIGITS_AS_ZEROS):  # five times as quick as a regular expression
+    if _LONG_INTEGER in line.translate(_DIGITS_AS_ZEROS):  # five times faster than a regular expression
         _check_integers(line)
     return value
 
@@ -57,9 +57,9 @@ def parse_object(line: bytes) -> dict[str, JsonValue]:
 def memory_from_fields(fields: Mapping[str, object], text_field: str = "text", defaults: Scope | None = None) -> Memory:
     """The memory that a JSON object describes; unknown keys are kept in its metadata.
 
-    null means absent, and in an update of a stored memory that the field is emptied; so does `{}` for metadata.
+    null means not set; in an update of a stored memory it clears the field, as `{}` clears metadata.
     `created_at` may be an ISO 8601 string, a number of seconds since 1970, or a datetime; without a zone it is UTC.
-    A key of `metadata` wins over an unknown key of the same name. Raises InvalidMemoryError.
+    A key of `metadata` takes precedence over an unknown key of the same name. Raises InvalidMemoryError.
     """
     rest = {key: value for key, value in fields.items() if value is not None}
     clears = _NOTHING if len(rest) == len(fields) else _CLEARABLE.intersection(fields).difference(rest)
@@ -87,7 +87,7 @@ def memory_from_fields(fields: Mapping[str, object], text_field: str = "text", d
 
 
 def dump_hit(hit: Hit, *, explain: bool = False) -> dict[str, JsonValue]:
-    """A hit as the JSON object that `search --json` prints; what wasn't asked for is left out."""
+    """A hit as the JSON object that `search --json` prints, without parts that were not requested."""
     fields: dict[str, JsonValue] = asdict(replace(hit, before=(), after=()))
     fields["created_at"] = hit.created_at.isoformat()
     if not explain:
@@ -98,7 +98,7 @@ def dump_hit(hit: Hit, *, explain: bool = False) -> dict[str, JsonValue]:
 
 
 def dump_memory(memory: Memory) -> dict[str, JsonValue]:
-    """A memory as the JSON object that `export` prints and `ingest` takes back; what is not said is left out."""
+    """A memory as the JSON object that `export` prints and `ingest` reads, without fields that are not set."""
     scope = memory.scope
     fields: dict[str, JsonValue] = {
         "id": memory.id,
@@ -139,7 +139,7 @@ def dump_event(event: HistoryEvent) -> dict[str, JsonValue]:
 
 
 def dump_metadata(metadata: Mapping[str, JsonValue]) -> str | None:
-    """Metadata as it is stored: compact JSON, or None where it is empty."""
+    """Metadata as it is stored: compact JSON, or None if empty."""
     return orjson.dumps(dict(metadata)).decode() if metadata else None
 
 
@@ -149,12 +149,12 @@ def load_metadata(stored: str | None) -> dict[str, JsonValue]:
 
 
 def pop_scope(rest: dict[str, object], defaults: Scope) -> Scope:
-    """The scope that fields name, completed from the defaults; its fields are taken out. Raises InvalidMemoryError."""
+    """Removes the scope from `rest` and returns it, completed from the defaults. Raises InvalidMemoryError."""
     given = {name: check_string(name, rest.pop(name)) for name in _SCOPE_NAMES if name in rest}
     return _scope_with(defaults, **given) if given else defaults
 
 
-@lru_cache(maxsize=4096)  # a file has few scopes, each of them many times
+@lru_cache(maxsize=4096)  # a file has few distinct scopes
 def _scope_with(
     defaults: Scope,
     agent_id: str | None = None,

@@ -19,17 +19,17 @@ from agentmem_cli.errors import InputError
 
 STDIN: Final = "-"
 MAX_LINE_BYTES: Final = 1_000_000
-MAX_EXPANSION: Final = 200  # text rarely shrinks below a twentieth; a gzip bomb's zeros do to a thousandth
+MAX_EXPANSION: Final = 200  # text rarely compresses more than 20 times; a gzip bomb of zeros, 1,000 times
 _FREE_EXPANSION_BYTES: Final = 64_000_000  # a small file may expand to this much, whatever the ratio
 _BLOCK_BYTES: Final = 1 << 18
 _LOOK_EVERY_S: Final = 0.1
 _BOM: Final = b"\xef\xbb\xbf"
 _GZIP_MAGIC: Final = b"\x1f\x8b"
-_GZIP_HEADER_BYTES: Final = 16  # of so few GzipFile wants all: it reads headers and checksums
+_GZIP_HEADER_BYTES: Final = 16  # GzipFile needs complete reads of headers and checksums
 
 
 class Line(NamedTuple):
-    """A line that isn't blank; `number` counts from 1, and `content` is cut where `too_long` is set."""
+    """A non-blank line; `number` starts at 1, and `content` is cut if `too_long`."""
 
     number: int
     content: bytes
@@ -37,19 +37,19 @@ class Line(NamedTuple):
 
 
 class ByteStream(Protocol):
-    """What an input is read from."""
+    """A stream of bytes."""
 
     def read(self, size: int, /) -> bytes:
-        """So many bytes, or fewer where it ends."""
+        """`size` bytes, or fewer at the end."""
 
     def read1(self, size: int, /) -> bytes:
-        """Up to so many bytes, as soon as there are any; none at the end."""
+        """Up to `size` bytes, as soon as some are available; none at the end."""
 
 
 class _Pipe:
-    """A ByteStream on a descriptor that a thread may be waiting at, and another may stop.
+    """A ByteStream on a descriptor whose reader another thread can stop.
 
-    With `no_writer_is_an_end`, the system says that it has ended until somebody opens it for writing.
+    With `no_writer_is_an_end`, the system reports the end of the stream until a writer opens it.
     """
 
     def __init__(self, descriptor: int, *, no_writer_is_an_end: bool = False) -> None:
@@ -58,10 +58,10 @@ class _Pipe:
         self.stopped = False
 
     def read(self, size: int) -> bytes:
-        found = b""
-        while len(found) < size and (piece := self.read1(size - len(found))):
-            found += piece
-        return found
+        content = b""
+        while len(content) < size and (piece := self.read1(size - len(content))):
+            content += piece
+        return content
 
     def read1(self, size: int) -> bytes:
         while not self.stopped:
@@ -69,7 +69,7 @@ class _Pipe:
                 continue
             try:
                 piece = os.read(self._descriptor, size)
-            except BlockingIOError:  # another process was quicker
+            except BlockingIOError:  # another process read it first
                 continue
             if piece or self._ends_are_believed:
                 self._ends_are_believed = True
@@ -79,7 +79,7 @@ class _Pipe:
 
 
 class _Eager(BufferedReader):
-    """Gives GzipFile what is there, rather than wait for as much as it asks for: a slow pipe would stall."""
+    """Returns available bytes to GzipFile instead of waiting for all: a slow pipe would stall."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is None or size <= _GZIP_HEADER_BYTES:
@@ -88,20 +88,20 @@ class _Eager(BufferedReader):
 
 
 class _CountedReader(RawIOBase):
-    """Passes reads through, and counts the bytes: a pipe can't say where it is."""
+    """Counts the bytes read, since a pipe has no position."""
 
     def __init__(self, stream: ByteStream) -> None:
         super().__init__()
         self._stream = stream
         self.bytes_read = 0
-        self.magic = self._unread = stream.read(len(_GZIP_MAGIC))  # a pipe may give one byte at first: this waits
+        self.magic = self._unread = stream.read(len(_GZIP_MAGIC))  # waits, since a pipe may return one byte first
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
         view = memoryview(buffer)
-        # Not `readinto1`: with a large buffer that waits for more than is there, and a slow pipe would stall.
+        # Not `readinto1`, which waits to fill a large buffer and would stall on a slow pipe.
         block = self._unread or self._stream.read1(len(view))
         self._unread = b""
         view[: len(block)] = block
@@ -110,10 +110,10 @@ class _CountedReader(RawIOBase):
 
 
 class LineSource:
-    """One open input: iterate its `lines` once; `position_bytes` of `size_bytes` says how far it is."""
+    """An open input. Iterate `lines` once; `position_bytes` of `size_bytes` is the progress."""
 
     def __init__(self, name: str, stream: ByteStream, size_bytes: int | None, max_expansion: int) -> None:
-        # A path may hold bytes that aren't UTF-8; its name is shown and stored as text.
+        # A path may contain bytes that aren't UTF-8, but the name is shown and stored as text.
         self.name = os.fsencode(name).decode(errors="backslashreplace")
         self.size_bytes = size_bytes
         self._max_expansion = max_expansion
@@ -127,25 +127,25 @@ class LineSource:
 
     @property
     def may_wait(self) -> bool:
-        """Whether it may have to wait for its writer: a pipe, a terminal, a device."""
+        """Whether reading may wait for a writer, as with a pipe, a terminal or a device."""
         return self.size_bytes is None
 
     @property
     def position_bytes(self) -> int:
-        """How much of the input has been taken from it, as it is on disk: compressed bytes of a gzip file."""
+        """The number of bytes read; for gzip files, of compressed bytes."""
         return self._raw.bytes_read if self._is_gzip else self._yielded_bytes
 
     def stop(self) -> None:
-        """Ends the input for a thread that may be waiting for more of it."""
+        """Ends the input for a thread that waits for it."""
         if isinstance(self._origin, _Pipe):
             self._origin.stopped = True
 
     def lines(self, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[Line]:
-        """The lines that aren't blank, without BOM, CR and LF; a line over the limit is cut, never held whole.
+        """The non-blank lines, without BOM, CR and LF; a line over the limit is cut while it is read.
 
-        Raises InputError where the input can't be read on, or expands to too much.
+        Raises InputError if the input can't be read or expands too much.
         """
-        # Two bytes over the limit tell that a line is too long, even if one is its CR; the first may have a BOM too.
+        # Two bytes over the limit show that a line is too long, even if one is a CR; line 1 may have a BOM.
         held_bytes, number, held = max_line_bytes + 2 + len(_BOM), 1, b""
         for block in self._blocks():
             *ended, rest = block.split(b"\n")
@@ -184,7 +184,7 @@ class LineSource:
 
 @contextmanager
 def open_source(path: str, max_expansion: int = MAX_EXPANSION) -> Iterator[LineSource]:
-    """Opens a path, or standard input for `-`; gzip is known by its first bytes. Raises InputError."""
+    """Opens a path, or standard input for `-`; gzip is detected by its first bytes. Raises InputError."""
     if path == STDIN:
         if sys.stdin is None:
             raise InputError("standard input is closed: give a file")
@@ -193,11 +193,11 @@ def open_source(path: str, max_expansion: int = MAX_EXPANSION) -> Iterator[LineS
     with ExitStack() as stack:
         try:
             file = stack.enter_context(FileIO(path, opener=_open_at_once))
-            found = os.fstat(file.fileno())
-            if stat.S_ISREG(found.st_mode):
-                source = LineSource(path, BufferedReader(file), found.st_size, max_expansion)
+            status = os.fstat(file.fileno())
+            if stat.S_ISREG(status.st_mode):
+                source = LineSource(path, BufferedReader(file), status.st_size, max_expansion)
             else:
-                source = LineSource(path, _pipe(path, file.fileno(), found.st_mode), None, max_expansion)
+                source = LineSource(path, _pipe(path, file.fileno(), status.st_mode), None, max_expansion)
         except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
             why = getattr(error, "strerror", None) or error
             raise InputError(f"{path or '(empty path)'}: can't be read: {why}: check the path") from error
@@ -205,13 +205,13 @@ def open_source(path: str, max_expansion: int = MAX_EXPANSION) -> Iterator[LineS
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    """Opens a FIFO that nobody writes to yet too, where `open` would wait deaf to every signal's exception."""
+    """Opens without waiting for the writer of a FIFO: during that wait, signals could not interrupt `open`."""
     return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def _pipe(path: str, descriptor: int, mode: int) -> _Pipe:
-    # Linux tells a FIFO that nobody has written to yet from one that has ended; macOS doesn't, but there
-    # /dev/fd/N is one that has, or has had, its writer.
+    # Linux distinguishes a FIFO without a writer yet from one that has ended. macOS does not, but there a /dev/fd/N
+    # always has, or had, a writer.
     of_macos = sys.platform == "darwin" and stat.S_ISFIFO(mode) and not path.startswith("/dev/")
     return _Pipe(descriptor, no_writer_is_an_end=of_macos)
 
@@ -219,7 +219,7 @@ def _pipe(path: str, descriptor: int, mode: int) -> _Pipe:
 def _stdin_stream() -> ByteStream:
     try:
         return _Pipe(sys.stdin.buffer.fileno())
-    except OSError:  # something in its place that is no file
+    except OSError:  # sys.stdin was replaced by an object without a descriptor
         return cast(BufferedReader, sys.stdin.buffer)
 
 

@@ -1,4 +1,4 @@
-"""What the rest of the project passes around: a memory, a hit, an event, a report. Standard library only."""
+"""The data of the project: memories, hits, events, results of calls. Standard library only."""
 
 import hashlib
 import json
@@ -31,12 +31,12 @@ MEMORY_TYPES: Final = (
 Span: TypeAlias = tuple[int, int]  # the characters [start, stop) of a text
 _RUN_KEYS: Final = ("session", "session_id", "conversation_id")  # of metadata
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_SORTED_JSON: Final = json.JSONEncoder(sort_keys=True)  # made once: `json.dumps` makes one a call
+_SORTED_JSON: Final = json.JSONEncoder(sort_keys=True)  # made once: `json.dumps` makes one per call
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whose memory it is: any of agent, user and run, and of what type; None is 'not said'."""
+    """The agent, user, run and type of a memory; None if not set. Raises InvalidMemoryError."""
 
     agent_id: str | None = None
     user_id: str | None = None
@@ -54,7 +54,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class StoredChunk:
-    """A part of a long memory, the characters [start, stop) of its text, and its vector: float32 bytes."""
+    """A chunk of a long memory: the characters [start, stop) of its text, and its vector as float32 bytes."""
 
     start: int
     stop: int
@@ -63,9 +63,9 @@ class StoredChunk:
 
 @dataclass(frozen=True, slots=True)
 class StoredVector:
-    """A vector that came with a memory: float32 bytes, and the revision of the embedder that made it.
+    """The vector of a memory as float32 bytes, and the revision of the embedder that made it.
 
-    `cut` says that the text is longer than that embedder reads; `chunks` are the parts that it was split into.
+    `cut` is true if the text is longer than that embedder reads. `chunks` are the parts of a text that was split.
     """
 
     revision: str
@@ -76,13 +76,11 @@ class StoredVector:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """One memory, checked when it is made.
+    """A memory. Raises InvalidMemoryError, whose message is only the reason.
 
-    An `id` left empty derives from everything else, so that the same memory has the same id every time.
-    `created_at` is an aware UTC time, or None where the store shall say when it came in. A `vector` that an export
-    brought along spares the embedding; it is not part of the content. `clears` names fields that an update with this
-    memory empties: see `over`.
-    Raises InvalidMemoryError, whose message is the reason alone.
+    An empty `id` is derived from the content, so that equal memories have equal ids. `created_at` is an aware UTC time;
+    None means the time at which the store receives the memory. A `vector` from an export makes embedding unnecessary;
+    it is not part of the content. `clears` names the fields that an update with this memory clears: see `over`.
     """
 
     text: str
@@ -107,12 +105,14 @@ class Memory:
 
     @property
     def run(self) -> str | None:
-        """What it stands before and after others in: its `run_id`, or what its metadata calls the conversation."""
+        """The conversation of the memory: its `run_id`, or a session or conversation id of its metadata."""
         return run_of(self.scope.run_id, self.metadata)
 
     def over(self, before: "Memory") -> "Memory":
-        """What an update with this memory makes of `before`: a field that is empty here keeps its value, unless
-        `clears` names it; metadata is one field."""
+        """The result of updating `before` with this memory.
+
+        A field that is not set here keeps its value, unless `clears` names it. Metadata counts as one field.
+        """
         ours, theirs = self.scope, before.scope
 
         def merged(name: str, given: str | None, kept: str | None) -> str | None:
@@ -134,11 +134,11 @@ class Memory:
         )
 
     def without_time(self) -> "Memory":
-        """The same memory with no `created_at`, as one is whose time the store filled in."""
+        """The memory without `created_at`, to compare memories whose time the store set."""
         return replace(self, created_at=None)
 
     def content_digest(self) -> bytes:
-        """16 bytes that are equal for memories of equal content and scope, whatever their id (BLAKE2b)."""
+        """A 16-byte digest (BLAKE2b) of the content and scope, without the id."""
         scope = self.scope
         content = (
             self.text,
@@ -155,11 +155,11 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class ScoreParts:
-    """What a hit's score is made of: the cosine, the words, or half of each, and what the `neighbours` lend; times the
-    factors for `recency` and `importance`.
+    """The parts of a hit's score: the cosine, the words or half of each, plus `neighbours`, times `recency` and
+    `importance`.
 
-    `cosine` and `text` (the share of the query's words, by weight, that it has) are None where the mode doesn't look
-    at them. See `agentmem_cli.search.retrieve`.
+    `text` is the weighted share of the query's words that the memory contains. `cosine` and `text` are None if the mode
+    does not use them. See `agentmem_cli.search.retrieve`.
     """
 
     cosine: float | None = None
@@ -171,10 +171,10 @@ class ScoreParts:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A memory that a search found; a higher `score` is a better answer (in mode `vector`, the cosine).
+    """A memory that a search found. A higher `score` is better; in mode `vector` it is the cosine.
 
-    `before` and `after` are the memories around it in its run, in their order, where they were asked for; `chunk`
-    is the part of a long memory that was found; `duplicates` the ids of the hits that were folded into this one.
+    `before` and `after` are the adjacent memories of its run, in order, if the search asked for context. `chunk` is the
+    matching part of a long memory. `duplicates` are the ids of hits that were folded into this one.
     """
 
     id: str
@@ -196,7 +196,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class FieldChange:
-    """A field's value before and after an update, as JSON; None where the memory had no such field."""
+    """The JSON value of a field before and after an update; None if the field was not set."""
 
     before: JsonValue
     after: JsonValue
@@ -204,9 +204,9 @@ class FieldChange:
 
 @dataclass(frozen=True, slots=True)
 class HistoryEvent:
-    """What happened to a memory: `add`, `update` or `delete`, with the text before and after it.
+    """An event in the history of a memory: `add`, `update` or `delete`, with the text before and after.
 
-    `changes` are the other fields that an update changed, by name.
+    `changes` are the changes of other fields, by name.
     """
 
     id: str
@@ -219,7 +219,7 @@ class HistoryEvent:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """An input line that was not taken, and why; `raw` is its beginning where the line was too long to keep."""
+    """A rejected line of an input, and the reason; `raw` is only its beginning if the line was too long."""
 
     file: str
     line: int
@@ -229,7 +229,7 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far an input has been taken in: all lines up to `line`, and whether that was its end."""
+    """The progress of an input: all lines up to `line` are ingested; `complete` if that was the last."""
 
     file: str
     line: int
@@ -238,7 +238,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What became of the memories of one call, `ids` in the order they were given."""
+    """The result of one call; `ids` are in the order of its memories."""
 
     ids: list[str]
     added: int
@@ -253,10 +253,10 @@ def run_of(run_id: str | None, metadata: Mapping[str, JsonValue]) -> str | None:
 
 
 def to_microseconds(time: datetime) -> int:
-    """Microseconds since 1970, UTC, exactly (a float of seconds would lose some)."""
+    """Microseconds since 1970, UTC; exact, unlike a float of seconds."""
     return (time - _EPOCH) // timedelta(microseconds=1)
 
 
 def from_microseconds(time_us: int) -> datetime:
-    """The aware UTC time of so many microseconds since 1970."""
+    """The aware UTC time from microseconds since 1970."""
     return _EPOCH + timedelta(microseconds=time_us)

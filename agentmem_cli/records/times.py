@@ -1,4 +1,4 @@
-"""Times as people and JSON write them -> aware UTC times. Standard library only."""
+"""Parses times, ages and spans. Times are aware and UTC. Standard library only."""
 
 import re
 from datetime import datetime, timedelta, timezone
@@ -22,7 +22,7 @@ def parse_time(value: str, name: str = "created_at") -> datetime:
         if match is None:
             raise ValueError("no such form")
         day, clock, seconds, fraction, zone = match.groups(default="")
-        # In the one form that every version of Python reads.
+        # In the form that every version of Python parses.
         time = datetime.fromisoformat(f"{day}T{clock or '00:00'}{seconds or ':00'}.{fraction[1:7]:0<6}{_offset(zone)}")
     except ValueError as error:
         raise InvalidMemoryError(f"{name} {shown(value)} is not an ISO 8601 time") from error

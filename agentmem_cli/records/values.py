@@ -1,4 +1,4 @@
-"""What a value must be to become part of a memory: JSON, finite, text that UTF-8 can hold. Standard library only."""
+"""Checks of values: memories hold only JSON, finite numbers, and text that UTF-8 can encode. Standard library only."""
 
 import json
 import math
@@ -21,13 +21,13 @@ def check_number(name: str, value: object) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InvalidMemoryError(f"{name} must be a number, not {kind_of(value)}")
-    if not abs(value) <= MAX_INTEGER:  # nor NaN, which is not <= anything
+    if not abs(value) <= MAX_INTEGER:  # also refuses NaN
         raise InvalidMemoryError(f"{name} must be a finite number")
     return value
 
 
 def check_whole(name: str, value: object, at_least: int) -> None:
-    """Raises UsageError unless this is a whole number, and large enough."""
+    """Raises UsageError unless this is a whole number of at least `at_least`."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise UsageError(f"{name} must be a whole number, not {shown(str(value))}")
     if value < at_least:
@@ -43,22 +43,22 @@ def check_share(name: str, value: object) -> None:
 
 
 def is_possible_id(identity: object) -> bool:
-    """Whether a memory can have this id. Raises UsageError where it is not a string."""
+    """Whether a memory can have this id. Raises UsageError if it is not a string."""
     if not isinstance(identity, str):
         raise UsageError(f"an id must be a string, not {kind_of(identity)}")
     return is_encodable(identity)
 
 
 def plain_metadata(metadata: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """A copy of a JSON object that survives a round trip, or InvalidMemoryError."""
+    """A copy of a JSON object that survives a round trip. Raises InvalidMemoryError."""
     if not is_object(metadata):
         raise InvalidMemoryError(f"metadata must be an object, not {kind_of(metadata)}")
     return _plain_object(metadata, 1)
 
 
 def is_object(value: object) -> TypeGuard[Mapping[str, object]]:
-    """Whether this is what JSON calls an object."""
-    return type(value) is dict or isinstance(value, Mapping)  # asking an abstract class takes ten times as long
+    """Whether this is a JSON object."""
+    return type(value) is dict or isinstance(value, Mapping)  # checking the abstract class is ten times slower
 
 
 def _plain_object(value: Mapping[str, object], depth: int) -> dict[str, JsonValue]:
@@ -94,7 +94,7 @@ def _plain_number(value: int | float) -> int | float:
 def _plain_string(name: str, value: object) -> str:
     text = str(check_string(name, value))
     check_encodable(name, text)
-    if "\0" in text:  # SQLite's JSON functions end a string there, and a filter would match the wrong memories
+    if "\0" in text:  # SQLite's JSON functions end strings there, so filters would match wrong memories
         raise InvalidMemoryError(f"{name} has a NUL character, which can't be searched for: remove it")
     return text
 
@@ -107,14 +107,14 @@ def check_string(name: str, value: object) -> str:
 
 
 def check_text(text: str) -> None:
-    """Raises InvalidMemoryError unless this is text that says something."""
+    """Raises InvalidMemoryError unless this is non-blank text."""
     if not check_string("text", text).strip():
         raise InvalidMemoryError("text is empty")
     check_encodable("text", text)
 
 
 def check_name(name: str, value: str | None) -> None:
-    """Raises InvalidMemoryError unless this is None or a name that isn't empty."""
+    """Raises InvalidMemoryError unless this is None or a non-empty name."""
     if value is None:
         return
     if not check_string(name, value):
@@ -123,8 +123,8 @@ def check_name(name: str, value: str | None) -> None:
 
 
 def is_encodable(value: str) -> bool:
-    """Whether UTF-8 can hold this text; it can't hold half of a surrogate pair."""
-    if value.isascii():  # most are, and say so at once
+    """Whether UTF-8 can encode this text: it can't encode half of a surrogate pair."""
+    if value.isascii():  # a fast check for most texts
         return True
     try:
         value.encode()
@@ -134,18 +134,18 @@ def is_encodable(value: str) -> bool:
 
 
 def check_encodable(name: str, value: str) -> None:
-    """Raises InvalidMemoryError unless UTF-8 can hold this."""
+    """Raises InvalidMemoryError unless UTF-8 can encode this."""
     if not is_encodable(value):
         raise InvalidMemoryError(f"{name} has half of a surrogate pair, which UTF-8 can't hold")
 
 
 def shown(value: str) -> str:
-    """A value for a message: quoted, and cut where it is long."""
+    """A value for a message: quoted, and cut if it is long."""
     return json.dumps(value if len(value) <= 40 else value[:40] + "…", ensure_ascii=False)
 
 
 def kind_of(value: object) -> str:
-    """What JSON calls a value of this type."""
+    """The name of a value's type in JSON."""
     kinds = {
         type(None): "null",
         bool: "a boolean",

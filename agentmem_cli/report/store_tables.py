@@ -1,36 +1,30 @@
-"""Results -> what Rich prints. Text that came from outside goes through `printable`, and is never markup."""
+"""What a store holds and what commands did to it, as tables for Rich."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
+import orjson
 from rich.console import RenderableType
 from rich.table import Table
-
-from agentmem_cli.ingest.report import IngestReport
-from agentmem_cli.report.tables import inert as _inert
-from agentmem_cli.report.tables import plain_table as _table
-from agentmem_cli.store.base import Finding, StoreStats
-from agentmem_cli.support.safe_text import printable
-
-if TYPE_CHECKING:
-    from agentmem_cli.embedding.catalog import CatalogEntry
-from datetime import datetime
-from typing import Final
-
-import orjson
 from rich.text import Text
 
+from agentmem_cli.ingest.report import IngestReport
 from agentmem_cli.records.jsonl import dump_memory
 from agentmem_cli.records.memory import HistoryEvent, Hit, Memory, Scope, ScoreParts
 from agentmem_cli.records.values import JsonValue
-from agentmem_cli.report.tables import inert, plain_table
-from agentmem_cli.search.evaluation import DEPTH, METRICS, Comparison, Estimate, JudgedQuery, Run
+from agentmem_cli.report.tables import inert, plain_table, with_id
+from agentmem_cli.support.safe_text import printable
+
+if TYPE_CHECKING:  # these bring numpy and SQLite, which no --help waits for
+    from agentmem_cli.embedding.catalog import CatalogEntry
+    from agentmem_cli.store.base import Finding, StoreStats
 
 
 def ingest_table(report: IngestReport, store: str, model: str, dry_run: bool) -> Table:
     """What an ingest did, a figure a row."""
     title = "Dry run: nothing was stored" if dry_run else "Ingested"
-    table = _table(f"{title} · {store} · {model}", show_header=False)
+    table = plain_table(f"{title} · {store} · {model}", show_header=False)
     table.add_column("")
     table.add_column("", justify="right")
     for name in ("read", "added", "updated", "unchanged", "rejected", "embedded", "reused", "truncated"):
@@ -45,9 +39,9 @@ def ingest_table(report: IngestReport, store: str, model: str, dry_run: bool) ->
     return table
 
 
-def stats_tables(stats: StoreStats, store: str) -> list[RenderableType]:
+def stats_tables(stats: "StoreStats", store: str) -> list[RenderableType]:
     """What a store holds."""
-    totals = _table(f"Store {store}", show_header=False)
+    totals = plain_table(f"Store {store}", show_header=False)
     totals.add_column("")
     totals.add_column("", overflow="fold")
     totals.add_row("memories", f"{stats.memories:,}")
@@ -55,33 +49,33 @@ def stats_tables(stats: StoreStats, store: str) -> list[RenderableType]:
     totals.add_row("vectors (distinct texts)", f"{stats.vectors:,}")
     totals.add_row("chunks of long memories", f"{stats.chunks:,}")
     totals.add_row("history events", f"{stats.history_events:,}")
-    totals.add_row("model", _inert(f"{stats.embedder['name']}, {stats.embedder['dim']} dims"))
+    totals.add_row("model", inert(f"{stats.embedder['name']}, {stats.embedder['dim']} dims"))
     totals.add_row("graph", ", ".join(f"{name} {value}" for name, value in stats.graph.items()))
     for file, size_bytes in stats.bytes_by_file.items():
         totals.add_row(f"{printable(file)}, bytes", f"{size_bytes:,}")
     totals.add_row("all files, bytes", f"{stats.total_bytes:,}")
-    scopes = _table("Memories by scope (the largest)")
+    scopes = plain_table("Memories by scope (the largest)")
     for heading in ("scope", "value", "memories"):
         scopes.add_column(heading, justify="right" if heading == "memories" else "left")
     for scope, counts in stats.by_scope.items():
         for value, memories in counts.items():
-            scopes.add_row(scope, _inert(value or "(not said)"), f"{memories:,}")
+            scopes.add_row(scope, inert(value or "(not said)"), f"{memories:,}")
     return [totals, scopes]
 
 
-def findings_table(findings: Sequence[Finding]) -> Table:
+def findings_table(findings: "Sequence[Finding]") -> Table:
     """What is wrong with a store."""
-    table = _table(f"{len(findings)} findings")
+    table = plain_table(f"{len(findings)} findings")
     for heading in ("where", "what", "can be rebuilt"):
         table.add_column(heading, overflow="fold")
     for finding in findings:
-        table.add_row(_inert(finding.where), _inert(finding.what), "yes" if finding.repairable else "no")
+        table.add_row(inert(finding.where), inert(finding.what), "yes" if finding.repairable else "no")
     return table
 
 
 def models_table(entries: "Sequence[CatalogEntry]") -> Table:
     """The catalogue of models."""
-    table = _table(None)
+    table = plain_table(None)
     table.add_column("name (alias)", overflow="fold")
     for column in ("dim", "tokens", "MB"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -159,7 +153,7 @@ def memories_table(memories: Sequence[Memory], offset: int) -> Table:
     table.add_column("scope", overflow="fold", max_width=18)
     table.add_column("time", no_wrap=True)
     for memory in memories:
-        table.add_row(_text_and_id(memory.text, memory.id), _scope(memory.scope), _time(memory.created_at))
+        table.add_row(with_id(memory.text, memory.id), _scope(memory.scope), _time(memory.created_at))
     table.caption = f"{offset + 1} to {offset + len(memories)}, newest first"
     return table
 
@@ -197,10 +191,6 @@ def _json(value: JsonValue) -> str:
     return "-" if value is None else orjson.dumps(value).decode()
 
 
-def _text_and_id(text: str, identity: str) -> Text:
-    return Text.assemble(inert(text), "\n", (printable(identity), "dim"))
-
-
 def _scope(scope: Scope) -> Text:
     parts = (scope.user_id, scope.agent_id, scope.run_id, scope.memory_type)
     return Text("\n".join(printable(part) for part in parts if part))
@@ -208,96 +198,3 @@ def _scope(scope: Scope) -> Text:
 
 def _time(time: datetime | None) -> str:
     return "" if time is None else f"{time:%Y-%m-%d}\n{time:%H:%M} UTC"
-
-
-_NAMES: Final = {"mrr": "MRR", "ndcg@10": "nDCG@10"}
-_COMPARED: Final = ("recall@10", "ndcg@10")  # of the metrics; --json has all
-_SHOWN_IDS: Final = 3
-_SHOWN_CHARS: Final = 120
-_TITLE_WIDTH: Final = 60
-
-
-def evaluation_report(runs: Sequence[Run], compared: Sequence[Comparison], worst: int) -> list[RenderableType]:
-    """The figures, store by store; how runs differ; the worst queries of the first run."""
-    stores = dict.fromkeys(run.store for run in runs)
-    tables = [_figures_table([run for run in runs if run.store == store]) for store in stores]
-    if compared:
-        tables.append(_differences_table(compared))
-    if worst:
-        tables.append(_worst_table(runs[0].evaluation.worst(worst), runs[0].mode))
-    return list(tables)
-
-
-def _figures_table(runs: Sequence[Run]) -> Table:
-    """The runs of one store, a column each."""
-    first = runs[0]
-    table = plain_table(f"{len(first.evaluation.judged):,} queries · {first.store} · {first.model}")
-    table.min_width = _TITLE_WIDTH
-    table.add_column("")
-    for run in runs:
-        table.add_column(run.mode, justify="right")
-    for metric in METRICS:
-        table.add_row(_NAMES.get(metric, metric), *(_estimate(run.evaluation.estimates[metric]) for run in runs))
-    table.caption = f"means and their 95 % intervals (bootstrap); MRR is of the first {DEPTH}"
-    return table
-
-
-def _estimate(estimate: Estimate) -> Text:
-    interval = f" {estimate.interval.low:.3f}-{estimate.interval.high:.3f}"
-    return Text.assemble((f"{estimate.mean:.3f}", "bold"), (interval, "dim"))
-
-
-def _differences_table(compared: Sequence[Comparison]) -> Table:
-    table = plain_table("Differences, query by query")
-    table.add_column("", overflow="fold")
-    table.add_column("")
-    for heading in ("mean", "95 % interval", "wins", "losses", "ties"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for comparison in compared:
-        for metric in _COMPARED:
-            found = comparison.differences[metric]
-            table.add_row(
-                inert(_compared(comparison)) if metric == _COMPARED[0] else "",
-                _NAMES.get(metric, metric),
-                Text(f"{found.mean:+.3f}", style="bold" if found.is_clear else ""),
-                f"{found.interval.low:+.3f} to {found.interval.high:+.3f}",
-                f"{found.wins:,}",
-                f"{found.losses:,}",
-                f"{found.ties:,}",
-            )
-    table.caption = "bold where 0 is outside the interval (paired bootstrap)"
-    return table
-
-
-def _compared(comparison: Comparison) -> str:
-    run, base = comparison.run, comparison.base
-    if run.store == base.store:
-        return f"{run.mode} - {base.mode}"
-    return f"{run.mode}: {run.store} - {base.store}"
-
-
-def _worst_table(worst: Sequence[JudgedQuery], name: str) -> Table:
-    table = plain_table(f"The worst queries ({name})")
-    table.add_column("query, and what should come", overflow="fold", ratio=1)
-    table.add_column("nDCG@10", justify="right")
-    table.add_column("first at", justify="right")
-    table.add_column("what came first", overflow="fold", ratio=1)
-    for judged in worst:
-        query, first = judged.query, judged.first
-        wanted = ", ".join(query.relevant[:_SHOWN_IDS]) + (", ..." if len(query.relevant) > _SHOWN_IDS else "")
-        table.add_row(
-            _with_id(_cut(query.query.text), wanted),
-            f"{judged.figures['ndcg@10']:.3f}",
-            "-" if judged.first_rank is None else str(judged.first_rank),
-            "nothing" if first is None else _with_id(_cut(first.text), first.id),
-        )
-    table.caption = f"first at: the rank of the first relevant memory; - is not among the first {DEPTH}"
-    return table
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + "…"
-
-
-def _with_id(text: str, identity: str) -> Text:
-    return Text.assemble(inert(text), "\n", (printable(identity), "dim"))

@@ -23,3 +23,8 @@ def plain_table(title: str | None, *, show_header: bool = True) -> Table:
 def inert(text: str) -> Text:
     """Text that came from outside, as it can be shown."""
     return Text(printable(text))
+
+
+def with_id(text: str, identity: str) -> Text:
+    """A text from outside with an id in a line below it."""
+    return Text.assemble(inert(text), "\n", (printable(identity), "dim"))

@@ -49,7 +49,7 @@ _PLOTS: Final = {
     ),
     "plot.quality": ("Speed and quality", "速度与质量"),
     "plot.quality.note": (
-        "To the right is quicker, up is better; bars are 95 % intervals.",
+        "To the right is faster, up is better; bars are 95 % intervals.",
         "越靠右越快，越靠上越好；误差线为 95% 区间。",
     ),
     "axis.size": ("batch size", "批次大小"),

@@ -1,4 +1,4 @@
-"""Where tests take a hand: the steps between which a crash may fall, and the stages that can be slowed down."""
+"""Hooks for tests: the steps of a write, at which tests crash the process, and stages that tests slow down."""
 
 import os
 import time
@@ -32,25 +32,25 @@ STEPS: Final = (
     "compact.vacuumed",
 )
 
-# Only tests set it.
+# Set only by tests.
 hook: Callable[[str], None] | None = None
 
 
 def reached(step: str) -> None:
-    """Says that a step of `STEPS` has been taken."""
+    """Reports that the process has reached a step of `STEPS`."""
     if hook is not None:
         hook(step)
 
 
 SLOWDOWN_VARIABLE: Final = "AGENTMEM_TEST_SLOWDOWN"
 _SLOWED: Final = ("embed", "commit")
-_LEAST_SLEEP_S: Final = 0.002  # a shorter sleep takes longer than it was asked to
+_LEAST_SLEEP_S: Final = 0.002  # shorter sleeps are inaccurate
 
 
 def slowdown() -> float:
-    """By which share of their own time the costly stages of an ingest are slowed down: 0 but in tests of the gate.
+    """The share of their own time that the costly stages of an ingest wait in addition: 0 except in tests of the gate.
 
-    Raises UsageError where AGENTMEM_TEST_SLOWDOWN is not a share such as 0.2.
+    Raises UsageError if AGENTMEM_TEST_SLOWDOWN is not a share such as 0.2.
     """
     share = os.environ.get(SLOWDOWN_VARIABLE, "0")
     try:
@@ -62,7 +62,7 @@ def slowdown() -> float:
 
 
 def slowed(stage: str, start_s: float) -> None:
-    """Waits in a stage that began at `start_s` of `time.perf_counter`, if a test wants it to take longer."""
+    """Slows down a stage that began at `start_s` (`time.perf_counter`), if a test asks for it."""
     if stage not in _SLOWED or not (share := slowdown()):
         return
     until = time.perf_counter() + share * (time.perf_counter() - start_s)

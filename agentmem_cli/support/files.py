@@ -1,4 +1,4 @@
-"""What files need beside being written and read: to be durable, and to be the ones that they were."""
+"""Durable writes, and checksums of files."""
 
 import hashlib
 import os
@@ -11,12 +11,12 @@ def fsync_file(path: Path) -> None:
 
 
 def fsync_folder(path: Path) -> None:
-    """Forces a folder's names to the disk: a renamed file is not durable before."""
+    """Forces a folder's entries to the disk: only then is a renamed file durable."""
     _fsync(path, os.O_RDONLY | os.O_DIRECTORY)
 
 
 def make_durable_folder(path: Path) -> None:
-    """Makes a folder, and those above it, for its owner alone, with its name on the disk, unless it is there."""
+    """Makes a folder and its missing parents durably, accessible only to the owner."""
     if not path.is_dir():
         parent = path.absolute().parent
         make_durable_folder(parent)
@@ -25,9 +25,9 @@ def make_durable_folder(path: Path) -> None:
 
 
 def write_durably(path: Path, content: bytes, *, new: bool = False) -> None:
-    """Writes a file for its owner alone, on the disk when this returns, and never through a link.
+    """Writes a file durably, accessible only to the owner; never follows a symbolic link.
 
-    Raises OSError; FileExistsError where it is to be `new` and its name is taken.
+    Raises OSError; with `new`, FileExistsError if the file exists.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(path, flags | (os.O_EXCL if new else os.O_TRUNC), 0o600)
@@ -46,7 +46,7 @@ def _fsync(path: Path, flags: int) -> None:
 
 
 def sha256_of(*paths: Path) -> str:
-    """The sha256, in hex, of files one after the other."""
+    """The sha256, in hexadecimal, of the concatenation of files."""
     digest = hashlib.sha256()
     for path in paths:
         with path.open("rb") as stream:

@@ -1,4 +1,4 @@
-"""What this process may use of the machine, and what it has used."""
+"""Cores, memory and file systems of this machine."""
 
 import os
 import re
@@ -15,37 +15,39 @@ _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
 
 def network_file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str | None:
-    """The kind of network file system that a path is on, or None where it is on another or nobody can tell.
+    """The type of network file system that a path is on; None if it is on none, or if that is unknown.
 
-    Reads what Linux says of its mounts (proc_pid_mountinfo(5)); elsewhere nobody can tell.
+    Only Linux lists its mounts (proc_pid_mountinfo(5)).
     """
     try:
         lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
         real = path.resolve()
     except OSError:
         return None
-    found, depth = "", 0
+    file_system, depth = "", 0
     for line in lines:
         before, _, after = line.partition(" - ")
         mounted = Path(_OCTAL.sub(lambda match: chr(int(match[1], 8)), before.split(" ")[4]))
-        if len(mounted.parts) >= depth and real.is_relative_to(mounted):  # of several the last one is on top
-            found, depth = after.split(" ")[0], len(mounted.parts)
-    return found if _NETWORK.fullmatch(found) else None
+        if len(mounted.parts) >= depth and real.is_relative_to(
+            mounted
+        ):  # the last mount on a folder hides earlier ones
+            file_system, depth = after.split(" ")[0], len(mounted.parts)
+    return file_system if _NETWORK.fullmatch(file_system) else None
 
 
 def usable_cores() -> int:
-    """How many cores this process may run on."""
+    """The number of cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory_bytes() -> int:
-    """How much memory the machine has."""
+    """The memory of this machine."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def peak_resident_bytes() -> int:
-    """The most memory that this process has had resident so far."""
-    try:  # getrusage on Linux begins with what the parent had when it forked
+    """The peak resident memory of this process."""
+    try:  # on Linux, getrusage includes the parent's memory at the fork
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return 1024 * int(line.split()[1])

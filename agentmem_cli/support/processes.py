@@ -1,7 +1,8 @@
-"""Child processes: what a forked one must not share with its parent, and how one of our own modules is started.
+"""Child processes: forks, and how to start a module of agentmem as a process.
 
 A child of `os.fork` (multiprocessing, gunicorn, Celery) inherits locks, connections, threads and event loops that only
-work in the process that made them. Each registers here, and forgets its parent before the child runs any other line.
+work in the process that made them. Objects with such state register here. In a child, `forget_parent` is called on each
+before other code runs.
 """
 
 import os
@@ -12,10 +13,10 @@ from typing import Final, Protocol
 
 
 class Forked(Protocol):
-    """Something that holds what belongs to one process."""
+    """An object whose state belongs to one process."""
 
     def forget_parent(self) -> None:
-        """Called in a child: lets go of what the parent holds, without touching it, and starts afresh."""
+        """Called in a child: replaces inherited state without closing or changing it."""
 
 
 _registered: Final[weakref.WeakSet[Forked]] = weakref.WeakSet()
@@ -23,12 +24,12 @@ _abandoned: Final[list[object]] = []
 
 
 def tell_after_fork(forked: Forked) -> None:
-    """Has `forked.forget_parent` called in each child that this process forks while the object lives."""
+    """Registers an object: its `forget_parent` is called in each child of this process while the object exists."""
     _registered.add(forked)
 
 
 def abandon(*inherited: object) -> None:
-    """Keeps what a child inherited from ever being closed: that would reach into the parent."""
+    """Keeps inherited objects alive forever: closing them would affect the parent."""
     _abandoned.extend(inherited)
 
 
@@ -40,8 +41,8 @@ def _in_child() -> None:
 os.register_at_fork(after_in_child=_in_child)
 
 
-# `python -m` would look for every module in the current folder first; -P, which prevents that, is new in Python 3.11.
-# With -c that folder stands in the path as "", which is taken out before anything is imported.
+# `python -m` searches the current folder first; -P prevents that, but only from Python 3.11 on. With -c, that folder is
+# in the path as "", which is removed before anything is imported.
 _RUN: Final = (
     "import sys; package, module, *sys.argv[1:] = sys.argv[1:]; sys.path[:] = [package, *filter(None, sys.path)]; "
     "import runpy; runpy.run_module(module, run_name='__main__', alter_sys=True)"
@@ -49,6 +50,6 @@ _RUN: Final = (
 
 
 def module_command(module: str, *arguments: str) -> list[str]:
-    """The command that runs a module of this agentmem, under this Python and with the user's PYTHONPATH."""
+    """The command that runs a module of this installation with this Python and the user's PYTHONPATH."""
     isolated = ["-I"] if sys.flags.isolated else []
     return [sys.executable, *isolated, "-c", _RUN, str(Path(__file__).parents[2]), module, *arguments]

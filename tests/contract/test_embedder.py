@@ -11,6 +11,7 @@ import pytest
 
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder, EmbedderSpec, TokenSpans, Vectors, embed_queries_checked
+from agentmem_cli.embedding.choice import ModelChoice
 from tests.embedding_server import serving
 from tests.fakes import FakeEmbedder
 from tests.tiny_models import static_embedder
@@ -33,13 +34,13 @@ def _minilm() -> Embedder:
 
 
 def _int8() -> Embedder:
-    return catalog.load(catalog.resolve("minilm-int8"))
+    return catalog.load(catalog.resolve(ModelChoice("minilm-int8")))
 
 
 @contextmanager
 def _remote() -> Iterator[Embedder]:
     with serving() as server:
-        yield catalog.load(catalog.resolve(embedder_url=server.url))
+        yield catalog.load(catalog.resolve(ModelChoice(url=server.url)))
 
 
 _EMBEDDERS: dict[str, Callable[[], AbstractContextManager[Embedder]]] = {
@@ -180,9 +181,9 @@ def test_the_same_model_loaded_again_has_the_same_fingerprint_without_its_folder
     spec = embedder.spec
     own = {"fake": FakeEmbedder().spec, static_embedder().spec.name: static_embedder().spec}
     if spec.name.startswith("remote:"):
-        again = catalog.resolve(embedder_url=spec.folder)
+        again = catalog.resolve(ModelChoice(url=spec.folder))
     else:
-        again = own[spec.name] if spec.name in own else catalog.load(catalog.resolve(spec.name)).spec
+        again = own[spec.name] if spec.name in own else catalog.load(catalog.resolve(ModelChoice(spec.name))).spec
     assert again.fingerprint() == spec.fingerprint()
     assert set(again.fingerprint()) == {"name", "revision", "dim", "token_limit", "pooling", "precision"}
 

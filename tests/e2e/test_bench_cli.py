@@ -153,7 +153,7 @@ def test_a_table_is_printed_where_no_json_is_asked_for(agentmem: Cli) -> None:
         (("--repeats", "0"), "--repeats must be at least 1"),
         (("--warmup", "-1"), "--warmup at least 0"),
         (("--workload", "missing.jsonl"), "--workload missing.jsonl: "),
-        (("--workload", str(MEMORIES)), "has 357 distinct texts, 1000 are needed: use smaller --sizes"),
+        (("--workload", str(MEMORIES)), "has 357 distinct texts, but 1000 are needed: use smaller --sizes"),
         (("--sizes", "10", "--compare", "10", "--workload", str(EXAMPLES / "bad_lines.jsonl")), ":2: not JSON: "),
         (("--scale", "5"), "--scale: 5 memories is not between 10 and 10,000,000"),
         (("--scale", "100,50"), "--scale: give ascending sizes"),

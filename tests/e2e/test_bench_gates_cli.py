@@ -269,7 +269,8 @@ class TestAb:
     def test_a_process_to_which_nobody_gives_turns_ends(self, agentmem: Cli) -> None:
         ended = agentmem(*RUN, variables={IN_TURN: "1"})
         assert (ended.exit_code, ended.stdout) == (1, OVER.decode())
-        assert ended.stderr == f"agentmem: error: {IN_TURN} is set, and nobody gives turns on standard input\n"
+        reason = "is set, but standard input is closed: only 'agentmem bench ab' sets it"
+        assert ended.stderr == f"agentmem: error: {IN_TURN} {reason}\n"
 
     def test_one_that_fails_is_named_with_its_last_words_and_what_was_done_is_kept(
         self, installations: Installations

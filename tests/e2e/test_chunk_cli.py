@@ -78,7 +78,7 @@ def test_chunks_that_the_model_can_not_read_are_a_usage_error(agentmem: Cli, fil
     result = agentmem("ingest", file, "--chunk-tokens", "257")
     assert (result.exit_code, result.error()) == (
         2,
-        "chunks of 257 tokens are not possible: choose 16 to 256, which is all that all-MiniLM-L6-v2 reads",
+        "chunks of 257 tokens are not possible: choose 16 to 256, the limit of all-MiniLM-L6-v2",
     )
     assert not (agentmem.folder / ".agentmem").exists()
 
@@ -105,7 +105,7 @@ def test_a_model_that_can_not_read_the_texts_is_said_once_with_one_that_can(
         (line,) = result.stderr.splitlines()
         assert line.startswith("agentmem: warning: all-MiniLM-L6-v2 ")
         assert line.endswith(
-            f"'agentmem reembed --store .agentmem --model {model}' (or --model, of a new store) is a remedy"
+            f"'agentmem reembed --store .agentmem --model {model}' (or --model with a new store) helps"
         )
     assert ingested.json()["better_model"] == model
     assert agentmem("ingest", file, "--json", "--progress", "none").stderr == ""  # nothing new, nothing to say

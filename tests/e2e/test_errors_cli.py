@@ -33,7 +33,7 @@ PIPE_PAD: Final = "x" * 2000  # with it a few lines fill more than a reader's bu
         (("ingest", "-", "--batch-size", "1001"), "'--batch-size'"),
         (("ingest", "-", "--on-error", "ignore"), "'--on-error'"),
         (("ingest", "-", "--progress", "loud"), "'--progress'"),
-        (("ingest", "-", "-"), "standard input (-) can be read once only"),
+        (("ingest", "-", "-"), "standard input (-) can be read only once"),
         (("ingest", "missing.jsonl"), "missing.jsonl: no such file"),
         (("ingest", "."), ". is a folder"),
         (
@@ -121,7 +121,7 @@ def test_a_stopped_ingest_says_what_is_stored_and_a_rerun_goes_on(
     stdout, stderr = process.communicate(timeout=TIMEOUT_S)
     assert (first_commit["event"], first_commit["memories"]) == ("committed", 10)
     assert (process.returncode, stdout) == (exit_code, b"")
-    assert stderr == b"agentmem: stopped: 10 memories are stored; run the same command again to go on\n"
+    assert stderr == b"agentmem: stopped: 10 memories are stored; run the same command again to continue\n"
     with AgentMem(agentmem.folder / filled) as mem:
         assert len(mem) == 357 + 10
     report = agentmem(*options, "--json", stdin=jsonl(*memories)).json()

@@ -117,8 +117,8 @@ def test_queries_without_relevant_ids_are_left_out_and_said(agentmem: Cli, inges
 @pytest.mark.parametrize(
     ("content", "code", "error"),
     [
-        (b"", 2, "q.jsonl: none of its 0 queries has relevant ids: there is nothing to evaluate"),
-        (b'{"query":"tea"}\n', 2, "q.jsonl: none of its 1 queries has relevant ids: there is nothing to evaluate"),
+        (b"", 2, 'q.jsonl: none of the 0 queries has relevant ids: add them as "relevant"'),
+        (b'{"query":"tea"}\n', 2, 'q.jsonl: none of the 1 queries has relevant ids: add them as "relevant"'),
         (
             b'{"query":"tea","relevant":["a"]}\n{"query":"tea","relevant":"a"}\n',
             1,
@@ -139,12 +139,14 @@ def test_a_file_that_gives_no_figures_is_one_line(
 def test_modes_are_different_ones_that_there_are(modes: str, agentmem: Cli) -> None:
     result = agentmem("eval", QUERIES, "--modes", modes)
     assert result.exit_code == 2
-    assert result.error() == f"--modes {modes}: give different ones of hybrid, vector, text, separated by commas"
+    assert (
+        result.error() == f"--modes {modes}: give one or more of hybrid, vector, text, each once, separated by commas"
+    )
 
 
 def test_a_store_is_not_compared_with_itself(agentmem: Cli) -> None:
     result = agentmem("eval", QUERIES, "--store", "one", "--against", "one")
-    assert (result.exit_code, result.error()) == (2, "--against one is the store itself: give another one")
+    assert (result.exit_code, result.error()) == (2, "--against one is the same store: give another one")
 
 
 def test_a_missing_store_is_one_line(agentmem: Cli, ingested: Ingested) -> None:

@@ -12,7 +12,7 @@ def test_index_builds_the_graph_and_says_how_much_it_holds(agentmem: Cli) -> Non
     result = agentmem("index", "--store", "store", "--json").json()
     assert (result["unindexed"], result["graph"]["vectors"], result["graph"]["state"]) == (0, 1200, "published")
     again = agentmem("index", "--store", "store")
-    assert again.stderr == "agentmem: store store: 1200 vectors in the graph, 0 newer ones are scanned\n"
+    assert again.stderr == "agentmem: store store: 1200 vectors in the graph, 0 newer vectors are not in it yet\n"
     assert agentmem("verify", "--store", "store").exit_code == 0
 
 

@@ -94,7 +94,7 @@ def test_a_signal_ends_the_wait_for_more_of_a_fifo_and_keeps_what_came(
         process.send_signal(signal_number)
         code, _, err = _ended(process)
     assert code == exit_code
-    assert err == b"agentmem: stopped: 15 memories are stored; run the same command again to go on\n"
+    assert err == b"agentmem: stopped: 15 memories are stored; run the same command again to continue\n"
     assert _stored(agentmem) == 15
 
 

@@ -63,7 +63,7 @@ def test_the_key_comes_from_the_environment_and_is_never_shown(agentmem: Cli, se
         (("--embedder-url", "{url}", "--model-path", "."), 2, "name two models"),
         (("--embedder-url", "nonsense"), 2, "nonsense is not a valid embedder URL: give one such as"),
         (("--embedder-url", "{url}", "--model", "absent"), 1, "answers 404 (no model is named absent)"),
-        (("--embedder-url", "{url}/else"), 2, "does not say which models it has: name one with --model"),
+        (("--embedder-url", "{url}/else"), 2, "does not list its models: name one with --model"),
     ],
     ids=["a folder too", "no URL", "no such model", "no such path"],
 )

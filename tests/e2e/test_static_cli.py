@@ -90,7 +90,7 @@ def test_a_model_is_distilled_fitted_listed_and_used(agentmem: Cli) -> None:
     assert ingested.json()["added"] == 2
     assert json.loads(agentmem("search", "cat", "-k", "1", "--jsonl").stdout)["text"] == "the red cat"
     again = agentmem("models", "distill", "--model-path", folder, "--dim", "8", "--name", "pets")
-    assert (again.exit_code, again.error()) == (2, "a model is named pets already: give another --name")
+    assert (again.exit_code, again.error()) == (2, "there is already a model named pets: give another --name")
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_model_is_distilled_fitted_listed_and_used(agentmem: Cli) -> None:
         ((), 2, "needs NAME or --model-path"),
         (("zzzzzz",), 1, "no model is named zzzzzz"),
         (("minilm", "--name", "../up"), 2, "can't be named '../up'"),
-        (("minilm", "--name", "minilm"), 2, "a model is named minilm already"),
+        (("minilm", "--name", "minilm"), 2, "there is already a model named minilm"),
         (("minilm", "--fit", "nowhere"), 2, "there is no such file or store"),
         (("minilm", "--dim", "0"), 2, "--dim"),
         (("minilm", "--dim", "385"), 2, "--dim 385: model all-MiniLM-L6-v2 has 384 dims"),

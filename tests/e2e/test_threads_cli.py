@@ -58,7 +58,7 @@ def test_int8_is_made_once_said_once_and_searched(agentmem: Cli) -> None:
     first = agentmem("ingest", "texts.jsonl", "--model", "minilm-int8", "--quiet", variables=cache)
     assert (first.exit_code, first.stderr) == (
         0,
-        "agentmem: making all-MiniLM-L6-v2-int8 of the installed weights, once\n",
+        "agentmem: making all-MiniLM-L6-v2-int8 from the installed weights, once\n",
     )
     (made,) = (agentmem.folder / "models").iterdir()
     found = agentmem("search", "what does she drink?", "-k", "1", "--json", variables=cache)

@@ -47,7 +47,7 @@ def test_stats_as_a_table(agentmem: Cli, ingested: Ingested) -> None:
 def test_a_whole_store_is_verified_as_whole(agentmem: Cli, ingested: Ingested) -> None:
     result = agentmem("verify", "--store", ingested.store)
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr == f"agentmem: store {ingested.store} is whole\n"
+    assert result.stderr == f"agentmem: store {ingested.store} is undamaged\n"
     result = agentmem("verify", "--store", ingested.store, "--json")
     assert (result.exit_code, result.json(), result.stderr) == (0, {"ok": True, "findings": []}, "")
 
@@ -75,7 +75,7 @@ def test_a_lost_graph_is_reported_and_repaired(agentmem: Cli, filled: str) -> No
     assert (result.exit_code, finding["where"], finding["repairable"]) == (1, "index/1.hnsw", True)
     result = agentmem("verify", "--store", filled, "--repair", "--json")
     assert (result.exit_code, result.json()) == (0, {"ok": True, "findings": []})
-    assert result.stderr == f"agentmem: rebuilt what is derived in {filled}\n"
+    assert result.stderr == f"agentmem: rebuilt the graph and the text index of {filled}\n"
 
 
 def test_names_in_a_finding_reach_no_terminal(agentmem: Cli) -> None:
@@ -141,7 +141,7 @@ def test_a_store_moves_to_a_model_in_a_folder_and_searches_with_it(agentmem: Cli
     result = agentmem("reembed", "--store", "store", "--model-path", local, "--json")
     expected = {"from": "fake", "to": model_files.spec_of(local).name, "embedded": 3}
     assert (result.exit_code, result.json()) == (0, expected)
-    assert result.stderr == "agentmem: reembed: 3 texts are durable\n"
+    assert result.stderr == "agentmem: reembed: 3 texts done\n"
     (hit,) = agentmem("search", "What is the name of her pet?", "-k", "1", "--store", "store", "--json").json()
     assert hit["text"] == "The cat is called Biscuit."
     assert agentmem("verify", "--store", "store").exit_code == 0

@@ -13,6 +13,7 @@ import pytest
 
 from agentmem_cli import AgentMem, ModelDamagedError, ServerNotNamedError, StoreDamagedError, StoreError, UsageError
 from agentmem_cli.embedding import cache, catalog, endpoint, minilm, static_files
+from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.embedding.minilm import MINILM, MINILM_INT8
 from agentmem_cli.support.files import sha256_of
 from tests.e2e.conftest import Cli, jsonl
@@ -430,7 +431,7 @@ def test_a_model_folder_whose_weights_were_changed_is_not_the_store_s(tmp_path: 
     folder = onnx_folder(tmp_path / "model")
     for beside in ("model.onnx_data", "model.onnx.data"):
         (folder / beside).write_bytes(b"weights")
-    spec = catalog.resolve(model_path=str(folder))
+    spec = catalog.resolve(ModelChoice(path=str(folder)))
     with (folder / name).open("ab") as stream:
         stream.write(b"\n")
     with pytest.raises(ModelDamagedError, match="is not the revision that made the store"):

@@ -14,12 +14,13 @@ from typing import Final
 
 import pytest
 
-from agentmem_cli.bench.growth import Growth, How, grow_alone
+from agentmem_cli.bench.growth import Growth, grow_alone
 from agentmem_cli.bench.result_file import as_bytes
 from agentmem_cli.cli import output_file
 from agentmem_cli.cli.main import run
 from agentmem_cli.cli.output_file import Output
 from agentmem_cli.embedding.base import EmbedderSpec
+from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.errors import AgentMemError, StoreDamagedError, StoreError
 from agentmem_cli.store.embedded.schema import PAGE_BYTES
 from agentmem_cli.support.processes import module_command
@@ -391,8 +392,8 @@ def test_a_benchmark_runs_no_module_of_the_current_folder(
 ) -> None:
     monkeypatch.chdir(agentmem.folder)
     no_model = EmbedderSpec("none", "0", dim=8, token_limit=8, pooling="mean", precision="fp32")
-    with pytest.raises(StoreError, match=r"alone ended: .*none"):
-        list(grow_alone(How(no_model.stored()), Growth(str(agentmem.folder), [], [], [], [])))
+    with pytest.raises(StoreError, match=r"failed: .*none"):
+        list(grow_alone(no_model, ModelChoice(), Growth(str(agentmem.folder), [], [], [], [])))
     assert not trapped.exists()
 
 

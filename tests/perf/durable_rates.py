@@ -25,6 +25,7 @@ from agentmem_cli import AgentMem
 from agentmem_cli.bench.measure import NEIGHBOURS, graph_found
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder
+from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.ingest.options import Observer, Progress
 from agentmem_cli.store.embedded.store import EmbeddedStore
 from agentmem_cli.support.statistics import median
@@ -56,7 +57,7 @@ def main() -> None:
     parser.add_argument("--memories", type=int, default=100_000)
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
-    embedder = catalog.load(catalog.resolve(arguments.model))
+    embedder = catalog.load(catalog.resolve(ModelChoice(arguments.model)))
     embedder.embed(["it is loaded, and warm"] * 200)
     figures: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as name:

@@ -16,6 +16,7 @@ from fastembed import TextEmbedding
 
 from agentmem_cli.bench.workload import make_workload
 from agentmem_cli.embedding import catalog, minilm, model_files, onnx
+from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.errors import GateError
 from agentmem_cli.support.statistics import median
 
@@ -31,7 +32,7 @@ def main() -> None:
     arguments = parser.parse_args()
     texts = make_workload(arguments.workload, arguments.texts, 0).texts()
     spec = catalog.resolve()
-    ours = catalog.load(catalog.resolve(arguments.model))
+    ours = catalog.load(catalog.resolve(ModelChoice(arguments.model)))
     with model_files.from_vocabulary(minilm.published_weights(), minilm.VOCABULARY, spec.token_limit) as files:
         default = TextEmbedding(onnx.registered_name(spec, files), specific_model_path=str(files))
     list(default.embed(texts[:64]))

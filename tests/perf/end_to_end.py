@@ -13,6 +13,7 @@ from pathlib import Path
 from agentmem_cli import AgentMem
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder
+from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.records.jsonl import parse_memory
 from agentmem_cli.support.statistics import median
 
@@ -27,7 +28,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
     texts = list(dict.fromkeys(parse_memory(line).text for line in arguments.file.read_bytes().splitlines()))
-    embedder = catalog.load(catalog.resolve(arguments.model))
+    embedder = catalog.load(catalog.resolve(ModelChoice(arguments.model)))
     embedder.embed(texts[:200])
     ratios, shares = [], []
     for repeat in range(arguments.repeats):

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from agentmem_cli import Memory
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import embed_checked, embed_queries_checked
+from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.records.jsonl import parse_memory
 from agentmem_cli.search.evaluation import ndcg_at, recall_at
 from agentmem_cli.search.query import LabelledQuery, read_queries
@@ -73,7 +74,7 @@ def main() -> None:
     arguments = parser.parse_args()
     memories = [parse_memory(line) for line in Path(arguments.memories).read_bytes().splitlines()]
     queries = [query for query in read_queries(arguments.queries) if query.relevant]
-    embedder = catalog.load(catalog.resolve(arguments.model))
+    embedder = catalog.load(catalog.resolve(ModelChoice(arguments.model)))
     vectors = embed_checked(embedder, [memory.text for memory in memories]).vectors
     cosines = embed_queries_checked(embedder, [query.query.text for query in queries]) @ vectors.T
     trial = Trial(memories, queries, cosines.astype(np.float64))

@@ -21,6 +21,7 @@ import orjson
 from agentmem_cli import AgentMem
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder
+from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.search.query import MODES, Ranking
 from agentmem_cli.search.retrieve import Search
@@ -38,7 +39,7 @@ def main() -> None:
     parser.add_argument("--searches", type=int, default=500)
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
-    embedder = catalog.load(catalog.resolve("minilm-static"))
+    embedder = catalog.load(catalog.resolve(ModelChoice("minilm-static")))
     with tempfile.TemporaryDirectory() as name:
         file = Path(name) / "memories.jsonl"
         write_texts(file, arguments.memories)

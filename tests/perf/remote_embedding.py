@@ -12,6 +12,7 @@ import random
 import time
 
 from agentmem_cli.embedding import catalog
+from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.support.statistics import median
 from tests.embedding_server import serving
 from tests.fakes import FakeEmbedder
@@ -34,8 +35,8 @@ def main() -> None:
     texts = [" ".join(choose.choices(words, k=25)) for _ in range(arguments.texts)]
     models = {"fake": FakeEmbedder("fake", arguments.dim)}
     with serving(models=models, speaks_base64=not arguments.float) as server:
-        spec = catalog.resolve(embedder_url=server.url)
-        embedders = {at_once: catalog.load(spec, at_once) for at_once in AT_ONCE}
+        spec = catalog.resolve(ModelChoice(url=server.url))
+        embedders = {at_once: catalog.load(spec, ModelChoice(threads=at_once)) for at_once in AT_ONCE}
         spent_s: dict[int, list[float]] = {at_once: [] for at_once in AT_ONCE}
         for embedder in embedders.values():
             embedder.embed(texts[:320])

@@ -15,6 +15,7 @@ from fastembed.text.static_embedding import StaticTextEmbedding
 from agentmem_cli.bench.workload import make_workload
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder
+from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.support.statistics import median
 
 _BATCH = 1000
@@ -29,7 +30,7 @@ def main() -> None:
     arguments = parser.parse_args()
     size = _BATCH * arguments.batches
     texts = make_workload(arguments.workload, size * (arguments.repeats + 1), 0).texts()
-    spec = catalog.resolve(catalog.STATIC_MODEL)
+    spec = catalog.resolve(ModelChoice(catalog.STATIC_MODEL))
     ours = catalog.load(spec)
     # A name of its list is needed, the folder decides.
     theirs = StaticTextEmbedding("minishlab/potion-base-8M", specific_model_path=spec.folder)

@@ -18,6 +18,7 @@ from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding import minilm as minilm_files
 from agentmem_cli.embedding.base import Embedder, Vectors
 from agentmem_cli.embedding.catalog import entries
+from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.errors import EmbeddingError, ModelDamagedError, ModelError, ModelNotFoundError, UsageError
 
 HUB_MINILM: Final = "sentence-transformers/all-MiniLM-L6-v2"
@@ -73,33 +74,33 @@ def error_line(error: "pytest.ExceptionInfo[ModelError]") -> str:
 
 @pytest.mark.parametrize("name", [None, "minilm", "all-MiniLM-L6-v2"])
 def test_the_default_model_has_a_name_and_an_alias(name: str | None) -> None:
-    spec = catalog.resolve(name)
+    spec = catalog.resolve(ModelChoice(name))
     assert (spec.name, spec.dim, spec.token_limit, spec.pooling) == ("all-MiniLM-L6-v2", 384, 256, "mean")
     assert len(spec.revision) == 64
 
 
 def test_a_name_and_a_folder_are_two_models(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="two models"):
-        catalog.resolve("minilm", str(tmp_path))
+        catalog.resolve(ModelChoice("minilm", str(tmp_path)))
 
 
 @pytest.mark.parametrize("name", ["BAAI/bge-small-en-v1.6", "bge-small-en-v1.5", "baai/bge-smal-en-v1.5"])
 def test_an_unknown_name_brings_up_a_close_one(name: str) -> None:
     with pytest.raises(ModelNotFoundError) as error:
-        catalog.resolve(name)
+        catalog.resolve(ModelChoice(name))
     assert error_line(error).startswith(f"no model is named {name} (did you mean {UNCACHED}?)")
 
 
 def test_a_name_like_no_other_brings_up_the_list() -> None:
     with pytest.raises(ModelNotFoundError) as error:
-        catalog.resolve("zzzzzz")
+        catalog.resolve(ModelChoice("zzzzzz"))
     assert error_line(error) == "no model is named zzzzzz: 'agentmem models' lists them, --model-path takes a folder"
 
 
 @pytest.mark.parametrize("name", [UNCACHED, UNCACHED.upper()])
 def test_without_a_network_a_model_that_is_not_cached_says_what_to_do(name: str) -> None:
     with pytest.raises(ModelNotFoundError) as error:
-        catalog.resolve(name)
+        catalog.resolve(ModelChoice(name))
     message = error_line(error)
     assert message.startswith(f"model {UNCACHED} is not cached here and can't be downloaded (the hub can't be reached")
     assert "--model-path" in message
@@ -110,7 +111,7 @@ def test_without_a_network_a_model_that_is_not_cached_says_what_to_do(name: str)
 def test_an_offline_hub_is_not_asked(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", value)
     with pytest.raises(ModelNotFoundError, match="HF_HUB_OFFLINE is set"):
-        catalog.resolve(UNCACHED)
+        catalog.resolve(ModelChoice(UNCACHED))
 
 
 @pytest.fixture
@@ -134,7 +135,7 @@ def silent_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_a_hub_that_never_answers_is_given_up(silent_hub: None) -> None:
     with pytest.raises(ModelNotFoundError, match="the hub can't be reached: timed out"):
-        catalog.resolve(UNCACHED)
+        catalog.resolve(ModelChoice(UNCACHED))
 
 
 def changed_copy(path: Path, folder: Path) -> Path:
@@ -168,13 +169,13 @@ def test_missing_weights_say_what_to_install(tmp_path: Path, monkeypatch: pytest
 
 
 def test_another_revision_than_the_one_asked_for_is_not_loaded(build: Build) -> None:
-    for spec in (catalog.resolve(), catalog.resolve(None, str(build()))):
+    for spec in (catalog.resolve(), catalog.resolve(ModelChoice(path=str(build())))):
         with pytest.raises(ModelDamagedError, match="is not the revision that made the store"):
             catalog.load(replace(spec, revision="0" * 64))
 
 
 def test_a_folder_of_the_same_model_gives_the_same_vectors(build: Build, minilm: Embedder) -> None:
-    spec = catalog.resolve(None, str(build(sentence_bert_config={"max_seq_length": 128})))
+    spec = catalog.resolve(ModelChoice(path=str(build(sentence_bert_config={"max_seq_length": 128}))))
     assert (spec.dim, spec.token_limit, spec.pooling) == (384, 128, "mean")
     local = catalog.load(spec)
     assert cosines(local.embed(TEXTS).vectors, minilm.embed(TEXTS).vectors).min() > 0.9999
@@ -198,7 +199,7 @@ def test_a_folder_of_the_same_model_gives_the_same_vectors(build: Build, minilm:
 def test_the_token_limit_of_a_folder_is_the_one_it_states(
     files: dict[str, object], token_limit: int, build: Build
 ) -> None:
-    assert catalog.resolve(None, str(build(**files))).token_limit == token_limit
+    assert catalog.resolve(ModelChoice(path=str(build(**files)))).token_limit == token_limit
 
 
 def test_the_pooling_of_a_folder_is_used(build: Build, minilm: Embedder) -> None:
@@ -207,17 +208,17 @@ def test_the_pooling_of_a_folder_is_used(build: Build, minilm: Embedder) -> None
     (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_cls_token": true}')
     tokenizer = folder / "tokenizer.json"
     tokenizer.write_text(tokenizer.read_text() + "\n")
-    spec = catalog.resolve(None, str(folder))
+    spec = catalog.resolve(ModelChoice(path=str(folder)))
     assert spec.pooling == "cls"
     assert cosines(catalog.load(spec).embed(TEXTS).vectors, minilm.embed(TEXTS).vectors).max() < 0.99
 
 
 def test_weights_in_the_onnx_folder_are_found(build: Build) -> None:
     folder = build()
-    spec = catalog.resolve(None, str(folder))
+    spec = catalog.resolve(ModelChoice(path=str(folder)))
     (folder / "onnx").mkdir()
     (folder / "model.onnx").rename(folder / "onnx" / "model.onnx")
-    assert catalog.resolve(None, str(folder)) == spec
+    assert catalog.resolve(ModelChoice(path=str(folder))) == spec
 
 
 @pytest.mark.parametrize(
@@ -225,9 +226,9 @@ def test_weights_in_the_onnx_folder_are_found(build: Build) -> None:
     [
         ({}, "tokenizer.json", ModelNotFoundError, "has no tokenizer.json"),
         ({}, "model.onnx", ModelNotFoundError, "has no model.onnx"),
-        ({"config": None}, None, ModelNotFoundError, "has no config.json that says hidden_size"),
-        ({"config": {}}, None, ModelNotFoundError, "has no config.json that says hidden_size"),
-        ({"config": {"hidden_size": "384"}}, None, ModelNotFoundError, "has no config.json that says hidden_size"),
+        ({"config": None}, None, ModelNotFoundError, "has no config.json with hidden_size"),
+        ({"config": {}}, None, ModelNotFoundError, "has no config.json with hidden_size"),
+        ({"config": {"hidden_size": "384"}}, None, ModelNotFoundError, "has no config.json with hidden_size"),
         ({"config": "{"}, None, ModelDamagedError, "config.json is not JSON"),
     ],
     ids=["no tokenizer", "no weights", "no config", "no hidden_size", "no number", "no JSON"],
@@ -239,14 +240,14 @@ def test_an_incomplete_folder_says_what_it_lacks(
     if removed is not None:
         (folder / removed).unlink()
     with pytest.raises(kind) as error:
-        catalog.resolve(None, str(folder))
+        catalog.resolve(ModelChoice(path=str(folder)))
     assert said in error_line(error)
     assert str(folder) in error_line(error)
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match="nowhere does not exist"):
-        catalog.resolve(None, str(tmp_path / "nowhere"))
+        catalog.resolve(ModelChoice(path=str(tmp_path / "nowhere")))
 
 
 @pytest.mark.parametrize("damaged", ["model.onnx", "tokenizer.json"])
@@ -255,13 +256,13 @@ def test_a_file_that_is_no_model_is_damage_in_one_line(damaged: str, build: Buil
     (folder / damaged).unlink()
     (folder / damaged).write_bytes(b"this is\nno model\n")
     with pytest.raises(ModelDamagedError) as error:
-        catalog.load(catalog.resolve(None, str(folder)))
+        catalog.load(catalog.resolve(ModelChoice(path=str(folder))))
     assert "can't be loaded: " in error_line(error)
 
 
 def test_a_model_of_other_dims_than_it_says_can_not_be_stored(build: Build) -> None:
     folder = build(config={"hidden_size": 256})
-    local = catalog.load(catalog.resolve(None, str(folder)))
+    local = catalog.load(catalog.resolve(ModelChoice(path=str(folder))))
     with pytest.raises(EmbeddingError, match=r"\(3, 384\) for 3 texts of 256 dims"):
         local.embed(TEXTS)
 
@@ -276,7 +277,7 @@ def test_a_model_in_the_cache_loads_without_a_network(tmp_path: Path, build: Bui
     )
     (cached / "refs").mkdir()
     (cached / "refs" / "main").write_text(revision)
-    spec = catalog.resolve(HUB_MINILM)
+    spec = catalog.resolve(ModelChoice(HUB_MINILM))
     assert (spec.name, spec.dim, spec.folder) == (HUB_MINILM, 384, str(cached / "snapshots" / revision))
     assert cosines(catalog.load(spec).embed(TEXTS).vectors, minilm.embed(TEXTS).vectors).min() > 0.9999
     assert [entry.name for entry in entries() if entry.here] == [*OWN, HUB_MINILM]
@@ -287,6 +288,6 @@ def test_a_model_in_the_cache_loads_without_a_network(tmp_path: Path, build: Bui
 
 def test_loading_leaves_no_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    vectors = catalog.load(catalog.resolve(), threads=1).embed(TEXTS).vectors
+    vectors = catalog.load(catalog.resolve(), ModelChoice(threads=1)).embed(TEXTS).vectors
     assert list(tmp_path.glob("agentmem-*")) == []
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1)

@@ -126,9 +126,9 @@ def test_what_one_side_alone_has_is_told() -> None:
     more = replace(measured(), stores=[])
     report = compare(bench_result(measured()), bench_result(more), NAMES, 0.1)
     assert report.unmatched == [
-        "search_ms of 1,000 (fake): in base.json alone",
-        "peak_resident_bytes of 1,000 (fake): in base.json alone",
-        "bytes_per_memory of 1,000 (fake): in base.json alone",
+        "search_ms of 1,000 (fake): only in base.json",
+        "peak_resident_bytes of 1,000 (fake): only in base.json",
+        "bytes_per_memory of 1,000 (fake): only in base.json",
     ]
 
 
@@ -143,8 +143,8 @@ def test_adds_are_medians_of_latencies_unless_only_their_sum_was_kept() -> None:
     report = compare(bench_result(measured()), other, NAMES, 0.1)
     assert "add_ms" not in by_metric(report)
     assert report.unmatched == [
-        "add_ms of 10 (fake): in base.json alone",
-        "add_ms mean of 10 (fake): in new.json alone",
+        "add_ms of 10 (fake): only in base.json",
+        "add_ms mean of 10 (fake): only in new.json",
     ]
 
 

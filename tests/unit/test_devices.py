@@ -9,6 +9,7 @@ import pytest
 
 from agentmem_cli import AgentMem
 from agentmem_cli.embedding import catalog, onnx
+from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.errors import DeviceError, UsageError
 
 CPU: Final = "CPUExecutionProvider"
@@ -49,14 +50,14 @@ def test_without_cuda_a_store_is_not_even_opened(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("installed")
 def test_cuda_without_its_libraries_is_an_error_and_not_a_slow_cpu(recwarn: pytest.WarningsRecorder) -> None:
     with pytest.raises(DeviceError, match="would run on the CPU, because CUDA could not be started"):
-        catalog.load(catalog.resolve(), device="cuda")
+        catalog.load(catalog.resolve(), ModelChoice(device="cuda"))
     assert list(recwarn) == []
 
 
 @pytest.mark.usefixtures("running")
 def test_a_model_made_for_cpus_is_refused_on_cuda() -> None:
     with pytest.raises(DeviceError, match="all-MiniLM-L6-v2-int8 is made for CPUs: use --model minilm there"):
-        catalog.load(catalog.resolve("minilm-int8"), device="cuda")
+        catalog.load(catalog.resolve(ModelChoice("minilm-int8")), ModelChoice(device="cuda"))
 
 
 @pytest.mark.usefixtures("running")
@@ -67,8 +68,8 @@ def test_a_model_without_a_session_is_refused_on_cuda(monkeypatch: pytest.Monkey
         model = object()
 
     monkeypatch.setattr(onnx, "TextEmbedding", _Made(Table()))
-    with pytest.raises(DeviceError, match="is a table of vectors, and runs on the CPU"):
-        catalog.load(catalog.resolve(), device="cuda")
+    with pytest.raises(DeviceError, match="is a table of vectors and runs on the CPU"):
+        catalog.load(catalog.resolve(), ModelChoice(device="cuda"))
 
 
 class _Made:
@@ -89,7 +90,7 @@ class _Made:
 
 @pytest.mark.usefixtures("running")
 def test_on_cuda_one_session_takes_large_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    embedder = catalog.load(catalog.resolve(), threads=2, device="cuda")
+    embedder = catalog.load(catalog.resolve(), ModelChoice(threads=2, device="cuda"))
     assert isinstance(embedder, onnx.OnnxEmbedder)
     parts: list[int] = []
 

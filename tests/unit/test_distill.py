@@ -9,6 +9,7 @@ import pytest
 
 from agentmem_cli.embedding import catalog, distill
 from agentmem_cli.embedding.base import Vectors, no_progress, unit_rows
+from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.embedding.distill import OnnxTeacher
 from agentmem_cli.embedding.onnx import OnnxEmbedder
 from agentmem_cli.embedding.synthetic_texts import mixed_texts
@@ -91,7 +92,7 @@ def test_principal_axes_are_those_of_the_largest_spread() -> None:
 
 
 def test_an_onnx_models_tokens_have_their_own_outputs(tmp_path: Path) -> None:
-    embedder = catalog.load(catalog.resolve(None, str(onnx_folder(tmp_path / "model"))))
+    embedder = catalog.load(catalog.resolve(ModelChoice(path=str(onnx_folder(tmp_path / "model")))))
     assert isinstance(embedder, OnnxEmbedder)
     teacher = OnnxTeacher(embedder)
     outputs = teacher.token_outputs(no_progress)
@@ -108,5 +109,5 @@ def test_a_model_of_another_tokenizer_is_refused(tmp_path: Path) -> None:
         '{"version":"1.0","added_tokens":[],"model":{"type":"WordLevel","vocab":{"[UNK]":0,"[PAD]":1},'
         '"unk_token":"[UNK]"}}'
     )
-    with pytest.raises(UsageError, match="its tokenizer is WordLevel, and must be WordPiece"):
-        catalog.distill(model_path=str(folder), dim=8, name="other")
+    with pytest.raises(UsageError, match="its tokenizer is WordLevel, not WordPiece"):
+        catalog.distill(ModelChoice(path=str(folder)), dim=8, name="other")

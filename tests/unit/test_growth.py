@@ -7,12 +7,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from agentmem_cli.bench.growth import Growth, GrowthItem, How, grow_alone, grow_here, write_growth
+from agentmem_cli.bench.growth import Growth, GrowthItem, grow_alone, grow_here, write_growth
 from agentmem_cli.bench.measure import labelled, likeness
 from agentmem_cli.bench.result import ColdStart, Retrieval, StorePoint
 from agentmem_cli.bench.workload import make_workload
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Vectors
+from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.errors import StoreError, UsageError
 from tests.fakes import FakeEmbedder
 
@@ -57,8 +58,8 @@ def test_a_cold_start_has_its_parts_and_embeds_a_first_batch(tmp_path: Path) -> 
 
 
 def test_a_model_grows_a_store_in_a_process_of_its_own(tmp_path: Path) -> None:
-    spec = catalog.resolve("minilm")
-    cold, *_, store = grow_alone(How(spec.stored()), growth(tmp_path, 20))
+    spec = catalog.resolve(ModelChoice("minilm"))
+    cold, *_, store = grow_alone(spec, ModelChoice(), growth(tmp_path, 20))
     assert isinstance(cold, ColdStart)
     assert cold.process_s is not None
     assert cold.process_s > 0
@@ -67,10 +68,10 @@ def test_a_model_grows_a_store_in_a_process_of_its_own(tmp_path: Path) -> None:
 
 
 def test_what_fails_in_that_process_is_told_in_one_line(tmp_path: Path) -> None:
-    spec = {**catalog.resolve("minilm").stored(), "revision": "another"}
+    spec = replace(catalog.resolve(), revision="another")
     with pytest.raises(StoreError) as caught:
-        list(grow_alone(How(spec), growth(tmp_path, 20)))
-    assert "all-MiniLM-L6-v2 alone ended: model all-MiniLM-L6-v2 here is not the revision" in str(caught.value)
+        list(grow_alone(spec, ModelChoice(), growth(tmp_path, 20)))
+    assert "all-MiniLM-L6-v2 failed: model all-MiniLM-L6-v2 here is not the revision" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

@@ -47,7 +47,7 @@ def test_a_result_without_figures_or_of_a_later_minor_kind_is_read_all_the_same(
         (b"", "r.json is not JSON"),
         (b"{", "r.json is not JSON"),
         (b"\xff\xfe", "r.json is not JSON"),
-        (b"[]", "r.json is not a whole result of agentmem bench: Expected `object`"),
+        (b"[]", "r.json is not a valid result of agentmem bench: Expected `object`"),
         (b"{}", "r.json is not a result of agentmem bench: it has no schema_version"),
         (b'{"models": []}', "no schema_version"),
         (b'{"schema_version": "1"}', "schema_version"),

@@ -68,7 +68,7 @@ def test_what_is_too_large_is_halved_and_the_size_remembered(server: Server) -> 
 def test_a_text_that_is_too_large_alone_is_an_error(server: Server) -> None:
     embedder = connect(server)
     server.every = faults.status(413)
-    assert "takes no text of 5 characters (413)" in error_of(lambda: embedder.embed(["a b c", "d", "e"]))
+    assert "refuses a text of 5 characters (413)" in error_of(lambda: embedder.embed(["a b c", "d", "e"]))
 
 
 # What is wrong

@@ -34,14 +34,12 @@ def test_one_of_several_models_must_be_named() -> None:
 )
 def test_a_server_that_lists_no_models_needs_a_name(server: Server, fault: Fault) -> None:
     server.every = fault
-    assert "does not say which models it has: name one with --model" in error_of(
-        lambda: remote.find(server.url, None, QUICK)
-    )
+    assert "does not list its models: name one with --model" in error_of(lambda: remote.find(server.url, None, QUICK))
 
 
 @pytest.mark.parametrize("name", ["a\nb", "x" * 300])
 def test_a_name_that_can_not_be_shown_is_none(server: Server, name: str) -> None:
-    with pytest.raises(UsageError, match="is not a model's name"):
+    with pytest.raises(UsageError, match="is not a valid name of a model"):
         remote.find(server.url, name, QUICK)
 
 

@@ -199,7 +199,7 @@ class SearchesElsewhere(FakeEmbedder):
 
 
 def test_a_run_whose_memories_can_not_be_found_again_is_no_result(workload: Workload) -> None:
-    with pytest.raises(StoreError, match=r"benchmark: .* the last is not found"):
+    with pytest.raises(StoreError, match=r"benchmark: .* a search misses the last one"):
         run(SearchesElsewhere(), workload, SHORT)
 
 

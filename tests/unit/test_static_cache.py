@@ -13,6 +13,7 @@ from agentmem_cli import AgentMem
 from agentmem_cli.embedding import catalog, distill, minilm, static_files
 from agentmem_cli.embedding.base import EmbedderSpec
 from agentmem_cli.embedding.catalog import entries
+from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.errors import ModelDamagedError, ModelNotFoundError, StoreMismatchError, UsageError
 from tests.fakes import FakeEmbedder
 from tests.tiny_models import FakeTeacher, onnx_folder, publish_static, static_spec
@@ -60,19 +61,19 @@ def damage(spec: EmbedderSpec, folder: Path | None = None) -> None:
 @pytest.mark.parametrize("name", ["minilm-static", "all-MiniLM-L6-v2-static"])
 def test_the_static_model_is_found_by_name_and_alias(name: str, put: Put) -> None:
     spec = put()
-    assert catalog.resolve(name) == spec
+    assert catalog.resolve(ModelChoice(name)) == spec
     assert catalog.load(spec).spec == spec
 
 
 def test_it_is_made_at_its_first_use_and_not_again(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distill, "OnnxTeacher", lambda embedder: FakeTeacher(dim=256))
     told: list[float] = []
-    spec = catalog.resolve("minilm-static", on_progress=lambda step, share: told.append(share))
+    spec = catalog.resolve(ModelChoice("minilm-static"), on_progress=lambda step, share: told.append(share))
     assert (spec.name, spec.dim) == ("all-MiniLM-L6-v2-static", 256)
     assert told[-1] == 1
     monkeypatch.setattr(distill, "distill", None)
-    assert catalog.resolve("minilm-static") == spec
-    assert catalog.distill("minilm") == spec
+    assert catalog.resolve(ModelChoice("minilm-static")) == spec
+    assert catalog.distill(ModelChoice("minilm")) == spec
 
 
 def test_minilm_distilled_keeps_meaning(quick: None, tmp_path: Path) -> None:
@@ -83,7 +84,7 @@ def test_minilm_distilled_keeps_meaning(quick: None, tmp_path: Path) -> None:
     (folder / "vocab.txt").write_text("\n".join(minilm.VOCABULARY.read_text("utf-8").splitlines()[:6_000]))
     BertWordPieceTokenizer(str(folder / "vocab.txt"), lowercase=True).save(str(folder / "tokenizer.json"))
     (folder / "config.json").write_text('{"hidden_size": 384}')
-    embedder = catalog.load(catalog.distill(model_path=str(folder)))
+    embedder = catalog.load(catalog.distill(ModelChoice(path=str(folder))))
     query = embedder.embed_query("What does she do at work?")
     near, far = embedder.embed(["Anna has a job at the office.", "The river runs to the sea."]).vectors @ query
     assert near > far + 0.1
@@ -93,15 +94,15 @@ def test_a_damaged_one_is_made_again_and_a_users_own_is_refused(put: Put, monkey
     damage(put())
     damage(put("mine"))
     monkeypatch.setattr(catalog, "distill", lambda **_: static_spec())
-    assert catalog.resolve("minilm-static") == static_spec()
+    assert catalog.resolve(ModelChoice("minilm-static")) == static_spec()
     with pytest.raises(ModelDamagedError, match=r"model mine in .* is not what was written there"):
-        catalog.resolve("mine")
+        catalog.resolve(ModelChoice("mine"))
     assert [entry.here for entry in entries() if entry.source == "made here"] == [False, False]
 
 
 def test_a_model_of_ones_own_is_listed_and_used_by_its_name(tmp_path: Path, quick: None) -> None:
     folder = str(onnx_folder(tmp_path / "model"))
-    spec = catalog.distill(model_path=folder, name="pets", dim=8, texts=["a cat", "the red dog"])
+    spec = catalog.distill(ModelChoice(path=folder), name="pets", dim=8, texts=["a cat", "the red dog"])
     assert (spec.name, spec.dim) == ("pets", 8)
     (entry,) = (entry for entry in entries() if entry.name == "pets")
     assert (entry.dim, entry.here, entry.source) == (8, True, "made here")
@@ -114,7 +115,7 @@ def test_a_model_of_ones_own_is_listed_and_used_by_its_name(tmp_path: Path, quic
 def test_a_name_that_is_taken_is_refused_before_any_work(name: str, put: Put, tmp_path: Path) -> None:
     put("pets")
     with pytest.raises(UsageError, match="give another --name"):
-        catalog.distill("minilm", name=name)
+        catalog.distill(ModelChoice("minilm"), name=name)
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden", "x" * 101, "new\nline"])
@@ -127,7 +128,7 @@ def test_a_name_that_is_no_name_is_refused(name: str) -> None:
 def test_a_static_model_can_not_be_distilled(put: Put) -> None:
     put()
     with pytest.raises(UsageError, match="it is static already"):
-        catalog.distill("minilm-static")
+        catalog.distill(ModelChoice("minilm-static"))
 
 
 def test_a_store_keeps_its_model_when_the_cache_is_gone(put: Put, tmp_path: Path, cache: Path) -> None:

@@ -65,7 +65,7 @@ def test_a_text_that_comes_again_in_a_file_is_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("memories", "compare"), [(3, 1), (1, 3)])
 def test_a_file_with_too_few_distinct_texts_is_refused(memories: int, compare: int, tmp_path: Path) -> None:
     path = write(tmp_path / "own.jsonl", '{"text":"a"}', '{"text":"b"}', '{"text":"a"}')
-    with pytest.raises(UsageError, match=r"own\.jsonl has 2 distinct texts, 3 are needed"):
+    with pytest.raises(UsageError, match=r"own\.jsonl has 2 distinct texts, but 3 are needed"):
         make_workload(path, memories, compare)
 
 
