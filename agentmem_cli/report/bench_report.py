@@ -1,4 +1,4 @@
-"""What a benchmark measured -> the report of it: its header, its tables in their order, its warnings, its glossary."""
+"""The report of a benchmark: its header, tables, warnings and glossary."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from agentmem_cli.support.statistics import median
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A result, its models with their figures, and what a gate says of them, if there is one."""
+    """A result, the figures of its models, and the verdicts of a gate, if there is one."""
 
     result: BenchResult
     models: list[tuple[ModelResult, Figures]]
@@ -33,12 +33,12 @@ class Measured:
 
 
 def with_figures(result: BenchResult, verdicts: Sequence[Verdict] = ()) -> Measured:
-    """A result and its figures."""
+    """A result with its figures."""
     return Measured(result, [(model, figures_of(result, model)) for model in result.models], verdicts)
 
 
 def tables_of_several(measured: Sequence[tuple[ModelResult, Figures]], words: Words) -> list[Table]:
-    """Speed, cost and likeness side by side; then what each answered, and how its store grew."""
+    """Tables for several models: speed, cost and similarity side by side, then quality and growth."""
     named = [(model.model.name, figures) for model, figures in measured]
     return [
         _speeds(named, words),
@@ -91,7 +91,7 @@ STAGES: Final = ("parse", "plan", "tokenize", "embed", "commit")
 
 
 def model_tables(measured: ModelResult, figures: Figures, words: Words) -> list[Table]:
-    """Every table that something was measured for."""
+    """The tables for which there are measurements."""
     name = measured.model.name
     found = [
         _stages(figures.batches, words),
@@ -104,7 +104,7 @@ def model_tables(measured: ModelResult, figures: Figures, words: Words) -> list[
 
 
 def shares_ms(batch: BatchFigures) -> list[float | None] | None:
-    """The median of each of `STAGES` and the rest of the batch, None where its stages were not measured."""
+    """The medians of `STAGES` and of the rest of the batch; None if the stages were not measured."""
     known = [batch.stages_ms.get(stage) for stage in STAGES]
     if all(spent_ms is None for spent_ms in known):
         return None
@@ -112,7 +112,7 @@ def shares_ms(batch: BatchFigures) -> list[float | None] | None:
 
 
 def scale(model: str, stores: Sequence[StoreFigures], words: Words) -> Table:
-    """A store that grows."""
+    """The table of a growing store."""
     rows: list[Row] = [
         [
             f"{store.memories:,}",
@@ -131,7 +131,7 @@ def scale(model: str, stores: Sequence[StoreFigures], words: Words) -> Table:
 
 
 def retrieval(model: str, found: Sequence[RetrievalFigures], words: Words) -> Table:
-    """What labelled queries found, by mode."""
+    """The quality of answers to labelled queries, by mode."""
     metrics = ("recall@1", "recall@5", "recall@10", "mrr", "ndcg@10")
     rows: list[Row] = [
         [
@@ -217,7 +217,7 @@ def seed_tables(figures: Figures, words: Words) -> list[Table]:
 
 
 def verdicts(figures: Figures, words: Words) -> list[Table]:
-    """What was reached, and the targets."""
+    """The best figures and the targets."""
     if figures.best is None:
         return []
     return [_targets(figures.targets, _actual(figures.best, words), words)]
@@ -322,7 +322,7 @@ def _verdict(verdict: TargetVerdict) -> str:
 
 
 def bench_document(measured: Measured, words: Words) -> Document:
-    """The report of a benchmark, and what a gate says of it, in the words of a language."""
+    """The report of a benchmark with the verdicts of its gate, in one language."""
     result, models = measured.result, measured.models
     is_one = len(models) == 1
     tables = _of_one(*models[0], words) if is_one else tables_of_several(models, words)
@@ -347,7 +347,7 @@ def _of_one(measured: ModelResult, figures: Figures, words: Words) -> list[Table
 def _workload_title(result: BenchResult, words: Words) -> str:
     name = result.workload.name
     if name == PHASE4 and words.lang == "zh":
-        return "Phase 4"  # as the seed's report has it
+        return "Phase 4"  # as in the earlier report
     return f"agentmem: {name}" if words.lang == "en" else name
 
 
@@ -371,7 +371,7 @@ def _header(result: BenchResult, words: Words) -> Facts:
 
 
 def _date(started_at: str | None) -> str:
-    """The day and the minute of it, as far as it is a time at all."""
+    """The date and time to the minute, if it is a valid time."""
     return "" if started_at is None else started_at[:16].replace("T", " ") + started_at[19:].replace("+00:00", " UTC")
 
 
@@ -401,7 +401,7 @@ def _data(data: Mapping[str, float | str | list[float]]) -> dict[str, float | st
 
 
 def _glossary(measured: list[Figures], words: Words) -> Facts:
-    """The terms that the tables of these figures have."""
+    """The terms used in the tables of these figures."""
     return [(words(f"term.{term}"), words(f"mean.{term}")) for term in _terms(measured)]
 
 

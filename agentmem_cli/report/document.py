@@ -1,4 +1,4 @@
-"""What a report consists of, before it is Rich, Markdown or HTML: plain text, which each renderer makes inert."""
+"""The content of a report as plain text; the renderers for Rich, Markdown and HTML escape it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ Facts: TypeAlias = list[tuple[str, str]]  # what, and how it is; what may be emp
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A cell of a table; the mood is a verdict's."""
+    """A cell of a table; the mood is that of a verdict."""
 
     text: str
     strong: bool = False
@@ -22,7 +22,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column's heading; numbers stand to the right."""
+    """The heading of a column; columns of numbers are right-aligned."""
 
     heading: str
     is_number: bool = True
@@ -86,10 +86,10 @@ def table(
 
 
 def or_none(form: str, value: float | None) -> str:
-    """A number, or a dash for a missing one."""
+    """A number, or a dash if it is missing."""
     return NONE if value is None else f"{value:{form}}"
 
 
 def interval_text(words: Words, interval: Interval | None, form: str) -> str:
-    """From its least to its most, or a dash."""
+    """The bounds of an interval, or a dash."""
     return NONE if interval is None else words("interval", f"{interval.low:{form}}", f"{interval.high:{form}}")

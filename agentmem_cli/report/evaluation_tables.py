@@ -18,7 +18,7 @@ _TITLE_WIDTH: Final = 60
 
 
 def evaluation_report(runs: Sequence[Run], compared: Sequence[Comparison], worst: int) -> list[RenderableType]:
-    """The figures, store by store; how runs differ; the worst queries of the first run."""
+    """The figures of each store, the differences between runs, and the worst queries of the first run."""
     stores = dict.fromkeys(run.store for run in runs)
     tables = [_figures_table([run for run in runs if run.store == store]) for store in stores]
     if compared:
@@ -29,7 +29,7 @@ def evaluation_report(runs: Sequence[Run], compared: Sequence[Comparison], worst
 
 
 def _figures_table(runs: Sequence[Run]) -> Table:
-    """The runs of one store, a column each."""
+    """The runs of one store, one column each."""
     first = runs[0]
     table = plain_table(f"{len(first.evaluation.judged):,} queries · {first.store} · {first.model}")
     table.min_width = _TITLE_WIDTH

@@ -1,4 +1,4 @@
-"""A benchmark's result, or a gate's verdicts -> the content of a file, by the file's ending."""
+"""Results and verdicts as files; the extension selects the format."""
 
 import csv
 import io
@@ -120,29 +120,29 @@ _HTML: Final = ".html"
 
 
 def check_result_file(name: str) -> None:
-    """Raises UsageError for a file whose ending names no format of a result, or one that can't be made here."""
+    """Raises UsageError if the extension is not a format of results, or if the format needs a missing package."""
     _check(name, _OF_RESULTS)
     if _ending(name) == _HTML:
         check_matplotlib()
 
 
 def check_verdict_file(name: str) -> None:
-    """Raises UsageError for a file whose ending names no format of verdicts."""
+    """Raises UsageError if the extension is not a format of verdicts."""
     _check(name, _OF_VERDICTS)
 
 
 def result_as_file(measured: Measured, name: str, words: Words) -> bytes:
-    """The result, and what a gate says of it, as a checked file of this name has it."""
+    """The result and its verdicts in the format of this file name, which must be checked before."""
     return _OF_RESULTS[_ending(name)](measured, words)
 
 
 def verdicts_as_file(report: GateReport, name: str, words: Words) -> bytes:
-    """The verdicts as a checked file of this name has them."""
+    """The verdicts in the format of this file name, which must be checked before."""
     return _OF_VERDICTS[_ending(name)](report, words)
 
 
 def is_json(name: str) -> bool:
-    """Whether a file of this name holds all of it."""
+    """Whether this is the name of a JSON file, which holds the whole result."""
     return _ending(name) == _JSON
 
 

@@ -1,4 +1,4 @@
-"""What a gate says -> the report of it: bounds that were set, or one result against another."""
+"""The report of a gate: bounds, or one result compared with another."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ METRICS: Final = {
 
 
 def gate_document(report: GateReport, words: Words) -> Document:
-    """The report of a comparison, in the words of a language."""
+    """The report of a comparison, in one language."""
     sides = ((words("gate.base"), report.base), (words("gate.new"), report.new))
     return Document(
         lang=words.lang,
@@ -57,7 +57,7 @@ def gate_document(report: GateReport, words: Words) -> Document:
 
 
 def bounds_table(verdicts: Sequence[Verdict], words: Words) -> Table:
-    """What was measured against bounds that were set."""
+    """The table of bounds and measured figures."""
     rows: list[Row] = []
     for verdict in verdicts:
         shown, interval = METRICS[verdict.metric], interval_text(words, verdict.interval, METRICS[verdict.metric].form)
@@ -92,7 +92,7 @@ def _against_base(report: GateReport, words: Words) -> Table:
 
 
 def _whats(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
-    """The columns that say what a verdict is of."""
+    """The cells that name the subject of a verdict."""
     return ("model", "metric") if len({verdict.model for verdict in verdicts}) > 1 else ("metric",)
 
 

@@ -1,4 +1,4 @@
-"""A report and its plots -> one HTML file that needs no other. It is built as a tree, so that text stays text."""
+"""A report and its plots as one self-contained HTML file, built as a tree so that text is never markup."""
 
 from collections.abc import Sequence
 from importlib.resources import files
@@ -14,7 +14,7 @@ _STYLE: Final = "page.css"
 
 
 def html(document: Document, plots: Sequence[Plot]) -> str:
-    """The whole page: light or dark as the reader's system is."""
+    """The whole page; light or dark, as the reader's system prefers."""
     words = Words(document.lang)
     root = Element("html", lang="zh-Hans" if document.lang == "zh" else "en")
     head = SubElement(root, "head")

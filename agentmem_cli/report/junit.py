@@ -1,4 +1,4 @@
-"""Verdicts -> JUnit XML, as CI services read it: a test case a verdict."""
+"""Verdicts as JUnit XML for CI services: one test case per verdict."""
 
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
@@ -9,7 +9,7 @@ from agentmem_cli.support.safe_text import printable
 
 
 def junit_xml(suite: str, verdicts: Sequence[Verdict], *, strict: bool = False) -> bytes:
-    """The verdicts of a suite of that name: what is inconclusive is skipped, or has failed where that is `strict`."""
+    """The verdicts as a suite. An inconclusive verdict is skipped or, with `strict`, a failure."""
     root = Element("testsuites")
     cases = SubElement(root, "testsuite", name=printable(suite), tests=str(len(verdicts)))
     failures = skipped = 0
@@ -30,7 +30,7 @@ def junit_xml(suite: str, verdicts: Sequence[Verdict], *, strict: bool = False) 
 
 
 def of_targets(measured: Measured) -> list[Verdict]:
-    """The verdicts of each model's targets, as a gate has them."""
+    """The verdicts on the targets of each model, in the form of a gate's verdicts."""
     return [_of_target(model.model.name, target) for model, figures in measured.models for target in figures.targets]
 
 
@@ -48,7 +48,7 @@ def _of_target(model: str, target: TargetVerdict) -> Verdict:
 
 
 def _reason(verdict: Verdict) -> str:
-    """Metric, figure, interval and bound, in a sentence."""
+    """A sentence with metric, figure, interval and bound."""
     sure = "" if verdict.interval is None else f" (95 %: {verdict.interval.low:,.4g} to {verdict.interval.high:,.4g})"
     times = " times the base's" if verdict.base is not None else ""
     side = "at least" if verdict.higher_is_better else "at most"

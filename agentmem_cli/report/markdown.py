@@ -1,4 +1,4 @@
-"""A report -> Markdown, with the tables that GitHub knows."""
+"""A report as Markdown with GitHub's tables."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -9,12 +9,12 @@ from agentmem_cli.report.translations import Words
 from agentmem_cli.support.safe_text import printable
 
 _MEANT_AS_TEXT: Final = re.compile(r"[\\`*_\[\]|~$&]|<(?=[A-Za-z/!?])")
-_ENTITIES: Final = {"&": "&amp;", "<": "&lt;"}  # not every renderer takes a backslash before these
+_ENTITIES: Final = {"&": "&amp;", "<": "&lt;"}  # not all renderers accept a backslash before these
 _OPENS_A_BLOCK: Final = re.compile(r"^(\d*)([#>+=-]|(?<=\d)[.)])")
 
 
 def markdown(document: Document) -> str:
-    """The whole report; text from outside stays text."""
+    """The whole report; text from outside is escaped."""
     words = Words(document.lang)
     parts = [f"# {_inert(document.title)}", _lines(document.header), f"## {words('results')}"]
     parts += [_table(table) for table in (*document.tables, *document.verdicts)]
@@ -55,10 +55,10 @@ def _lines(facts: Facts) -> str:
 
 
 def _paragraph(text: str) -> str:
-    """The same for a text that begins a line, where it could be a heading, a quotation or an item of a list."""
+    """As `_inert` for a text at the start of a line, where it could be a heading, a quotation or a list item."""
     return _OPENS_A_BLOCK.sub(r"\1\\\2", _inert(text.strip()))
 
 
 def _inert(text: str) -> str:
-    """The text, on one line, with what Markdown would take for markup escaped."""
+    """The text on one line, with Markdown's markup escaped."""
     return _MEANT_AS_TEXT.sub(lambda match: _ENTITIES.get(match.group()) or f"\\{match.group()}", printable(text))

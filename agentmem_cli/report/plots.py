@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-# What matplotlib draws in each of these colours, the page draws in its own: --ink, --grid, --s0 to --s5.
+# The page replaces these colours by its own: --ink, --grid, --s0 to --s5.
 INK: Final = "#0a0b01"
 GRID: Final = "#0a0b02"
 SERIES: Final = tuple(f"#0a0c0{index}" for index in range(6))
@@ -41,7 +41,7 @@ _VARIABLES: Final = {INK: "var(--ink)", GRID: "var(--grid)"} | {
 }
 _COLOUR: Final = re.compile("|".join(_VARIABLES))
 _NAMESPACE: Final = re.compile(r"^\{[^}]*\}")
-_OWN_ID: Final = re.compile(r"^[A-Za-z][A-Za-z0-9.]*_\d+$")  # of groups, the same in each plot; nothing refers to them
+_OWN_ID: Final = re.compile(r"^[A-Za-z][A-Za-z0-9.]*_\d+$")  # ids of groups, equal in all plots and never referenced
 _STYLE: Final[dict[Any, Any]] = {  # Any: matplotlib has a type of all its keys, in some versions
     "svg.fonttype": "none",
     "font.size": 10,
@@ -67,7 +67,7 @@ Legend: TypeAlias = list[tuple[int, str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A plot as an SVG element without namespaces; the legend has a colour (0 to 5), a sign and a name for each."""
+    """A plot as an SVG element without namespaces; entries of the legend have a colour (0 to 5), a sign, a name."""
 
     title: str
     svg: ElementTree.Element
@@ -77,28 +77,28 @@ class Plot:
 
 
 def check_matplotlib() -> None:
-    """Raises UsageError where matplotlib isn't installed."""
+    """Raises UsageError if matplotlib is not installed."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise UsageError("an HTML report has plots, which need matplotlib: pip install matplotlib") from error
+        raise UsageError("the plots of an HTML report need matplotlib: pip install matplotlib") from error
 
 
 @contextmanager
 def drawing(columns: int = 1, width: float = 6.4, height: float = 3.6) -> "Iterator[tuple[Figure, Sequence[Axes]]]":
-    """A figure of so many inches, and its axes side by side, in the style of all plots."""
+    """A figure and its axes side by side, in the style of all plots."""
     import matplotlib
     from matplotlib.figure import Figure
 
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of fonts that the page doesn't need
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns about fonts that the page does not need
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # the page has fonts of its own
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # the page uses its own fonts
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure, [figure.add_subplot(1, columns, index + 1) for index in range(columns)]
 
 
 def as_svg(figure: "Figure", name: str, alternative: str) -> ElementTree.Element:
-    """The figure as an SVG element: its colours are the page's, its ids begin with `name`, and it refers to nothing."""
+    """The figure as an SVG element with the page's colours, ids that begin with `name`, and no references."""
     import matplotlib
 
     file = io.StringIO()
@@ -114,7 +114,7 @@ def as_svg(figure: "Figure", name: str, alternative: str) -> ElementTree.Element
     root.attrib = {"viewBox": viewbox, "role": "img", "aria-label": printable(alternative)}
     for definitions in root.findall("defs"):
         if definitions.find("style") is not None:
-            root.remove(definitions)  # it would be of all the page
+            root.remove(definitions)  # its styles would apply to the whole page
     return root
 
 
@@ -122,14 +122,14 @@ def _of_the_page(value: str) -> str:
     return _COLOUR.sub(lambda match: _VARIABLES[match.group()], value)
 
 
-_WIDE: Final = 8.0  # a range of so many times is drawn on a log axis
+_WIDE: Final = 8.0  # ratio of maximum to minimum from which an axis is logarithmic
 _THOUSANDS: Final = 10_000
-_MANY_TICKS: Final = 200.0  # and one of so many times has fewer ticks on it
+_MANY_TICKS: Final = 200.0  # and from which it has fewer ticks
 _Models: TypeAlias = Sequence[tuple[ModelResult, Figures]]
 
 
 def plots(measured: Measured, words: Words) -> list[Plot]:
-    """Every plot that something was measured for, of the first six models."""
+    """The plots for which there are measurements, of the first six models."""
     drawers: list[Callable[[_Models, Words], Plot | None]] = [
         throughput, _batches, _adds, _searches, _stages, _growth, _quality,
     ]  # fmt: skip
@@ -138,7 +138,7 @@ def plots(measured: Measured, words: Words) -> list[Plot]:
 
 
 def throughput(measured: _Models, words: Words) -> Plot | None:
-    """Memories a second by batch size, with their intervals, and the target."""
+    """Memories/s by batch size, with intervals and the target."""
     shown = [(series, figures.batches) for series, (_, figures) in enumerate(measured) if figures.batches]
     if not shown:
         return None
@@ -212,7 +212,7 @@ def _shares(
 
 
 def _stages(measured: _Models, words: Words) -> Plot | None:
-    """A bar a batch size where there is one model, else a bar a model, of its best batch."""
+    """The stages: one bar per batch size for a single model, otherwise one bar per model for its best batch."""
     if len(measured) == 1:
         bars = [(str(batch.batch_size), batch) for batch in measured[0][1].batches]
     else:
@@ -244,7 +244,7 @@ def _bar(axes: "Axes", row: int, batch: BatchFigures, shares: Sequence[float]) -
 
 
 def _growth(measured: _Models, words: Words) -> Plot | None:
-    """Three side by side: how fast it grew, how long a search took, and how large it was."""
+    """The growth of the store: rate of ingest, time of searches, and size."""
     grown = [(series, figures.stores) for series, (_, figures) in enumerate(measured) if len(figures.stores) > 1]
     if not grown:
         return None
@@ -265,7 +265,7 @@ def _growth(measured: _Models, words: Words) -> Plot | None:
 
 
 def _quality(measured: _Models, words: Words) -> Plot | None:
-    """Rates on a log axis against what labelled queries found, or else against how like the reference the model is."""
+    """Speed (logarithmic) and quality: answers to labelled queries or, without these, similarity to the reference."""
     label, qualities = _answers(measured) or _likenesses(measured, words)
     shown = [
         (series, figures.best, quality)
@@ -289,7 +289,7 @@ def _quality(measured: _Models, words: Words) -> Plot | None:
 
 
 def _answers(measured: _Models) -> tuple[str, list[MeanFigure | None]] | None:
-    """The nDCG@10 of each model in the first mode, where queries were asked."""
+    """The nDCG@10 of each model in the first mode, if there are labelled queries."""
     modes = [figures.retrieval[0].mode for _, figures in measured if figures.retrieval]
     if not modes:
         return None
@@ -298,7 +298,7 @@ def _answers(measured: _Models) -> tuple[str, list[MeanFigure | None]] | None:
 
 
 def _likenesses(measured: _Models, words: Words) -> tuple[str, list[MeanFigure | None]]:
-    """The share of the nearest texts that each model has in common with the reference, which has all of its own."""
+    """The share of nearest texts that each model has in common with the reference; 1 for the reference."""
     references = sorted({figures.likeness.reference for _, figures in measured if figures.likeness is not None})
     shares = [
         figures.likeness.shared_neighbours_at_10
@@ -328,7 +328,7 @@ def _categories(axes: "Axes", sizes: Sequence[int]) -> None:
 
 
 def _scale(axes: "Axes", which: Literal["x", "y"], values: Sequence[float], *, from_zero: bool = False) -> None:
-    """A log axis where the values are too far apart for another."""
+    """Makes the axis logarithmic if the values are far apart."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     ratio = max(values) / min(values) if min(values) > 0 else 1.0
@@ -353,13 +353,13 @@ def _labels(axes: "Axes", x: str, y: str) -> None:
 
 
 def _legend(measured: _Models) -> Legend:
-    """Models have their colours named where there are several."""
+    """The legend of models, if there are several."""
     if len(measured) < 2:
         return []
     return [(series, GLYPHS[series], model.model.name) for series, (model, _) in enumerate(measured)]
 
 
 def _short(name: str) -> str:
-    """A name as it fits into a plot."""
+    """A name, shortened to fit into a plot."""
     shown = printable(name)
     return shown if len(shown) <= 32 else f"{shown[:31]}…"

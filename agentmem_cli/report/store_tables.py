@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # these bring numpy and SQLite, which no --help waits for
 
 
 def ingest_table(report: IngestReport, store: str, model: str, dry_run: bool) -> Table:
-    """What an ingest did, a figure a row."""
+    """The report of an ingest, one figure per row."""
     title = "Dry run: nothing was stored" if dry_run else "Ingested"
     table = plain_table(f"{title} · {store} · {model}", show_header=False)
     table.add_column("")
@@ -40,7 +40,7 @@ def ingest_table(report: IngestReport, store: str, model: str, dry_run: bool) ->
 
 
 def stats_tables(stats: "StoreStats", store: str) -> list[RenderableType]:
-    """What a store holds."""
+    """The content of a store."""
     totals = plain_table(f"Store {store}", show_header=False)
     totals.add_column("")
     totals.add_column("", overflow="fold")
@@ -64,7 +64,7 @@ def stats_tables(stats: "StoreStats", store: str) -> list[RenderableType]:
 
 
 def findings_table(findings: "Sequence[Finding]") -> Table:
-    """What is wrong with a store."""
+    """The findings about a store."""
     table = plain_table(f"{len(findings)} findings")
     for heading in ("where", "what", "can be rebuilt"):
         table.add_column(heading, overflow="fold")
@@ -99,7 +99,7 @@ def models_table(entries: "Sequence[CatalogEntry]") -> Table:
 
 
 def hits_table(hits: Sequence[Hit], k: int, memories: int, *, explain: bool = False) -> Table:
-    """Hits, best first; what stands around a hit in its run stands around it here too."""
+    """Hits, best first, each between the memories of its context."""
     table = plain_table(None)
     table.add_column("score", justify="right", no_wrap=True)
     table.add_column("text", overflow="fold", ratio=1)
@@ -125,7 +125,7 @@ def hits_table(hits: Sequence[Hit], k: int, memories: int, *, explain: bool = Fa
 
 
 def _parts(parts: ScoreParts) -> dict[str, float]:
-    """The parts of a score that had a say in it, by name."""
+    """The parts of a score that contributed to it, by name."""
     said = {"meaning": parts.cosine, "words": parts.text}
     named = {name: value for name, value in said.items() if value is not None}
     if parts.neighbours:
@@ -147,7 +147,7 @@ def _around(memory: Memory) -> Text:
 
 
 def memories_table(memories: Sequence[Memory], offset: int) -> Table:
-    """Memories, as they come."""
+    """Memories in the given order."""
     table = plain_table(None)
     table.add_column("text", overflow="fold", ratio=1)
     table.add_column("scope", overflow="fold", max_width=18)
@@ -159,7 +159,7 @@ def memories_table(memories: Sequence[Memory], offset: int) -> Table:
 
 
 def memory_table(memory: Memory) -> Table:
-    """One memory, a field a row."""
+    """One memory, one field per row."""
     table = plain_table(None, show_header=False)
     table.add_column("", style="dim")
     table.add_column("", overflow="fold", ratio=1)
@@ -169,7 +169,7 @@ def memory_table(memory: Memory) -> Table:
 
 
 def history_table(events: Sequence[HistoryEvent]) -> Table:
-    """What happened to a memory, oldest first."""
+    """The history of a memory, oldest event first."""
     table = plain_table(None)
     table.add_column("time", no_wrap=True)
     table.add_column("event", no_wrap=True)

@@ -1,4 +1,4 @@
-"""What every table is made of: Rich, with nothing in it that a terminal obeys."""
+"""The style of all tables, and escaped text for their cells."""
 
 from rich import box
 from rich.table import Table
@@ -8,7 +8,7 @@ from agentmem_cli.support.safe_text import printable
 
 
 def plain_table(title: str | None, *, show_header: bool = True) -> Table:
-    """An empty table in the style of all of them; the title may come from outside."""
+    """An empty table in the common style; the title is escaped."""
     return Table(
         title=None if title is None else inert(title),
         title_justify="left",
@@ -21,10 +21,10 @@ def plain_table(title: str | None, *, show_header: bool = True) -> Table:
 
 
 def inert(text: str) -> Text:
-    """Text that came from outside, as it can be shown."""
+    """Text from outside with control characters escaped."""
     return Text(printable(text))
 
 
 def with_id(text: str, identity: str) -> Text:
-    """A text from outside with an id in a line below it."""
+    """A text from outside with an id on a line below it."""
     return Text.assemble(inert(text), "\n", (printable(identity), "dim"))

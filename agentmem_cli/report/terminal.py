@@ -1,4 +1,4 @@
-"""What a benchmark measured, or a gate says of it -> what Rich prints. Text that came from outside is never markup."""
+"""Reports of benchmarks and gates for Rich. Text from outside is never markup."""
 
 from dataclasses import replace
 from typing import Final
@@ -19,17 +19,17 @@ _STYLES: Final = {"good": "bold green", "bad": "bold red", "unsure": "bold yello
 
 
 def bench_report(measured: Measured, words: Words = _ENGLISH) -> list[RenderableType]:
-    """A benchmark's tables: what it was measured on, the figures, the targets and the warnings."""
+    """The report of a benchmark: machine, figures, targets and warnings."""
     return _renderables(bench_document(measured, words), words)
 
 
 def comparison_report(report: GateReport, words: Words = _ENGLISH) -> list[RenderableType]:
-    """Figures against those of a base; what differs otherwise is said on stderr."""
+    """The report of a comparison; the command prints other differences on stderr."""
     return _renderables(replace(gate_document(report, words), warnings=[]), words)
 
 
 def _renderables(report: document.Document, words: Words) -> list[RenderableType]:
-    """A report for a terminal, which has its glossary in the manual."""
+    """A report for a terminal, without the glossary."""
     return [
         _facts(report.header),
         *(part for table in (*report.tables, *report.verdicts) for part in _table(table)),
