@@ -6,9 +6,12 @@ import shutil
 import signal
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
+
+if TYPE_CHECKING:
+    from agentmem_cli.embedding.base import Embedder
 
 ROOT: Final = Path(__file__).parent
 # Processes, real models, kills and damage: left out by `-m 'not slow'`.
@@ -18,6 +21,8 @@ SLOW: Final = (
     "faults/",
     "contract/test_embed",
     "property/test_store_machine",
+    "unit/test_catalog_files",
+    "unit/test_rewrite",
 )
 # Thousands of stores are made durable: where there is room, on a disk in memory, where that costs nothing.
 IN_MEMORY: Final = Path("/dev/shm")
@@ -33,7 +38,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what takes long."""
     for item in items:
-        if item.path.relative_to(ROOT).as_posix().startswith(SLOW):
+        with_model = "minilm" in getattr(item, "fixturenames", ())
+        if with_model or item.path.relative_to(ROOT).as_posix().startswith(SLOW):
             item.add_marker(pytest.mark.slow)
 
 
@@ -50,6 +56,14 @@ def model_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     models = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "models"
     models.mkdir(exist_ok=True)
     os.environ["FASTEMBED_CACHE_PATH"] = str(models)
+
+
+@pytest.fixture(scope="session")
+def minilm(model_cache: None) -> "Embedder":
+    """The default model; every test that asks for it is slow."""
+    from agentmem_cli.embedding import catalog
+
+    return catalog.load(catalog.resolve())
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -28,10 +28,6 @@ _MIXED = [
 ]
 
 
-def _minilm() -> Embedder:
-    return catalog.load(catalog.resolve())
-
-
 def _int8() -> Embedder:
     return catalog.load(catalog.resolve("minilm-int8"))
 
@@ -44,7 +40,7 @@ def _remote() -> Iterator[Embedder]:
 
 _EMBEDDERS: dict[str, Callable[[], AbstractContextManager[Embedder]]] = {
     "fake": lambda: nullcontext(FakeEmbedder()),
-    "minilm": lambda: nullcontext(_minilm()),
+    "minilm": lambda: nullcontext(catalog.load(catalog.resolve())),
     "minilm-int8": lambda: nullcontext(_int8()),
     "static": lambda: nullcontext(static_embedder()),
     "remote": _remote,
@@ -63,11 +59,6 @@ def telling(embedder: Embedder) -> Embedder:
     if embedder.spec.token_limit == 0:
         pytest.skip("a server does not say")
     return embedder
-
-
-@pytest.fixture(scope="module")
-def minilm() -> Embedder:
-    return _minilm()
 
 
 def _cosines(left: Vectors, right: Vectors) -> list[float]:

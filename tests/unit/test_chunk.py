@@ -313,7 +313,7 @@ _STEPS: Final = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(steps=_STEPS)
 def test_whatever_is_done_every_vector_is_of_a_text_or_chunk_and_verify_is_content(
     tmp_path_factory: pytest.TempPathFactory, steps: list[object]
