@@ -153,11 +153,11 @@ def test_the_spans_of_tokens_are_those_that_are_counted(telling: Embedder) -> No
         assert all(0 <= start < stop <= len(text) for start, stop in spans)
 
 
-@pytest.mark.parametrize(("word", "unknown"), [("word", 0), ("zz𓀀", 1)])
-def test_tokens_that_the_model_has_no_vector_for_are_counted(telling: Embedder, word: str, unknown: int) -> None:
-    embedded = telling.embed([f"hello {word} world"])
-    assert embedded.unknown_tokens == unknown
-    assert embedded.tokens - embedded.special_tokens == 3
+def test_tokens_that_the_model_has_no_vector_for_are_counted(telling: Embedder) -> None:
+    for word, unknown in (("word", 0), ("zz𓀀", 1)):
+        embedded = telling.embed([f"hello {word} world"])
+        assert embedded.unknown_tokens == unknown
+        assert embedded.tokens - embedded.special_tokens == 3
 
 
 def test_a_spec_survives_pickling_and_storing(embedder: Embedder) -> None:

@@ -42,9 +42,9 @@ def numbered(count: int, between: str = " ") -> str:
 
 
 @pytest.mark.parametrize("embedder", [_FAKE, _SERVED], ids=["fake", "served"])
-@pytest.mark.parametrize("text", ["", " ", "short", numbered(20), "爬山" * 10, "\x00", "x" * 40])
-def test_a_text_that_fits_has_no_chunks(embedder: Embedder, text: str) -> None:
-    assert chunks(embedder, text, Chunking(40, 20)) == []
+def test_a_text_that_fits_has_no_chunks(embedder: Embedder) -> None:
+    for text in ("", " ", "short", numbered(20), "爬山" * 10, "\x00", "x" * 40):
+        assert chunks(embedder, text, Chunking(40, 20)) == []
 
 
 def test_chunks_share_an_eighth_and_end_with_the_text() -> None:
