@@ -24,23 +24,35 @@ SLOW: Final = (
     "unit/test_catalog_files",
     "unit/test_rewrite",
 )
-# Thousands of stores are made durable: where there is room, on a disk in memory, where that costs nothing.
+# Thousands of stores are made durable: on a disk in memory, where the system has one, that costs nothing.
 IN_MEMORY: Final = Path("/dev/shm")
 ROOM_BYTES: Final = 4 << 30
 
+
+def _is_usable(disk: Path) -> bool:
+    """Whether a disk has room, and lets programs of the tests run."""
+    if not disk.is_dir():
+        return False
+    return shutil.disk_usage(disk).free >= ROOM_BYTES and not os.statvfs(disk).f_flag & os.ST_NOEXEC
+
+
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # tests run in a process a core; before numpy is loaded
-if "TMPDIR" not in os.environ and IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free >= ROOM_BYTES:
+if "TMPDIR" not in os.environ and _is_usable(IN_MEMORY):
     os.environ["TMPDIR"] = tempfile.tempdir = str(IN_MEMORY)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell: commands would ignore it too
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what takes long."""
+    """Marks what takes long, and puts these files first, so that no worker is left with one of them at the end."""
     for item in items:
-        with_model = "minilm" in getattr(item, "fixturenames", ())
-        if with_model or item.path.relative_to(ROOT).as_posix().startswith(SLOW):
+        if _path(item).startswith(SLOW) or "minilm" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: not _path(item).startswith(SLOW))
+
+
+def _path(item: pytest.Item) -> str:
+    return item.path.relative_to(ROOT).as_posix()
 
 
 def pytest_collection_finish() -> None:
