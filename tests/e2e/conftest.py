@@ -5,6 +5,7 @@ signals, pipes and memory. For these there are `process` and `start`.
 """
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -162,7 +163,13 @@ def _streams(stdin: bytes) -> Iterator[tuple[BytesIO, BytesIO]]:
         monkeypatch.setattr(sys, "stdin", sys_stdin)
         for name, stream in (("stdout", stdout), ("stderr", stderr)):
             monkeypatch.setattr(sys, name, TextIOWrapper(stream, encoding="utf-8", write_through=True))
-        yield stdout, stderr
+        log = logging.StreamHandler()  # what a process has by default, and pytest's own handlers take away
+        log.setLevel(logging.WARNING)
+        logging.getLogger().addHandler(log)
+        try:
+            yield stdout, stderr
+        finally:
+            logging.getLogger().removeHandler(log)
     feeder.join()
 
 

@@ -37,7 +37,7 @@ class Run:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """One short benchmark, printed as JSON and written to a file."""
     cli = Cli(tmp_path_factory.mktemp("bench"))
-    result = cli(*RUN, "--json", "--output", "bench.json")
+    result = cli.process(*RUN, "--json", "--output", "bench.json")
     assert result.exit_code == 0, result.stderr
     return Run(cli, result, result.json())
 

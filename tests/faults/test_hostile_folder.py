@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 
 from agentmem_cli import AgentMem, ModelDamagedError, ServerNotNamedError, StoreDamagedError, StoreError, UsageError
-from agentmem_cli.embedding import cache, catalog, endpoint, minilm, static_files
+from agentmem_cli.embedding import catalog, endpoint, minilm, static_files
 from agentmem_cli.embedding.minilm import MINILM, MINILM_INT8
 from agentmem_cli.support.files import sha256_of
 from tests.e2e.conftest import Cli, jsonl
@@ -466,7 +466,7 @@ def test_a_model_cache_that_can_only_be_read_is_read(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
     weights = minilm.weights_to_run(MINILM, "cpu")
     publish_static(tmp_path / "baked" / "static" / "tiny", "tiny", ["red apple"])
-    monkeypatch.setattr(cache, "_is_writable", lambda folder: False)
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
     assert minilm.weights_to_run(MINILM, "cpu") == weights
     found = static_files.made_here("tiny")
     assert found is not None and Path(found.folder).is_relative_to(tmp_path / "baked")

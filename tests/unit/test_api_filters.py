@@ -7,8 +7,8 @@ import pytest
 
 from agentmem_cli import AgentMem, Memory, Scope, UsageError
 from agentmem_cli.records.values import JsonScalar, JsonValue
-from agentmem_cli.store.embedded import snapshot
 from tests.fakes import FakeEmbedder
+from tests.searches import ALWAYS, walk_from
 from tests.stores import embedded
 
 _MANY = 200
@@ -40,7 +40,7 @@ def many(mem: AgentMem, request: pytest.FixtureRequest, monkeypatch: pytest.Monk
     assert embedded(mem).refresh_graph(min_tail=1) == (in_graph > 0)
     mem.add_batch(memories[in_graph:])
     if request.param not in ("scan", "graph"):
-        monkeypatch.setattr(snapshot, "_WALK_VECTORS", 0)
+        walk_from(monkeypatch, ALWAYS)
     return mem
 
 

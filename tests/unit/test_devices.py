@@ -92,14 +92,14 @@ class _Made:
 @pytest.mark.usefixtures("running")
 def test_on_cuda_one_session_takes_large_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     embedder = catalog.load(catalog.resolve(), threads=2, device="cuda")
-    assert isinstance(embedder, onnx.OnnxEmbedder)
+    sessions: set[int] = set()
     parts: list[int] = []
 
-    def run(session: object, texts: list[str]) -> np.typing.NDArray[np.float32]:
-        parts.append(len(texts))
-        return np.ones((len(texts), 384), dtype=np.float32)
+    def run(session: object, _: object, feed: dict[str, np.typing.NDArray[np.int64]], *more: object) -> list[object]:
+        sessions.add(id(session))
+        parts.append(len(feed["input_ids"]))
+        return [np.ones((*feed["input_ids"].shape, 384), dtype=np.float32)]
 
-    monkeypatch.setattr(embedder, "_run", run)
-    monkeypatch.setattr(embedder, "_open_session", lambda *_: pytest.fail("a second session"))
-    embedder.embed(["cat " * 62] * 4200)
-    assert parts == [104] + 8 * [512]
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run", run)
+    embedder.embed(["cat " * 62] * 1200)
+    assert (len(sessions), parts) == (1, [176] + 2 * [512])

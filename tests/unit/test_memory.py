@@ -154,7 +154,8 @@ def test_metadata_that_would_not_survive_a_round_trip_is_refused(
     value: Any,  # noqa: ANN401 - what is no metadata
     reason: str,
 ) -> None:
-    for metadata in ({"a": value}, {"a": [1, {"b": [value]}]}):
+    wrapped: tuple[dict[str, Any], ...] = ({"a": value}, {"a": [1, {"b": [value]}]})
+    for metadata in wrapped:
         with pytest.raises(InvalidMemoryError, match=reason):
             Memory("t", metadata=metadata)
 

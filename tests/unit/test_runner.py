@@ -24,8 +24,8 @@ from agentmem_cli.errors import EmbeddingError, StoreError, UsageError
 from tests.fakes import BrokenEmbedder, FakeEmbedder
 
 SIZES = [10, 20, 30]
-OPTIONS = BenchOptions(SIZES, compare=12, repeats=3, warmup=1, threads=2)
-SHORT = BenchOptions([20], compare=10, repeats=1, warmup=1)
+OPTIONS = BenchOptions(SIZES, compare=12, repeats=3, warmup=0, threads=2)
+SHORT = BenchOptions([20], compare=10, repeats=1, warmup=0)
 
 
 def subject(embedder: Embedder) -> Subject:
@@ -44,7 +44,6 @@ def quick_machine() -> Iterator[None]:
         patch.setattr(machine, "sgemm_flop_per_s", lambda: 1e11)
         patch.setattr(machine, "fsync_times_s", lambda folder: [0.001] * 20)
         patch.setattr(machine, "load_average", lambda: 0.0)
-        patch.setattr(runner, "_WARMUP_MEMORIES", 20)
         patch.setattr(gc, "collect", lambda: 0)
         yield
 
@@ -67,7 +66,7 @@ def test_the_run_says_where_and_on_what_it_was_measured(result: BenchResult) -> 
     assert environment.cores >= 1
     assert environment.cpu
     assert {"sqlite", "numpy", "hnswlib", "orjson"} <= set(environment.versions)
-    assert (config.sizes, config.compare, config.repeats, config.warmup) == (SIZES, 12, 3, 1)
+    assert (config.sizes, config.compare, config.repeats, config.warmup) == (SIZES, 12, 3, 0)
     assert (config.threads, config.device) == (2, "cpu")
     assert (facts.name, facts.memories, len(facts.sha256)) == ("mixed", 30, 64)
     (model,) = result.models
@@ -105,9 +104,9 @@ def test_each_model_fills_a_store_after_the_rest(result: BenchResult) -> None:
 
 def test_every_measurement_embeds_every_memory_anew(workload: Workload) -> None:
     embedder = FakeEmbedder()
-    run(embedder, workload, BenchOptions([10, 20], compare=12, repeats=2, warmup=1))
-    warm_up, repeat, growth = 20 + 10, 10 + 20 + 2 * 12, 10 + 20
-    assert embedder.texts_embedded == warm_up + 2 * repeat + growth
+    run(embedder, workload, BenchOptions([10, 20], compare=12, repeats=2, warmup=0))
+    repeat, growth = 10 + 20 + 2 * 12, 10 + 20
+    assert embedder.texts_embedded == 2 * repeat + growth
 
 
 @pytest.mark.parametrize(("warmup", "seconds", "batches"), [(0, 9.0, 0), (1, 9.0, 3), (2, 9.0, 6), (1, 0.0, 1)])
@@ -137,9 +136,8 @@ def test_no_garbage_is_collected_while_something_is_timed(workload: Workload) ->
     embedder = NoticesGarbage()
     bench = Bench(without_growth(embedder), workload, SHORT)
     bench.run()
-    stores = 2 * SHORT.warmup + 3 * SHORT.repeats
-    assert embedder.collected.count(True) == stores  # to embed the query that each is checked with
-    assert embedder.collected.count(False) == SHORT.warmup * (1 + 10) + SHORT.repeats * (2 + 10)
+    assert embedder.collected.count(True) == 3  # to embed the query that each store is checked with
+    assert embedder.collected.count(False) == 2 + 10
     assert gc.isenabled()
 
 
@@ -178,17 +176,17 @@ class FailsLater(FakeEmbedder):
         return super().embed(texts)
 
 
-@pytest.mark.parametrize("after", [0, 30, 70])
+@pytest.mark.parametrize("after", [0, 20, 40])
 def test_an_embedder_that_fails_in_the_middle_stops_the_run(after: int, workload: Workload) -> None:
     with pytest.raises(EmbeddingError, match="the model is gone"):
         run(FailsLater(after), workload, SHORT)
 
 
-@pytest.mark.parametrize(("after", "batches", "compared"), [(0, [], False), (30, [], False), (95, [20], True)])
+@pytest.mark.parametrize(("after", "batches", "compared"), [(0, [], False), (21, [20], False), (45, [20], True)])
 def test_what_was_measured_before_a_failure_is_still_a_result(
     after: int, batches: list[int], compared: bool, workload: Workload
 ) -> None:
-    bench = Bench([subject(FailsLater(after))], workload, BenchOptions([20], compare=10, repeats=2, warmup=1))
+    bench = Bench([subject(FailsLater(after))], workload, BenchOptions([20], compare=10, repeats=2, warmup=0))
     with pytest.raises(EmbeddingError):
         bench.run()
     result = bench.result()
