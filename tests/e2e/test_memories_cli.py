@@ -1,4 +1,4 @@
-"""`agentmem get`, `list`, `history`, `delete` and `export` as a process: what they print, and the exit code."""
+"""`agentmem get`, `list`, `history`, `delete` and `export`: what they print, and the exit code."""
 
 import json
 from pathlib import Path
