@@ -1,11 +1,17 @@
 """What all tests share: a model cache and a configuration of their own: none reads or writes the user's."""
 
+import gc
 import os
+import shutil
 import signal
+import tempfile
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
+
+if TYPE_CHECKING:
+    from agentmem_cli.embedding.base import Embedder
 
 ROOT: Final = Path(__file__).parent
 # Processes, real models, kills and damage: left out by `-m 'not slow'`.
@@ -15,18 +21,44 @@ SLOW: Final = (
     "faults/",
     "contract/test_embed",
     "property/test_store_machine",
+    "unit/test_catalog_files",
+    "unit/test_rewrite",
 )
+# Thousands of stores are made durable: on a disk in memory, where the system has one, that costs nothing.
+IN_MEMORY: Final = Path("/dev/shm")
+ROOM_BYTES: Final = 4 << 30
+
+
+def _is_usable(disk: Path) -> bool:
+    """Whether a disk has room, and lets programs of the tests run."""
+    if not disk.is_dir():
+        return False
+    return shutil.disk_usage(disk).free >= ROOM_BYTES and not os.statvfs(disk).f_flag & os.ST_NOEXEC
+
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # tests run in a process a core; before numpy is loaded
+if "TMPDIR" not in os.environ and _is_usable(IN_MEMORY):
+    os.environ["TMPDIR"] = tempfile.tempdir = str(IN_MEMORY)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell: commands would ignore it too
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what takes long."""
+    """Marks what takes long, and puts these files first, so that no worker is left with one of them at the end."""
     for item in items:
-        if item.path.relative_to(ROOT).as_posix().startswith(SLOW):
+        if _path(item).startswith(SLOW) or "minilm" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: not _path(item).startswith(SLOW))
+
+
+def _path(item: pytest.Item) -> str:
+    return item.path.relative_to(ROOT).as_posix()
+
+
+def pytest_collection_finish() -> None:
+    """Takes all that was imported and collected out of every later garbage collection."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -36,6 +68,14 @@ def model_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     models = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "models"
     models.mkdir(exist_ok=True)
     os.environ["FASTEMBED_CACHE_PATH"] = str(models)
+
+
+@pytest.fixture(scope="session")
+def minilm(model_cache: None) -> "Embedder":
+    """The default model; every test that asks for it is slow."""
+    from agentmem_cli.embedding import catalog
+
+    return catalog.load(catalog.resolve())
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,18 +1,30 @@
-"""The command line as a process: in a folder of its own, with an environment of its own and no network."""
+"""The command line, in a folder of its own, with an environment of its own and no network.
+
+Most commands run in this process, which saves the start: that shows all but what a process has of its own, such as
+signals, pipes and memory. For these there are `process` and `start`.
+"""
 
 import json
+import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import patch
 
 import pytest
+
+from agentmem_cli.cli.main import run
 
 EXAMPLES: Final = Path(__file__).parents[2] / "examples"
 MEMORIES: Final = EXAMPLES / "memories.jsonl"
@@ -51,7 +63,23 @@ class Cli:
     def __call__(
         self, *arguments: str | Path, stdin: bytes = b"", variables: Mapping[str, str] | None = None
     ) -> Result:
-        """Runs a command to its end."""
+        """Runs a command to its end, in this process."""
+        with (
+            _streams(stdin) as (stdout, stderr),
+            patch.dict(os.environ, self._environment(variables), clear=True),
+            pytest.MonkeyPatch.context() as monkeypatch,
+        ):
+            monkeypatch.chdir(self.folder)
+            monkeypatch.setattr(tempfile, "tempdir", None)
+            terminate = signal.getsignal(signal.SIGTERM)
+            try:
+                exit_code = run([str(argument) for argument in arguments])
+            finally:
+                signal.signal(signal.SIGTERM, terminate)
+            return Result(exit_code, stdout.getvalue().decode(), stderr.getvalue().decode())
+
+    def process(self, *arguments: str | Path, stdin: bytes = b"", variables: Mapping[str, str] | None = None) -> Result:
+        """Runs a command to its end, as a process."""
         done = subprocess.run(
             self._command(arguments),
             input=stdin,
@@ -121,6 +149,35 @@ class Ingested:
         return [{"id": f"again-{i}", "text": memory["text"], "metadata": {"pad": pad}} for i, memory in numbered]
 
 
+@contextmanager
+def _streams(stdin: bytes) -> Iterator[tuple[BytesIO, BytesIO]]:
+    """Standard streams: a pipe to read from, and what is written to the others."""
+    stdout, stderr = BytesIO(), BytesIO()
+    read_end, write_end = os.pipe()
+    feeder = threading.Thread(target=_feed, args=(write_end, stdin))
+    feeder.start()
+    with (
+        os.fdopen(read_end, encoding="utf-8") as sys_stdin,
+        pytest.MonkeyPatch.context() as monkeypatch,
+    ):
+        monkeypatch.setattr(sys, "stdin", sys_stdin)
+        for name, stream in (("stdout", stdout), ("stderr", stderr)):
+            monkeypatch.setattr(sys, name, TextIOWrapper(stream, encoding="utf-8", write_through=True))
+        log = logging.StreamHandler()  # what a process has by default, and pytest's own handlers take away
+        log.setLevel(logging.WARNING)
+        logging.getLogger().addHandler(log)
+        try:
+            yield stdout, stderr
+        finally:
+            logging.getLogger().removeHandler(log)
+    feeder.join()
+
+
+def _feed(write_end: int, content: bytes) -> None:
+    with suppress(BrokenPipeError), os.fdopen(write_end, "wb") as stream:
+        stream.write(content)
+
+
 def jsonl(*objects: object) -> bytes:
     """Objects as JSONL."""
     return b"".join(json.dumps(value).encode() + b"\n" for value in objects)
@@ -142,7 +199,7 @@ def agentmem(tmp_path: Path) -> Cli:
 def ingested(tmp_path_factory: pytest.TempPathFactory) -> Ingested:
     """The example memories, taken in once by the real model; tests that write take `filled` instead."""
     folder = tmp_path_factory.mktemp("ingested")
-    result = Cli(folder)("ingest", MEMORIES, "--json", "--progress", "none", "--store", "store")
+    result = Cli(folder).process("ingest", MEMORIES, "--json", "--progress", "none", "--store", "store")
     memories = [json.loads(line) for line in MEMORIES.read_text(encoding="utf-8").splitlines()]
     return Ingested(folder / "store", memories, result)
 

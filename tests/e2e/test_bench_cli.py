@@ -37,7 +37,7 @@ class Run:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """One short benchmark, printed as JSON and written to a file."""
     cli = Cli(tmp_path_factory.mktemp("bench"))
-    result = cli(*RUN, "--json", "--output", "bench.json")
+    result = cli.process(*RUN, "--json", "--output", "bench.json")
     assert result.exit_code == 0, result.stderr
     return Run(cli, result, result.json())
 
@@ -145,19 +145,14 @@ def test_a_table_is_printed_where_no_json_is_asked_for(agentmem: Cli) -> None:
     ("options", "said"),
     [
         (("--sizes", "5"), "size 5 is not between 10 and 1000"),
-        (("--sizes", "10,2000"), "size 2000 is not between 10 and 1000"),
         (("--sizes", "abc"), "--sizes abc: "),
-        (("--sizes", ""), "--sizes"),
         (("--sizes", "20,20"), "--sizes names a size twice"),
-        (("--compare", "9"), "size 9 is not between 10 and 1000"),
         (("--repeats", "0"), "--repeats must be at least 1"),
-        (("--warmup", "-1"), "--warmup at least 0"),
         (("--workload", "missing.jsonl"), "--workload missing.jsonl: "),
         (("--workload", str(MEMORIES)), "has 357 distinct texts, but 1000 are needed: use smaller --sizes"),
         (("--sizes", "10", "--compare", "10", "--workload", str(EXAMPLES / "bad_lines.jsonl")), ":2: not JSON: "),
         (("--scale", "5"), "--scale: 5 memories is not between 10 and 10,000,000"),
         (("--scale", "100,50"), "--scale: give ascending sizes"),
-        (("--scale", "many"), "--scale many: give whole numbers"),
         (("--scale", "400", "--sizes", "10", "--workload", str(MEMORIES)), "400 are needed"),
         (("--queries", str(EXAMPLES / "queries.jsonl")), "--queries needs memories with ids"),
         (("--workload", str(MEMORIES), "--queries", "-"), "--queries -: "),

@@ -62,7 +62,6 @@ class TestBounds:
             (("--min-recall", "95"), "", "--min-recall 95: "),
             (("--min-recall", "0.9"), "", "give --scale 1000 or more"),
             ((), "[tool.agentmem.gate]\nmin-op = 1\n", "pyproject.toml, [tool.agentmem.gate]: "),
-            ((), "[tool.agentmem.gate]\nmin-recall = 0.9\n", "give --scale 1000 or more"),
             ((), "[tool.agentmem.gate\n", "pyproject.toml is not TOML"),
         ],
     )
@@ -82,7 +81,6 @@ class TestCompare:
             (result(), (), 0, "ok"),
             (result(1.3), (), 4, "regressed"),
             (result(1.3), ("--max-regression", "40%"), 0, "ok"),
-            (result(1.3), ("--max-regression", "0.4"), 0, "ok"),
             (result(0.7), (), 0, "improved"),
             (result(1.1, 20), (), 0, "inconclusive"),
             (result(1.1, 20), ("--strict",), 4, "inconclusive"),
@@ -121,8 +119,6 @@ class TestCompare:
         [
             (None, "No such file"),
             (b"", "is not JSON"),
-            (b"[]", "is not a whole result"),
-            (b"{}", "has no schema_version"),
             (b'{"schema_version": 99}', "use a newer agentmem"),
             (orjson.dumps(bench_result(model_result("fake", [batch_run(100, [0.0])]))), "ops_per_s batch 100"),
             (as_bytes(replace(result(), models=[])), "models: "),
@@ -141,7 +137,7 @@ class TestCompare:
         refused = agentmem("bench", "compare", *files)
         assert (refused.exit_code, "no figure in common" in refused.error()) == (2, True)
 
-    @pytest.mark.parametrize("share", ["10", "-5%", "100%", "nan", "ten", ""])
+    @pytest.mark.parametrize("share", ["10", "nan", ""])
     def test_a_regression_that_is_no_share_is_a_usage_error(self, share: str, agentmem: Cli) -> None:
         refused = agentmem("bench", "compare", "a.json", "b.json", "--max-regression", share)
         assert (refused.exit_code, "--max-regression" in refused.error()) == (2, True)
@@ -315,11 +311,9 @@ class TestAb:
         ("options", "said"),
         [
             (("--base", "nowhere"), "nowhere is not an executable"),
-            (("--base", "."), "bin/agentmem is not an executable"),
             (("--base", "plain"), "plain is not an executable"),
             (("--base", "/bin/true", "--head", "nowhere"), "nowhere is not an executable"),
             (("--base", "/bin/true", "--rounds", "5"), "--rounds must be at least 6"),
-            (("--base", "/bin/true", "--max-regression", "10"), "--max-regression 10: "),
             (("--base", "/bin/true", "--output", "no/v.json"), "--output no/v.json: "),
         ],
     )

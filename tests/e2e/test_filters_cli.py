@@ -80,13 +80,9 @@ def test_an_age_counts_back_from_now(agentmem: Cli) -> None:
     ("options", "message"),
     [
         (("--where", "topic"), "--where topic: write it as KEY=VALUE"),
-        (("--where", "turn in 3"), "--where turn in 3: write it as KEY=VALUE"),
-        (("--where", "turn in [x]"), "--where turn in [x]: write the list as JSON"),
         (("--where", "turn>null"), 'where "turn": > compares with a number or a string, not with null'),
         (("--where", "turn=1", "--where", "turn=2"), "--where turn=2: = is given twice for turn"),
         (("--since", "yesterday"), 'since "yesterday" is not an ISO 8601 time: write it as 2025-03-01'),
-        (("--since", "2025-02-01", "--until", "2025-01-01"), "since 2025-02-01 is not before until 2025-01-01"),
-        (("--until", "999999999w"), "out of range"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

@@ -1,4 +1,4 @@
-"""`agentmem guide` as a process: the list, one guide, the Chinese quick start, and a wrong topic."""
+"""`agentmem guide`: the list, one guide, the Chinese quick start, and a wrong topic."""
 
 from pathlib import Path
 

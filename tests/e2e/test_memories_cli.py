@@ -1,4 +1,4 @@
-"""`agentmem get`, `list`, `history`, `delete` and `export` as a process: what they print, and the exit code."""
+"""`agentmem get`, `list`, `history`, `delete` and `export`: what they print, and the exit code."""
 
 import json
 from pathlib import Path
@@ -52,8 +52,7 @@ def test_one_memory_with_all_that_was_said_about_it(agentmem: Cli, ingested: Ing
 
 
 @pytest.mark.parametrize("command", ["get", "history"])
-@pytest.mark.parametrize("identity", ["nothing", "\x1b[31m", "' OR 1=1 --"])
-@pytest.mark.parametrize("flags", [[], ["--json"]])
+@pytest.mark.parametrize(("identity", "flags"), [("nothing", []), ("\x1b[31m' OR 1=1 --", ["--json"])])
 def test_an_id_that_was_never_there_is_an_error(
     agentmem: Cli, ingested: Ingested, command: str, identity: str, flags: list[str]
 ) -> None:

@@ -45,7 +45,7 @@ def test_a_reader_that_went_away_is_no_error(arguments: tuple[str, ...], agentme
     assert process.returncode == 0
 
 
-@pytest.mark.parametrize("name", ["minilmm", "all-MiniLM-L6-v3"])
+@pytest.mark.parametrize("name", ["minilmm"])
 def test_a_slip_in_the_default_models_name_brings_it_up(name: str, agentmem: Cli) -> None:
     assert "(did you mean " in agentmem("ingest", "-", "--model", name).error()
 

@@ -1,4 +1,4 @@
-"""`--embedder-url` as a process: a server's model from ingest to search, and one line for whatever is wrong with it."""
+"""`--embedder-url`: a server's model from ingest to search, and one line for whatever is wrong with it."""
 
 import signal
 import time

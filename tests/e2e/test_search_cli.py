@@ -33,7 +33,6 @@ HOSTILE: Final = "[bold red]x[/] [link=http://h]y[/link] :smile: \x1b[31m \x9b31
     "query",
     [
         "Where do I find her EpiPen in an emergency?",
-        "Which painkiller does he react badly to?",
         "When is the baby expected?",
     ],
 )
@@ -84,11 +83,8 @@ def test_agent_and_run_filter_too(agentmem: Cli, ingested: Ingested) -> None:
     "filters",
     [
         ("--user-id", "nobody"),
-        ("--where", 'turn="3"'),
-        ("--where", "turn=3.5"),
         ("--where", "confirmed=1"),
         ("--where", 'confirmed="true"'),
-        ("--where", "topic=null"),
         ("--user-id", "maya", "--agent-id", "coder"),
     ],
     ids=" ".join,

@@ -14,7 +14,7 @@ every_command = pytest.mark.parametrize("command", COMMANDS, ids=lambda command:
 
 
 @every_command
-@pytest.mark.parametrize("threads", ["0", "-1", "257", "two", "1.5", ""])
+@pytest.mark.parametrize("threads", ["0", "two"])
 def test_a_number_of_threads_that_can_not_be_is_a_usage_error(
     command: tuple[str, ...], threads: str, agentmem: Cli, ingested: Ingested
 ) -> None:

@@ -1,4 +1,4 @@
-"""`agentmem stats`, `verify`, `compact` and `reembed` as a process: what they print, and the exit code."""
+"""`agentmem stats`, `verify`, `compact` and `reembed`: what they print, and the exit code."""
 
 import json
 import shutil

@@ -11,7 +11,7 @@ from agentmem_cli.embedding.base import Vectors
 from tests.faults.stores import QUERIES, assert_finds, fill, open_store, text_of, vectors_of, warnings_in
 from tests.stores import embedded
 
-_COUNT = 1500
+_COUNT = 1100
 _TEXTS = [text_of(i) for i in range(_COUNT)]
 _FLIPS = 40
 _TRUNCATION_STEP = 4096

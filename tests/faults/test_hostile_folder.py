@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 
 from agentmem_cli import AgentMem, ModelDamagedError, ServerNotNamedError, StoreDamagedError, StoreError, UsageError
-from agentmem_cli.embedding import cache, catalog, endpoint, minilm, static_files
+from agentmem_cli.embedding import catalog, endpoint, minilm, static_files
 from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.embedding.minilm import MINILM, MINILM_INT8
 from agentmem_cli.support.files import sha256_of
@@ -233,26 +233,25 @@ _LINKED: Final = (
 def _put_link(store: Path, name: str, target: Path) -> None:
     path = store / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     path.unlink(missing_ok=True)
     path.symlink_to(target)
 
 
-@pytest.mark.parametrize("dangling", [False, True], ids=["to what is there", "to nothing"])
 @pytest.mark.parametrize("name", _LINKED)
-def test_a_link_in_a_store_is_not_followed(store: Path, outside: Path, name: str, dangling: bool) -> None:
+def test_a_link_in_a_store_is_not_followed(store: Path, outside: Path, name: str) -> None:
     target = outside if name in ("index", "model") or name.endswith("cdef") else outside / "1.hnsw"
     if name == "memories.db":
         shutil.copy(store / name, target)
-    _put_link(store, name, outside / "nothing" if dangling else target)
-    before, inside = _tree(outside), _tree(store)
-    for _ in range(2):
+    for end in (target, outside / "nothing"):
+        _put_link(store, name, end)
+        before, inside = _tree(outside), _tree(store)
         with pytest.raises(StoreDamagedError, match=f"{name} is a link, and a store holds no links"):
             open_store(store)
         with pytest.raises(StoreDamagedError, match="is a link"):
             AgentMem(store, create=False)
-    assert (_tree(outside), _tree(store)) == (before, inside)
+        assert (_tree(outside), _tree(store)) == (before, inside)
 
 
 @pytest.mark.parametrize("name", ["LOCK", "memories.db-wal", "memories.db", "index", "index/2.tmp"])
@@ -468,7 +467,7 @@ def test_a_model_cache_that_can_only_be_read_is_read(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
     weights = minilm.weights_to_run(MINILM, "cpu")
     publish_static(tmp_path / "baked" / "static" / "tiny", "tiny", ["red apple"])
-    monkeypatch.setattr(cache, "_is_writable", lambda folder: False)
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
     assert minilm.weights_to_run(MINILM, "cpu") == weights
     found = static_files.made_here("tiny")
     assert found is not None and Path(found.folder).is_relative_to(tmp_path / "baked")

@@ -1,5 +1,6 @@
 """A store belongs to one place and one process: nothing that was acknowledged goes where nobody finds it."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -99,15 +100,15 @@ def test_nothing_is_acknowledged_in_a_folder_that_is_gone(
 def test_a_lock_that_is_replaced_while_it_is_taken_is_taken_at_its_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, take = tmp_path / "LOCK", WriterLock._flock
+    path, flock = tmp_path / "LOCK", fcntl.flock
 
-    def take_and_replace(self: WriterLock, descriptor: int, deadline_s: float) -> None:
-        take(self, descriptor, deadline_s)
+    def take_and_replace(descriptor: int, operation: int) -> None:
+        flock(descriptor, operation)
         monkeypatch.undo()
         path.unlink()
         path.touch()
 
-    monkeypatch.setattr(WriterLock, "_flock", take_and_replace)
+    monkeypatch.setattr(fcntl, "flock", take_and_replace)
     lock = WriterLock(path)
     lock.acquire()
     with pytest.raises(StoreBusyError):

@@ -29,7 +29,7 @@ LINES = [
     b'{"text":"a\\"b\\\\c","agent_id":"a","run_id":"r","metadata":{"":true},"x":1234567890123456789012.5}',
 ]
 
-relaxed = settings(max_examples=100, deadline=None)
+relaxed = settings(max_examples=60, deadline=None)
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=8)
 scalars = st.one_of(
@@ -151,7 +151,7 @@ def test_a_time_survives_as_seconds_to_the_microsecond_that_a_float_can_tell(tim
     assert memory.created_at == time
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(alike_memories, alike_memories)
 def test_digests_are_equal_where_contents_are_and_nowhere_else(one: Memory, other: Memory) -> None:
     assert (one.content_digest() == other.content_digest()) is (content(one) == content(other))
@@ -246,7 +246,7 @@ fragments = st.sampled_from([b"\n", b"\r\n", b"\r", b" ", b"\x0b", b"a", b"bcd",
 inputs = st.lists(fragments, max_size=40).map(b"".join) | st.binary(max_size=40)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     data=inputs,
     sizes=st.lists(st.integers(1, 9), max_size=30),

@@ -39,7 +39,7 @@ def _words(text: str) -> list[str]:
 
 
 @given(st.lists(_TEXTS, min_size=1, max_size=6), st.lists(_TEXTS, min_size=1, max_size=3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_any_texts_are_stored_changed_deleted_and_asked_for(texts: list[str], queries: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder, AgentMem(Path(folder) / "s", embedder=FakeEmbedder()) as mem:
         mem.add_batch([{"id": str(i), "text": text} for i, text in enumerate(texts)])
@@ -69,7 +69,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentMem]:
 
 
 @given(query=st.text(max_size=60), mode=st.sampled_from(MODES))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_query_is_searched_for_or_is_a_usage_error(filled: AgentMem, query: str, mode: Mode) -> None:
     try:
         hits = filled.search(query, mode=mode)
@@ -80,7 +80,7 @@ def test_a_query_is_searched_for_or_is_a_usage_error(filled: AgentMem, query: st
 
 
 @given(_SCRIPTS, st.text("abc .", max_size=5), st.text("xyz !", max_size=5))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_run_without_spaces_is_its_pairs_and_its_last_character(run: str, before: str, after: str) -> None:
     pairs = [run[i : i + 2] for i in range(len(run))]
     assert spaced(f"{before}{run}{after}") == f"{before} {' '.join(pairs)} {after}"
@@ -89,7 +89,7 @@ def test_a_run_without_spaces_is_its_pairs_and_its_last_character(run: str, befo
 
 
 @given(_SCRIPTS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_each_character_of_a_run_begins_a_word_of_the_index(run: str) -> None:
     words = _words(spaced(run))
     assert [word[0] for word in words] == list(run)
@@ -100,14 +100,14 @@ def test_each_character_of_a_run_begins_a_word_of_the_index(run: str) -> None:
 
 
 @given(st.text(max_size=40))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_forms_that_are_compatible_are_one(text: str) -> None:
     assert spaced(unicodedata.normalize("NFKC", text)) == spaced(text)
     assert spaced(unicodedata.normalize("NFD", text)) == spaced(text)
 
 
 @given(st.text(max_size=60))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_the_words_of_a_text_are_words_again_by_themselves(text: str) -> None:
     for word, stem in _TOKENIZER.words(spaced(text)):
         assert _TOKENIZER.words(word) == [(word, stem)]

@@ -31,7 +31,7 @@ def fast() -> TokenIds:
     return tokens
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(texts=st.lists(st.one_of(pieces, st.text()), max_size=8))
 def test_nanotoken_gives_the_ids_of_tokenizers(slow: TokenIds, fast: TokenIds, texts: list[str]) -> None:
     (ids, offsets), (fast_ids, fast_offsets) = slow.many(texts), fast.many(texts)
@@ -43,7 +43,8 @@ def test_nanotoken_gives_the_ids_of_tokenizers(slow: TokenIds, fast: TokenIds, t
 
 
 def test_every_character_gives_the_same_ids(slow: TokenIds, fast: TokenIds) -> None:
-    planes = [*range(0xD800), *range(0xE000, 0x32400), *range(0xE0000, 0xE0200)]  # nothing is assigned in the others
+    alike = [*range(0x3400, 0xD800, 9), *range(0x20000, 0x32400, 9)]  # ideographs and syllables: one of some
+    planes = [*range(0x3400), *alike, *range(0xE000, 0x20000), *range(0xE0000, 0xE0200)]  # the others are empty
     every = [f"{chr(code)} a{chr(code)}bing" for code in planes]
     (ids, offsets), (fast_ids, fast_offsets) = slow.many(every), fast.many(every)
     np.testing.assert_array_equal(offsets, fast_offsets)

@@ -1,9 +1,10 @@
-"""A server of embeddings for those tests that ask for one, and an environment that names none."""
+"""A server of embeddings and impatience for those tests that ask for them, and an environment that names no server."""
 
 from collections.abc import Iterator
 
 import pytest
 
+from agentmem_cli.store.embedded import connection
 from tests.embedding_server import Server, serving
 
 
@@ -19,3 +20,9 @@ def server() -> Iterator[Server]:
     """An embeddings server on loopback."""
     with serving() as running:
         yield running
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for a database that another program has locked."""
+    monkeypatch.setattr(connection, "_BUSY_TIMEOUT_S", 0.0)

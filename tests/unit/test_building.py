@@ -23,13 +23,19 @@ from tests.stores import embedded
 _WAIT_S = 60.0
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of 1,200 memories, without a graph."""
-    path = tmp_path / "store"
+    path = tmp_path_factory.mktemp("pristine") / "store"
     with AgentMem(path, embedder=FakeEmbedder(), index="off") as mem:
         mem.add_batch(_memories(1200))
     return path
+
+
+@pytest.fixture
+def store(pristine: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return shutil.copytree(pristine, tmp_path / "store")
 
 
 @pytest.fixture(autouse=True)
@@ -104,7 +110,7 @@ def test_an_offer_of_another_store_or_of_a_later_state_is_dropped(store: Path, w
     assert writer.build_index() == 0
 
 
-@pytest.mark.parametrize("content", [b"", b"not JSON", b"[]", b'{"graph": {}}', b'{"graph": {"generation": 1}}'])
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"graph": {"generation": 1}}'])
 def test_a_damaged_offer_is_dropped(store: Path, writer: AgentMem, content: bytes) -> None:
     build(store)
     (store / "index" / "offer.json").write_bytes(content)

@@ -37,12 +37,6 @@ def no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
 
 
-@pytest.fixture(scope="module")
-def minilm() -> Embedder:
-    """The default model."""
-    return catalog.load(catalog.resolve())
-
-
 @pytest.fixture
 def build(tmp_path: Path) -> Build:
     """Builds a model folder of the installed weights; keyword arguments add JSON files, or leave them out if None."""
@@ -72,7 +66,7 @@ def error_line(error: "pytest.ExceptionInfo[ModelError]") -> str:
     return message
 
 
-@pytest.mark.parametrize("name", [None, "minilm", "all-MiniLM-L6-v2"])
+@pytest.mark.parametrize("name", [None, "minilm"])
 def test_the_default_model_has_a_name_and_an_alias(name: str | None) -> None:
     spec = catalog.resolve(ModelChoice(name))
     assert (spec.name, spec.dim, spec.token_limit, spec.pooling) == ("all-MiniLM-L6-v2", 384, 256, "mean")
@@ -107,7 +101,7 @@ def test_without_a_network_a_model_that_is_not_cached_says_what_to_do(name: str)
     assert "--model minilm" in message
 
 
-@pytest.mark.parametrize("value", ["1", "true", "YES", "on"])
+@pytest.mark.parametrize("value", ["1", "YES"])
 def test_an_offline_hub_is_not_asked(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", value)
     with pytest.raises(ModelNotFoundError, match="HF_HUB_OFFLINE is set"):
@@ -133,6 +127,7 @@ def silent_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         thread.join()
 
 
+@pytest.mark.slow
 def test_a_hub_that_never_answers_is_given_up(silent_hub: None) -> None:
     with pytest.raises(ModelNotFoundError, match="the hub can't be reached: timed out"):
         catalog.resolve(ModelChoice(UNCACHED))
@@ -227,11 +222,10 @@ def test_weights_in_the_onnx_folder_are_found(build: Build) -> None:
         ({}, "tokenizer.json", ModelNotFoundError, "has no tokenizer.json"),
         ({}, "model.onnx", ModelNotFoundError, "has no model.onnx"),
         ({"config": None}, None, ModelNotFoundError, "has no config.json with hidden_size"),
-        ({"config": {}}, None, ModelNotFoundError, "has no config.json with hidden_size"),
         ({"config": {"hidden_size": "384"}}, None, ModelNotFoundError, "has no config.json with hidden_size"),
         ({"config": "{"}, None, ModelDamagedError, "config.json is not JSON"),
     ],
-    ids=["no tokenizer", "no weights", "no config", "no hidden_size", "no number", "no JSON"],
+    ids=["no tokenizer", "no weights", "no config", "no number", "no JSON"],
 )
 def test_an_incomplete_folder_says_what_it_lacks(
     files: dict[str, object], removed: str | None, kind: type[ModelError], said: str, build: Build
@@ -260,6 +254,7 @@ def test_a_file_that_is_no_model_is_damage_in_one_line(damaged: str, build: Buil
     assert "can't be loaded: " in error_line(error)
 
 
+@pytest.mark.slow
 def test_a_model_of_other_dims_than_it_says_can_not_be_stored(build: Build) -> None:
     folder = build(config={"hidden_size": 256})
     local = catalog.load(catalog.resolve(ModelChoice(path=str(folder))))
@@ -286,6 +281,7 @@ def test_a_model_in_the_cache_loads_without_a_network(tmp_path: Path, build: Bui
         catalog.load(spec)
 
 
+@pytest.mark.slow
 def test_loading_leaves_no_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     vectors = catalog.load(catalog.resolve(), ModelChoice(threads=1)).embed(TEXTS).vectors

@@ -15,8 +15,8 @@ from agentmem_cli import AgentMem, Memory
 from agentmem_cli.errors import UsageError
 from agentmem_cli.ingest.options import IngestOptions
 from agentmem_cli.records.jsonl import VECTOR_KEY, dump_memory
-from agentmem_cli.store.embedded import snapshot
 from tests.fakes import FAKE_DIM, FakeEmbedder
+from tests.searches import ALWAYS, NEVER, walk_from
 from tests.stores import embedded
 
 _LIMIT: Final = 16
@@ -82,11 +82,11 @@ def test_a_memory_that_fits_is_stored_as_ever(mem: AgentMem) -> None:
 
 
 @pytest.mark.parametrize("graph", [False, True])
-@pytest.mark.parametrize("walk_vectors", [0, 10**9])
+@pytest.mark.parametrize("walk_vectors", [ALWAYS, NEVER])
 def test_a_memory_comes_once_however_many_of_its_chunks_are_near(
     mem: AgentMem, graph: bool, walk_vectors: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshot, "_WALK_VECTORS", walk_vectors)
+    walk_from(monkeypatch, walk_vectors)
     mem.add(" ".join(["red apple green pear"] * 100), id="same", chunk=True, user_id="ana")
     mem.add_batch([Memory(f"red apple {i}", id=f"a{i}") for i in range(20)], chunk=True)
     if graph:
@@ -99,12 +99,12 @@ def test_a_memory_comes_once_however_many_of_its_chunks_are_near(
     assert mem.search("red apple", 15, mode="vector", user_id="bob") == []
 
 
-@pytest.mark.parametrize("walk_vectors", [0, 10**9])
+@pytest.mark.parametrize("walk_vectors", [ALWAYS, NEVER])
 @pytest.mark.parametrize("graph", [False, True])
 def test_a_filter_holds_for_chunks_too(
     mem: AgentMem, graph: bool, walk_vectors: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshot, "_WALK_VECTORS", walk_vectors)
+    walk_from(monkeypatch, walk_vectors)
     for user in ("ana", "bob"):
         mem.add(long_text(user), id=user, user_id=user, chunk=True)
     if graph:
@@ -313,7 +313,7 @@ _STEPS: Final = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(steps=_STEPS)
 def test_whatever_is_done_every_vector_is_of_a_text_or_chunk_and_verify_is_content(
     tmp_path_factory: pytest.TempPathFactory, steps: list[object]

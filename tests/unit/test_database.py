@@ -12,7 +12,6 @@ import pytest
 from agentmem_cli.errors import StoreBusyError, StoreDamagedError, StoreError, StoreNotFoundError, StoreWriteError
 from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.records.memory import Memory, Position
-from agentmem_cli.store.embedded import connection as connection_module
 from agentmem_cli.store.embedded.database import Database, GraphRow
 from agentmem_cli.store.embedded.memories import HistoryRow, MemoryRow
 from agentmem_cli.store.embedded.schema import SCHEMA_VERSION
@@ -184,14 +183,11 @@ def test_a_full_disk_is_a_write_error_and_leaves_the_store_as_it_was(database: D
     assert database.memories.count() == 2
 
 
-def test_a_database_that_another_program_writes_is_busy(
-    path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connection_module, "_BUSY_TIMEOUT_S", 0.0)
-    with closing(Database(path, writable=True)) as impatient, closing(sqlite3.connect(path)) as other:
+def test_a_database_that_another_program_writes_is_busy(path: Path, database: Database, impatient: None) -> None:
+    with closing(Database(path, writable=True)) as writer, closing(sqlite3.connect(path)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreBusyError, match="locked by another program") as caught:
-            _add(impatient, "text")
+            _add(writer, "text")
         assert caught.value.exit_code == 5
 
 

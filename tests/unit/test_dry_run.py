@@ -90,7 +90,7 @@ def test_a_dry_run_reports_and_stops_at_bad_lines_as_an_ingest_does(tmp_path: Pa
 _ROWS = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 5)), max_size=40)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(stored=_ROWS, incoming=_ROWS)
 def test_a_dry_run_foretells_what_the_ingest_then_reports(
     tmp_path_factory: pytest.TempPathFactory, stored: list[tuple[int, int]], incoming: list[tuple[int, int]]

@@ -33,7 +33,7 @@ def test_a_store_is_measured_at_each_size_that_it_grows_to(tmp_path: Path) -> No
     small, large = points(list(grow_here(FakeEmbedder, growth(tmp_path, 50, 1200))))
     assert [(store.memories, store.added) for store in (small, large)] == [(50, 50), (1200, 1150)]
     assert [len(store.batches_s) for store in (small, large)] == [1, 2]
-    assert sum(large.batches_s) <= large.ingest_s
+    assert all(batch_s > 0 for batch_s in large.batches_s)
     assert (len(small.searches_s), len(large.searches_s)) == (20, 20)
     assert small.bytes < large.bytes
     assert small.peak_resident_bytes <= large.peak_resident_bytes
@@ -57,6 +57,7 @@ def test_a_cold_start_has_its_parts_and_embeds_a_first_batch(tmp_path: Path) -> 
     assert (found.process_s, found.memories, embedder.texts_embedded) == (0.25, 10, 10)
 
 
+@pytest.mark.slow
 def test_a_model_grows_a_store_in_a_process_of_its_own(tmp_path: Path) -> None:
     spec = catalog.resolve(ModelChoice("minilm"))
     cold, *_, store = grow_alone(spec, ModelChoice(), growth(tmp_path, 20))
@@ -67,6 +68,7 @@ def test_a_model_grows_a_store_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert (store.memories, len(store.searches_s)) == (20, 20)
 
 
+@pytest.mark.slow
 def test_what_fails_in_that_process_is_told_in_one_line(tmp_path: Path) -> None:
     spec = replace(catalog.resolve(), revision="another")
     with pytest.raises(StoreError) as caught:

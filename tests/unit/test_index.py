@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import hnswlib
 import numpy as np
 import pytest
 
@@ -122,23 +123,15 @@ def test_fewer_allowed_labels_than_asked_for_is_no_answer() -> None:
     assert _graph().search(_vectors(1)[0], 2, allowed) is None
 
 
-class _FullDisk:
-    """Writes half of the file and reports success, as hnswlib does on a full disk."""
-
-    def __init__(self, graph: Graph) -> None:
-        self._index = graph._index
-
-    def save_index(self, path: bytes) -> None:
-        self._index.save_index(path)
-        os.truncate(path, self.index_file_size() // 2)
-
-    def index_file_size(self) -> int:
-        return int(self._index.index_file_size())
-
-
 def test_a_graph_that_a_full_disk_cut_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    graph = _graph()
-    monkeypatch.setattr(graph, "_index", _FullDisk(graph))
+    graph, save = _graph(), hnswlib.Index.save_index
+
+    def save_half(index: hnswlib.Index, path: bytes) -> None:
+        """Reports success, as hnswlib does on a full disk."""
+        save(index, path)
+        os.truncate(path, index.index_file_size() // 2)
+
+    monkeypatch.setattr(hnswlib.Index, "save_index", save_half)
     with pytest.raises(OSError, match="written in part only"):
         graph.publish(tmp_path, 1)
     assert not (tmp_path / "1.hnsw").exists()

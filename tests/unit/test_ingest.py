@@ -10,7 +10,6 @@ import pytest
 from agentmem_cli import AgentMem, Scope
 from agentmem_cli.embedding.base import Vectors
 from agentmem_cli.errors import EmbeddingError, InputError, RejectedLineError, UsageError
-from agentmem_cli.ingest import batches
 from agentmem_cli.ingest.options import IngestOptions, Observer, Progress
 from agentmem_cli.ingest.report import IngestReport
 from agentmem_cli.records.memory import Position, Rejection
@@ -156,14 +155,12 @@ def test_what_is_shown_of_a_rejected_line_is_bounded(mem: AgentMem, file: Path) 
     assert notes.rejections[0].raw == b"x" * 10_000
 
 
-def test_a_batch_of_very_long_memories_is_committed_before_it_is_full(
-    mem: AgentMem, file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, notes = _write(file, *map(_line, range(10, 22))), _Notes()
-    monkeypatch.setattr(batches, "_BATCH_BYTES", 3 * len(_line(10)))
-    mem.ingest([path], _TEN, notes)
-    assert [position.line for position in notes.positions] == [4, 8, 12, 12]
-    assert len(mem) == 12
+def test_a_batch_of_very_long_memories_is_committed_before_it_is_full(mem: AgentMem, file: Path) -> None:
+    pad, notes = "x" * 990_000, _Notes()
+    path = _write(file, *(json.dumps({"id": str(i), "text": f"text {i}", "pad": pad}) for i in range(20)))
+    mem.ingest([path], IngestOptions(batch_size=100), notes)
+    assert [position.line for position in notes.positions] == [17, 20]
+    assert len(mem) == 20
 
 
 def test_several_files_are_taken_in_order_and_a_later_one_wins(mem: AgentMem, tmp_path: Path) -> None:

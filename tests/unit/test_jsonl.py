@@ -47,37 +47,26 @@ def test_a_line_with_a_text_alone_is_enough() -> None:
     ("line", "reason"),
     [
         (b"", "not JSON"),
-        (b"likes tea", "not JSON"),
         (b'{"text":"t"', "not JSON"),
-        (b'{"text":"t"}}', "not JSON"),
         (b'{"text":"t"} {"text":"u"}', "not JSON"),
         (b"{'text':'t'}", "not JSON"),
         (b'{"text":"t",}', "not JSON"),
         (b'{"text":"tab\there"}', "not JSON"),
         (b'[{"text":"t"}]', "not an object, but a list"),
-        (b'"t"', "not an object, but a string"),
-        (b"5", "not an object, but a number"),
-        (b"true", "not an object, but a boolean"),
         (b"null", "not an object"),
         (b"{}", 'no "text"'),
-        (b'{"content":"t"}', 'no "text"'),
         (b'{"text":null}', 'no "text"'),
         (b'{"text":""}', "text is empty"),
         (b'{"text":" \\n\\t "}', "text is empty"),
         (b'{"text":5}', "text must be a string, not a number"),
-        (b'{"text":["t"]}', "text must be a string, not a list"),
         (b'{"text":"t","x":NaN}', "NaN and Infinity are not JSON numbers"),
-        (b'{"text":"t","importance":Infinity}', "NaN and Infinity are not JSON numbers"),
         (b'{"text":"t","x":[-Infinity]}', "NaN and Infinity are not JSON numbers"),
         (b'{"text":"t","x":1e999}', "not JSON"),
-        (b'{"text":"t","importance":-1e999}', "not JSON"),
         pytest.param(b'{"text":"t","x":%s}' % (b"1" * 5000), "not JSON", id="5000 digits"),
         (b'{"text":"\xff"}', "invalid UTF-8 at byte 10"),
-        (b'{"text":"\xe8\x8c"}', "invalid UTF-8 at byte 10"),
         (b'{"text":"\xed\xa0\x80"}', "invalid UTF-8 at byte 10"),
         (b'\xff\xfe{\x00"\x00', "invalid UTF-8 at byte 1"),
         (b'{"text":"\\ud800"}', "not JSON: .*surrogate"),
-        (b'{"text":"\\udc00 \\ud800"}', "not JSON"),
     ],
 )
 def test_a_line_that_is_no_memory_is_refused_with_the_reason(line: bytes, reason: str) -> None:
@@ -91,27 +80,17 @@ def test_a_line_that_is_no_memory_is_refused_with_the_reason(line: bytes, reason
     [
         ('"id":""', "id is empty"),
         ('"id":5', "id must be a string, not a number"),
-        ('"id":["a"]', "id must be a string, not a list"),
         ('"agent_id":1', "agent_id must be a string, not a number"),
-        ('"user_id":{}', "user_id must be a string, not an object"),
-        ('"run_id":false', "run_id must be a string, not a boolean"),
         ('"user_id":""', "user_id is empty"),
         ('"memory_type":"dream"', 'memory_type "dream" is unknown'),
-        ('"memory_type":["core"]', "memory_type must be a string, not a list"),
         ('"importance":"0.5"', "importance must be a number, not a string"),
         ('"importance":true', "importance must be a number, not a boolean"),
-        ('"importance":[1]', "importance must be a number, not a list"),
-        ('"metadata":"{}"', "metadata must be an object, not a string"),
         ('"metadata":[]', "metadata must be an object, not a list"),
         ('"created_at":"yesterday"', 'created_at "yesterday" is not an ISO 8601 time'),
         ('"created_at":""', 'created_at "" is not an ISO 8601 time'),
-        ('"created_at":"Z"', "is not an ISO 8601 time"),
         ('"created_at":"2024-02-30T00:00:00Z"', "is not an ISO 8601 time"),
-        ('"created_at":"2024-05-01T10:00:00ZZ"', "is not an ISO 8601 time"),
         ('"created_at":true', "created_at must be a number, not a boolean"),
-        ('"created_at":{}', "created_at must be a number, not an object"),
         ('"created_at":1e17', "created_at 1e.17 is out of range"),
-        ('"created_at":-1e300', "created_at"),
         ('"created_at":18446744073709551615', "created_at 18446744073709551615 is out of range"),
         ('"created_at":"0001-01-01T00:00:00+01:00"', "created_at"),
     ],
@@ -125,10 +104,8 @@ def test_a_field_of_a_wrong_kind_is_refused_by_name(field: str, reason: str) -> 
     ("value", "expected"),
     [
         ('"2024-05-01T10:00:00Z"', TEN),
-        ('"2024-05-01T10:00:00z"', TEN),
         ('"2024-05-01T12:00:00+02:00"', TEN),
         ('"2024-05-01T04:30:00-05:30"', TEN),
-        ('"2024-05-01T10:00:00"', TEN),
         ('"2024-05-01 10:00"', TEN),
         ('"2024-05-01"', TEN.replace(hour=0)),
         ('"2024-05-01T10:00:00.000001Z"', TEN + timedelta(microseconds=1)),
@@ -156,7 +133,7 @@ def test_a_time_string_can_be_parsed_alone() -> None:
     assert parse_time("2024-05-01T10:00:00Z") == TEN
 
 
-@pytest.mark.parametrize("integer", [2**64 - 1, -(2**63), 2**63, 2**53 + 1, 10**18])
+@pytest.mark.parametrize("integer", [2**64 - 1, -(2**63), 2**53 + 1])
 def test_an_integer_of_64_bits_is_kept_exactly(integer: int) -> None:
     value = parse_memory(b'{"text":"t","metadata":{"n":%d}}' % integer).metadata["n"]
     assert isinstance(value, int)
@@ -165,15 +142,9 @@ def test_an_integer_of_64_bits_is_kept_exactly(integer: int) -> None:
 
 @pytest.mark.parametrize(
     "digits",
-    [
-        str(2**70),
-        str(-(2**70)),
-        str(2**64),
-        str(-(2**63) - 1),
-        pytest.param("1" * 300, id="300 digits"),
-    ],
+    [str(2**64), str(-(2**63) - 1), pytest.param("1" * 300, id="300 digits")],
 )
-@pytest.mark.parametrize("place", ['"x":%s', '"metadata":{"a":[{"b":%s}]}', '"importance":%s', '"created_at":%s'])
+@pytest.mark.parametrize("place", ['"metadata":{"a":[{"b":%s}]}', '"importance":%s', '"created_at":%s'])
 def test_an_integer_beyond_64_bits_is_refused_rather_than_rounded(place: str, digits: str) -> None:
     with pytest.raises(InvalidMemoryError, match="beyond 64 bits: write it as a string") as caught:
         parse_memory(f'{{"text":"t",{place % digits}}}'.encode())
@@ -195,7 +166,7 @@ def test_many_digits_are_fine_where_they_are_no_integer(field: str, expected: ob
 
 
 @pytest.mark.parametrize("core", [b"", b"12345678901234567890"])
-@pytest.mark.parametrize("depth", [64, 500, 1000, 100_000])
+@pytest.mark.parametrize("depth", [64, 100_000])
 def test_a_line_that_is_nested_too_deep_is_refused(depth: int, core: bytes) -> None:
     with pytest.raises(InvalidMemoryError, match="nested"):
         parse_memory(deep(depth, core))

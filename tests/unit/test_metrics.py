@@ -88,13 +88,13 @@ def test_the_first_rank_is_the_last_that_ties_allow(ids: str, relevant: str, exp
 
 
 @pytest.mark.parametrize("metric", [recall_at, ndcg_at, reciprocal_rank_at])
-@pytest.mark.parametrize("k", [1, 2, 3, 4, 6])
 @pytest.mark.parametrize("relevant", ["b", "bd", "abf", "fx"])
 def test_with_ties_a_figure_is_the_mean_over_all_orders_that_the_scores_allow(
-    metric: Callable[[int, Ranked, Collection[str]], float], k: int, relevant: str
+    metric: Callable[[int, Ranked, Collection[str]], float], relevant: str
 ) -> None:
     orders = [ranked("a" + "".join(middle) + "f") for middle in permutations("bcde")]
-    assert metric(k, ranked("a(bcde)f"), relevant) == pytest.approx(mean(metric(k, o, relevant) for o in orders))
+    for k in (1, 2, 3, 4, 6):
+        assert metric(k, ranked("a(bcde)f"), relevant) == pytest.approx(mean(metric(k, o, relevant) for o in orders))
 
 
 @pytest.mark.parametrize("metric", [recall_at, ndcg_at, reciprocal_rank_at])

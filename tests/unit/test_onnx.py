@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder
 from agentmem_cli.embedding.onnx import sub_batches
 
@@ -53,27 +51,6 @@ def test_long_texts_are_embedded_fewer_at_a_time(characters: list[int], sizes: l
     assert [len(part) for part in parts_of(lengths, characters)] == sizes
 
 
-@pytest.fixture(scope="module")
-def minilm() -> Embedder:
-    """The default model."""
-    return catalog.load(catalog.resolve())
-
-
-def test_vectors_come_back_in_the_order_of_the_texts(minilm: Embedder) -> None:
-    words = ["ladder", "cat", "ferry", "spoon", "river", "guitar", "snow", "onion"]
-    texts = [" ".join(words[(i + j) % 8] for j in range(1 + 7 * i % 11)) for i in range(40)]
-    together = minilm.embed(texts).vectors
-    alone = np.vstack([minilm.embed([text]).vectors for text in texts])
-    assert together.shape == (40, 384)
-    assert together.dtype == np.float32
-    assert (together * alone).sum(axis=1).min() >= 0.99999
-
-
-def test_a_query_has_the_vector_of_the_same_text(minilm: Embedder) -> None:
-    query = "Where is the spare key?"
-    assert float(minilm.embed_query(query) @ minilm.embed([query]).vectors[0]) == pytest.approx(1, abs=1e-4)
-
-
 def test_tokens_are_counted_as_the_model_reads_them(minilm: Embedder) -> None:
     embedded = minilm.embed(["cat dog", "爬 cat", "cat " * 300])
     assert embedded.tokens == (2 + 2) + (2 + 2) + 256
@@ -84,9 +61,3 @@ def test_tokens_are_counted_as_the_model_reads_them(minilm: Embedder) -> None:
 
 def test_unknown_tokens_beyond_the_limit_are_not_read(minilm: Embedder) -> None:
     assert minilm.embed(["cat " * 300 + "爬 " * 50]).unknown_tokens == 0
-
-
-def test_no_texts_make_no_vectors(minilm: Embedder) -> None:
-    embedded = minilm.embed([])
-    assert embedded.vectors.shape == (0, 384)
-    assert (embedded.tokens, embedded.truncated) == (0, 0)

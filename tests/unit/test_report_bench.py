@@ -39,9 +39,9 @@ def test_the_report_of_a_benchmark_says_what_it_was_measured_on() -> None:
     assert "interrupted" not in said
 
 
-@pytest.mark.parametrize(
-    "row",
-    [
+def test_the_report_of_a_benchmark_holds_its_figures() -> None:
+    found = rows(bench_result())
+    for row in (
         "10 13.40 12.0 to 20.0 1.340 746.27 15%",
         "1000 200.00 190.0 to 210.0 0.200 5,000.00 100%",
         "10 1.00 - - 6.70 - 5.70",  # stages: parse, plan, tokenize, embed, commit, rest
@@ -61,10 +61,8 @@ def test_the_report_of_a_benchmark_says_what_it_was_measured_on() -> None:
         "throughput, best batch >= 5,000 ops/s 5,000.00 ops/s met",
         "latency, best batch < 1 ms/memory 0.200 ms/memory met",
         "batch against single >= 5x 5.00x met",
-    ],
-)
-def test_the_report_of_a_benchmark_holds_its_figures(row: str) -> None:
-    assert row in rows(bench_result())
+    ):
+        assert row in found
 
 
 def test_a_store_that_grew_is_a_table() -> None:

@@ -14,7 +14,7 @@ from tests.fakes import FakeEmbedder
 from tests.stores import embedded
 
 _RARE = "xylophonequagmire"
-_MANY = 1000  # so that the index has several pages
+_MANY = 400  # so that the index has several pages
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from agentmem_cli.cli.main import run
 from agentmem_cli.errors import StoreError, StoreNotFoundError, UsageError
 from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.records.values import JsonScalar
-from agentmem_cli.store.embedded import connection
 from agentmem_cli.store.embedded.database import Database
 from tests.fakes import FakeEmbedder
 from tests.stores import embedded
@@ -200,9 +199,8 @@ def _read(folder: Path) -> Iterator[None]:
 
 @pytest.mark.parametrize("count", [50, 1200])
 def test_a_compaction_that_could_not_erase_deleted_texts_does_not_promise_it(
-    mem: AgentMem, folder: Path, count: int, monkeypatch: pytest.MonkeyPatch
+    mem: AgentMem, folder: Path, count: int, impatient: None
 ) -> None:
-    monkeypatch.setattr(connection, "_BUSY_TIMEOUT_S", 0.0)
     mem.add_batch([*many(count), Memory(RARE, id="a")])
     embedded(mem).refresh_graph()
     mem.delete("a")
@@ -218,9 +216,8 @@ def test_a_compaction_that_could_not_erase_deleted_texts_does_not_promise_it(
 
 
 def test_the_command_says_that_a_store_could_not_be_compacted(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, impatient: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(connection, "_BUSY_TIMEOUT_S", 0.0)
     with AgentMem(folder, embedder=FakeEmbedder()) as mem:
         mem.add(RARE, id="a")
         mem.delete("a")

@@ -60,15 +60,12 @@ def test_a_whole_store_has_no_findings(folder: Path) -> None:
             ["its vector is of another text", "its content is not what was stored"],
         ),
         ("UPDATE memories SET user_id = 'eve' WHERE id = '3'", "memory 3", ["its content is not what was stored"]),
-        ("UPDATE memories SET importance = 1 WHERE id = '3'", "memory 3", ["its content is not what was stored"]),
         ("UPDATE memories SET metadata = '{\"n\":4}' WHERE id = '3'", "memory 3", ["its content is not"]),
         ("UPDATE memories SET metadata = NULL WHERE id = '3'", "memory 3", ["its content is not what was stored"]),
         ("UPDATE memories SET content = x'00' WHERE id = '3'", "memory 3", ["its content is not what was stored"]),
         ("UPDATE memories SET metadata = '{' WHERE id = '3'", "memory 3", ["it can't be read: not JSON"]),
         ("UPDATE memories SET text = x'00' WHERE id = '3'", "memory 3", ["it can't be read: text must be a string"]),
-        ("UPDATE memories SET text = ' ' WHERE id = '3'", "memory 3", ["it can't be read: text is empty"]),
         ("UPDATE memories SET memory_type = 'x' WHERE id = '3'", "memory 3", ["it can't be read: memory_type"]),
-        ("UPDATE memories SET created_at_us = 'x' WHERE id = '3'", "memory 3", ["it can't be read:"]),
         ("UPDATE memories SET created_at_us = 1 << 62 WHERE id = '3'", "memory 3", ["it can't be read:"]),
         ("UPDATE vectors SET text_hash = x'00' WHERE vector_id = 4", "memory 3", ["its vector is of another text"]),
         ("UPDATE vectors SET checksum = checksum + 1 WHERE vector_id = 4", "vector 4", ["its checksum differs"]),
@@ -154,7 +151,7 @@ def _flip(path: Path) -> None:
         _flip,
     ],
 )
-@pytest.mark.parametrize("memories", [10, 1200])
+@pytest.mark.parametrize("memories", [10, 1001])
 def test_a_damaged_graph_is_named_and_rebuilt_where_one_is_worth_it(
     folder: Path, damage: Callable[[Path], object], memories: int
 ) -> None:
