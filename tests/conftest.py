@@ -46,7 +46,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what takes long, and puts these files first, so that no worker is left with one of them at the end."""
     for item in items:
-        if _path(item).startswith(SLOW) or "minilm" in getattr(item, "fixturenames", ()):
+        goes_on = item.get_closest_marker("soak") is not None  # -m on the command line replaces the one in pyproject
+        if goes_on or _path(item).startswith(SLOW) or "minilm" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: not _path(item).startswith(SLOW))
 

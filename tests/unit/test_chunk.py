@@ -287,7 +287,7 @@ def test_chunks_that_do_not_fit_their_text_or_model_are_left_out(mem: AgentMem, 
 
 
 def test_chunks_that_the_model_can_not_read_are_refused_before_anything_is_stored(tmp_path: Path) -> None:
-    refused = r"chunks of 17 tokens are not possible: choose 16 to 16, which is all"
+    refused = r"chunks of 17 tokens are not possible: choose 16 to 16, the limit of"
     with (
         AgentMem(tmp_path / "new", embedder=FakeEmbedder(token_limit=_LIMIT)) as opened,
         pytest.raises(UsageError, match=refused),

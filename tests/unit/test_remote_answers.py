@@ -141,9 +141,9 @@ def test_the_same_model_in_another_precision_is_recognised(server: Server) -> No
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        (FakeEmbedder("other"), "a known text's vector has cosine"),
+        (FakeEmbedder("other"), "the vector of a known text has cosine"),
         (FakeEmbedder("fake", 16), "vectors of 16 dims, not 32"),
-        (Noisy(0.5), "a known text's vector has cosine"),
+        (Noisy(0.5), "the vector of a known text has cosine"),
     ],
     ids=["other weights", "other dims", "another state"],
 )

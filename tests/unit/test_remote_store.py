@@ -96,7 +96,7 @@ def test_a_store_that_can_not_tell_its_model_is_not_written(store: Path, damage:
     with closing(sqlite3.connect(store / "memories.db")) as database, database:
         database.execute("UPDATE meta SET value = json_set(value, '$.probe', ?) WHERE key = 'embedder'", (damage,))
     with AgentMem(store) as mem:
-        with pytest.raises(ModelDamagedError, match="does not say how remote:fake is recognised"):
+        with pytest.raises(ModelDamagedError, match="has lost the data that identifies remote:fake"):
             mem.add("late")
         assert len(mem) == len(TEXTS)
 
