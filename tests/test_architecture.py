@@ -158,54 +158,53 @@ def _has_doc(node: "ast.Module | ast.ClassDef | ast.FunctionDef") -> bool:
 
 
 MODULES: Final = [Module(path.relative_to(ROOT).as_posix()) for path in sorted(ROOT.rglob("*.py"))]
-every_module = pytest.mark.parametrize("module", MODULES, ids=lambda module: module.path)
 
 
 def test_every_part_of_the_package_has_its_place() -> None:
     assert {module.part for module in MODULES} - ELSEWHERE == set(LAYER)
 
 
-@every_module
-def test_imports_go_one_way(module: Module) -> None:
-    if module.part in ELSEWHERE:
-        return
-    for imported in module.imports:
-        if imported.part is not None and imported.part != module.part:
-            assert LAYER[imported.part] < LAYER[module.part], imported
+def test_imports_go_one_way() -> None:
+    for module in MODULES:
+        if module.part in ELSEWHERE:
+            continue
+        for imported in module.imports:
+            if imported.part is not None and imported.part != module.part:
+                assert LAYER[imported.part] < LAYER[module.part], imported
 
 
-@every_module
-def test_the_store_is_used_through_its_seam_alone(module: Module) -> None:
-    if module.part != "store" and module.path != "cli/output_file.py":  # which must know a store's file from others
-        used = {imported.module for imported in module.imports if imported.part == "store"}
-        assert used <= {"agentmem_cli.store", "agentmem_cli.store.base"}
+def test_the_store_is_used_through_its_seam_alone() -> None:
+    for module in MODULES:
+        if module.part != "store" and module.path != "cli/output_file.py":  # which must know a store's file from others
+            used = {imported.module for imported in module.imports if imported.part == "store"}
+            assert used <= {"agentmem_cli.store", "agentmem_cli.store.base"}, module.path
 
 
-@every_module
-def test_each_library_is_imported_in_its_place(module: Module) -> None:
-    for imported in module.imports:
-        homes = HOMES.get(imported.distribution)
-        if homes is not None:
-            assert {module.path, f"{module.part}/*"} & homes, imported
+def test_each_library_is_imported_in_its_place() -> None:
+    for module in MODULES:
+        for imported in module.imports:
+            homes = HOMES.get(imported.distribution)
+            if homes is not None:
+                assert {module.path, f"{module.part}/*"} & homes, imported
 
 
-@every_module
-def test_sql_stands_in_the_database_alone(module: Module) -> None:
-    if module.path not in HOMES_OF_SQL:
-        assert [text for text in module.strings if SQL.search(text)] == []
+def test_sql_stands_in_the_database_alone() -> None:
+    for module in MODULES:
+        if module.path not in HOMES_OF_SQL:
+            assert [text for text in module.strings if SQL.search(text)] == [], module.path
 
 
-@every_module
-def test_commands_write_files_as_outputs_alone(module: Module) -> None:
-    if module.part in ("cli", "report") and module.path != "cli/output_file.py":
-        opened = {ast.unparse(call) for call in module.calls if _opens_for_writing(call)}
-        assert opened <= {"open(os.devnull, 'w')"}
+def test_commands_write_files_as_outputs_alone() -> None:
+    for module in MODULES:
+        if module.part in ("cli", "report") and module.path != "cli/output_file.py":
+            opened = {ast.unparse(call) for call in module.calls if _opens_for_writing(call)}
+            assert opened <= {"open(os.devnull, 'w')"}, module.path
 
 
-@every_module
-def test_child_processes_have_one_way_to_start_python(module: Module) -> None:
-    if module.path != "support/processes.py":
-        assert "sys.executable" not in ast.unparse(module.tree)
+def test_child_processes_have_one_way_to_start_python() -> None:
+    for module in MODULES:
+        if module.path != "support/processes.py":
+            assert "sys.executable" not in ast.unparse(module.tree), module.path
 
 
 def test_sql_is_recognised_where_it_stands() -> None:
@@ -213,23 +212,23 @@ def test_sql_is_recognised_where_it_stands() -> None:
         assert any(SQL.search(text) for text in Module(path).strings)
 
 
-@every_module
-def test_public_functions_and_classes_say_what_they_are(module: Module) -> None:
-    defined = [node for node in module.tree.body if isinstance(node, (ast.ClassDef, ast.FunctionDef))]
-    methods = [
-        method
-        for node in defined
-        if isinstance(node, ast.ClassDef) and not node.bases and not node.name.startswith("_")
-        for method in node.body
-        if isinstance(method, ast.FunctionDef)
-    ]
-    silent = [node.name for node in [*defined, *methods] if not node.name.startswith("_") and not _has_doc(node)]
-    assert silent == []
+def test_public_functions_and_classes_say_what_they_are() -> None:
+    for module in MODULES:
+        defined = [node for node in module.tree.body if isinstance(node, (ast.ClassDef, ast.FunctionDef))]
+        methods = [
+            method
+            for node in defined
+            if isinstance(node, ast.ClassDef) and not node.bases and not node.name.startswith("_")
+            for method in node.body
+            if isinstance(method, ast.FunctionDef)
+        ]
+        silent = [node.name for node in [*defined, *methods] if not node.name.startswith("_") and not _has_doc(node)]
+        assert silent == [], module.path
 
 
-@every_module
-def test_a_module_begins_with_what_it_is_for(module: Module) -> None:
-    assert _has_doc(module.tree) or module.tree.body == []
+def test_a_module_begins_with_what_it_is_for() -> None:
+    for module in MODULES:
+        assert _has_doc(module.tree) or module.tree.body == [], module.path
 
 
 @pytest.mark.parametrize(

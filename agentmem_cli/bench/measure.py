@@ -2,7 +2,9 @@
 
 import gc
 import itertools
+import signal
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -72,7 +74,8 @@ def fresh_store(embedder: Embedder, folder: Path) -> Iterator[AgentMem]:
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Collects garbage before a measurement, and disables collection during it."""
-    gc.collect()
+    with _signals_wait():
+        gc.collect()
     gc.freeze()
     gc.disable()
     try:
@@ -80,6 +83,26 @@ def undisturbed() -> Iterator[None]:
     finally:
         gc.enable()
         gc.unfreeze()
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Handles SIGINT and SIGTERM at its end: Python drops an exception that a handler raises in a finalizer."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, _: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for late in came:
+            signal.raise_signal(late)
 
 
 def check_searchable(mem: AgentMem, last: bytes, memories: int) -> None:
