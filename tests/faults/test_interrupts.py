@@ -29,6 +29,12 @@ class SoftLimit(Exception):
     """As a task queue's: an ordinary exception."""
 
 
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
 class _Interrupted:
     """A store whose calls are interrupted; it keeps what was acknowledged, and every exception, with its frames."""
 
@@ -57,7 +63,7 @@ class _Interrupted:
         except (KeyboardInterrupt, SoftLimit) as error:
             self.interrupts.append(error)
         except EmbeddingError as error:  # an embedder is anybody's: what it raises is said to be its failure
-            assert isinstance(error.__cause__, SoftLimit)
+            assert any(isinstance(cause, SoftLimit) for cause in _causes(error))  # numpy puts errors of its own between
             self.interrupts.append(error)
 
     def check(self) -> None:
