@@ -38,7 +38,7 @@ from agentmem_cli.ingest.report import IngestReport
 from agentmem_cli.records.filter import SearchFilter, Where
 from agentmem_cli.records.jsonl import memory_from_fields
 from agentmem_cli.records.memory import BatchResult, HistoryEvent, Hit, Memory
-from agentmem_cli.records.times import parse_span
+from agentmem_cli.records.times import bound, parse_span
 from agentmem_cli.records.values import JsonValue, check_whole, is_encodable, is_possible_id, kind_of
 from agentmem_cli.search.evaluation import Evaluation
 from agentmem_cli.search.query import NEIGHBOUR_SHARE, LabelledQuery, Mode, Query, Ranking
@@ -183,6 +183,7 @@ class AgentMem:
         importance: float | None = None,
         created_at: datetime | str | float | None = None,
         metadata: Mapping[str, JsonValue] | None = None,
+        speaker: str | None = None,
         chunk: bool = False,
         replace: bool = False,
     ) -> str:
@@ -203,6 +204,7 @@ class AgentMem:
             "importance": importance,
             "created_at": created_at,
             "metadata": metadata,
+            "speaker": speaker,
         }
         given = {name: value for name, value in fields.items() if value is not None}
         return self.add_batch([memory_from_fields(given)], chunk=chunk, replace=replace).ids[0]
@@ -273,6 +275,8 @@ class AgentMem:
         importance_weight: float = 0.0,
         dedupe: bool = False,
         context: int = 0,
+        min_score: float = 0.0,
+        now: datetime | str | None = None,
     ) -> list[Hit]:
         """The k memories that answer a query best, best first, among those that match every given scope and every
         condition of `where`, and were created at `since` or later and before `until`.
@@ -284,13 +288,16 @@ class AgentMem:
         Times are datetimes, ISO 8601 strings (UTC without a zone), or ages such as `7d` (s, m, h, d, w).
 
         The filter applies before the k best are taken: fewer are returned only where fewer match. `Ranking` describes
-        the order. Raises UsageError for a blank query or k below 1, and ModelError, StoreError.
+        the order; `min_score` leaves out hits with a lower score, and `now` is what "yesterday" in a query counts from.
+        Raises UsageError for a blank query or k below 1, and ModelError, StoreError.
         """
         filter = SearchFilter.of(agent_id, user_id, run_id, memory_type, where, since, until)
         half_life_s = (
             None if recency_half_life is None else parse_span("recency_half_life", recency_half_life).total_seconds()
         )
-        ranking = Ranking(mode, neighbour_share, half_life_s, importance_weight, dedupe, context)
+        ranking = Ranking(
+            mode, neighbour_share, half_life_s, importance_weight, dedupe, context, min_score, bound("now", now)
+        )
         return self.search_many([Query(query, filter)], k, ranking)[0]
 
     def search_many(self, queries: Sequence[Query], k: int = 10, ranking: Ranking | None = None) -> list[list[Hit]]:

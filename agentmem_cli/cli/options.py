@@ -17,7 +17,7 @@ from agentmem_cli.embedding.choice import MAX_THREADS, Device, ModelChoice
 from agentmem_cli.errors import InvalidMemoryError, UsageError
 from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.records.memory import MEMORY_TYPES, Scope
-from agentmem_cli.records.times import parse_span
+from agentmem_cli.records.times import bound, parse_span
 from agentmem_cli.search.query import NEIGHBOUR_SHARE, Mode, Ranking
 
 Command: TypeAlias = Callable[..., None]
@@ -198,11 +198,26 @@ def _ranking(
             help="The share of its score that a memory lends to its neighbours in its run.",
         ),
     ] = NEIGHBOUR_SHARE,
+    min_score: Annotated[
+        float,
+        typer.Option(
+            "--min-score", min=0, max=1, help="Leave out hits with a lower score: see 'agentmem guide searching'."
+        ),
+    ] = 0.0,
+    now: Annotated[
+        str | None,
+        typer.Option(
+            "--now",
+            metavar="TIME",
+            help="The time that 'yesterday' in a query counts from; by default now.",
+        ),
+    ] = None,
 ) -> Ranking:
     half_life_s = None
     if recency_half_life is not None:
         half_life_s = parse_span("--recency-half-life", recency_half_life).total_seconds()
-    return Ranking(mode, neighbour_share, half_life_s, importance_weight, dedupe, context)
+    moment = bound("--now", now)
+    return Ranking(mode, neighbour_share, half_life_s, importance_weight, dedupe, context, min_score, moment)
 
 
 RankingOptions: TypeAlias = Annotated[Ranking, Group(_ranking)]

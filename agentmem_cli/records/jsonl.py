@@ -31,7 +31,9 @@ VECTOR_KEY: Final = "agentmem_vector"
 _VECTOR_FIELDS: Final = {"revision", "float32", "cut", "chunks"}
 _UNSAID: Final = Scope()
 _SCOPE_NAMES: Final = ("agent_id", "user_id", "run_id", "memory_type")
-_CLEARABLE: Final = frozenset((*_SCOPE_NAMES, "importance", "metadata"))  # a memory always has an id, a text and a time
+_CLEARABLE: Final = frozenset(
+    (*_SCOPE_NAMES, "importance", "metadata", "speaker")
+)  # a memory always has an id, a text and a time
 _NOTHING: Final = frozenset[str]()
 _WHERE_ANY: Final = {"before", "after", "chunk", "duplicates"}  # fields of a hit that are left out if empty
 
@@ -74,6 +76,7 @@ def memory_from_fields(fields: Mapping[str, object], text_field: str = "text", d
     scope = pop_scope(rest, defaults or _UNSAID)
     importance = check_number("importance", rest.pop("importance", None))
     created_at = _time(rest.pop("created_at", None))
+    speaker = _speaker(rest)
     return Memory(
         text=check_string(text_field, text),
         id="" if identity is None else check_string("id", identity),
@@ -83,6 +86,7 @@ def memory_from_fields(fields: Mapping[str, object], text_field: str = "text", d
         vector=_vector(rest),
         metadata=_metadata(rest),
         clears=clears,
+        speaker=speaker,
     )
 
 
@@ -110,6 +114,7 @@ def dump_memory(memory: Memory) -> dict[str, JsonValue]:
         "importance": memory.importance,
         "created_at": None if memory.created_at is None else memory.created_at.isoformat(),
         "metadata": dict(memory.metadata) or None,
+        "speaker": memory.speaker,
     }
     if memory.vector is not None:
         fields[VECTOR_KEY] = _dump_vector(memory.vector)
@@ -175,6 +180,14 @@ def _metadata(rest: dict[str, object]) -> Mapping[str, JsonValue]:
     if not is_object(metadata):
         raise InvalidMemoryError(f"metadata must be an object, not {kind_of(metadata)}")
     return cast(Mapping[str, JsonValue], {**rest, **metadata} if rest else metadata)  # Memory checks the values
+
+
+def _speaker(rest: dict[str, object]) -> str | None:
+    """The speaker that fields name: `speaker`, or `name` in a message that has a `role`."""
+    named = rest.pop("speaker", None)
+    if named is None and "role" in rest and isinstance(rest.get("name"), str):
+        named = rest["name"]
+    return None if named is None else check_string("speaker", named)
 
 
 def _vector(rest: dict[str, object]) -> StoredVector | None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
@@ -29,6 +30,7 @@ MEMORY_TYPES: Final = (
     "contextual",
 )
 Span: TypeAlias = tuple[int, int]  # the characters [start, stop) of a text
+_SAID_BY: Final = re.compile(r"([^\s:][^:\n]{0,40}): ")  # at the beginning of a turn: "Caroline: Hello"
 _RUN_KEYS: Final = ("session", "session_id", "conversation_id")  # of metadata
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _SORTED_JSON: Final = json.JSONEncoder(sort_keys=True)  # made once: `json.dumps` makes one per call
@@ -91,6 +93,7 @@ class Memory:
     metadata: Mapping[str, JsonValue] = field(default_factory=dict)
     vector: StoredVector | None = field(default=None, compare=False, repr=False)
     clears: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
+    speaker: str | None = None
 
     def __post_init__(self) -> None:
         check_text(self.text)
@@ -102,6 +105,13 @@ class Memory:
         if not self.id:
             object.__setattr__(self, "id", self.content_digest().hex())
         check_name("id", self.id)
+        check_name("speaker", self.speaker)
+
+    @property
+    def said_by(self) -> str | None:
+        """Who said it: its `speaker`, or the name that its text begins with, as in "Caroline: Hello"."""
+        named = None if self.speaker else _SAID_BY.match(self.text)
+        return self.speaker or (None if named is None else named[1])
 
     @property
     def run(self) -> str | None:
@@ -131,6 +141,7 @@ class Memory:
             importance=before.importance if keeps_importance else self.importance,
             created_at=self.created_at or before.created_at,
             metadata=before.metadata if keeps_metadata else self.metadata,
+            speaker=merged("speaker", self.speaker, before.speaker),
         )
 
     def without_time(self) -> "Memory":
@@ -149,22 +160,28 @@ class Memory:
             self.importance,
             None if self.created_at is None else to_microseconds(self.created_at),
             self.metadata or None,
+            *([self.speaker] if self.speaker else []),
         )
         return hashlib.blake2b(_SORTED_JSON.encode(content).encode(), digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreParts:
-    """The parts of a hit's score: the cosine, the words or half of each, plus `neighbours`, times `recency` and
-    `importance`.
+    """The parts of a hit's score. `cosine` and `text`, the weighted share of the query's words that the memory
+    contains, are None if the mode does not use them.
 
-    `text` is the weighted share of the query's words that the memory contains. `cosine` and `text` are None if the mode
-    does not use them. See `agentmem_cli.search.retrieve`.
+    In mode hybrid, hits are ordered by (max(0, `meaning` + `words`) + `neighbours`) times the factors `speaker`,
+    `time`, `recency` and `importance`. `meaning` is the cosine in standard deviations above the mean of the memories
+    that match, and `words` what `text` adds to it. See `agentmem_cli.search.relevance`.
     """
 
     cosine: float | None = None
     text: float | None = None
+    meaning: float = 0.0
+    words: float = 0.0
     neighbours: float = 0.0
+    speaker: float = 1.0
+    time: float = 1.0
     recency: float = 1.0
     importance: float = 1.0
 
@@ -187,6 +204,7 @@ class Hit:
     importance: float | None
     created_at: datetime
     metadata: Mapping[str, JsonValue]
+    speaker: str | None = None
     parts: ScoreParts = field(default_factory=ScoreParts)
     before: tuple[Memory, ...] = ()
     after: tuple[Memory, ...] = ()

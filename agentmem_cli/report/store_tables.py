@@ -126,11 +126,16 @@ def hits_table(hits: Sequence[Hit], k: int, memories: int, *, explain: bool = Fa
 
 def _parts(parts: ScoreParts) -> dict[str, float]:
     """The parts of a score that contributed to it, by name."""
-    said = {"meaning": parts.cosine, "words": parts.text}
-    named = {name: value for name, value in said.items() if value is not None}
-    if parts.neighbours:
-        named["neighbours"] = parts.neighbours
-    factors = {"recency x": parts.recency, "importance x": parts.importance}
+    shares = {"cosine": parts.cosine, "of the words": parts.text}
+    named = {name: value for name, value in shares.items() if value is not None}
+    added = {"meaning +": parts.meaning, "words +": parts.words, "neighbours +": parts.neighbours}
+    named |= {name: value for name, value in added.items() if value}
+    factors = {
+        "speaker x": parts.speaker,
+        "time x": parts.time,
+        "recency x": parts.recency,
+        "importance x": parts.importance,
+    }
     return named | {name: value for name, value in factors.items() if value != 1}
 
 

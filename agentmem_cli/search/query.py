@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Final, Literal, TypeAlias, get_args
 
 from agentmem_cli.errors import InvalidMemoryError, RejectedLineError, UsageError
@@ -29,7 +30,9 @@ class Ranking:
     """How the matching memories are ranked, and what comes back with them. Raises UsageError.
 
     A memory adds `neighbour_share` of its score to the memories before and after it in its run (hybrid only). `context`
-    is the number of memories before and after each hit in its run that are returned with it.
+    is the number of memories before and after each hit in its run that are returned with it. Hits with a score below
+    `min_score` are left out. `now` is what "yesterday" in a query and `recency_half_life_s` count from; by default the
+    present.
     """
 
     mode: Mode = "hybrid"
@@ -38,6 +41,8 @@ class Ranking:
     importance_weight: float = 0.0
     dedupe: bool = False
     context: int = 0
+    min_score: float = 0.0
+    now: datetime | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -45,6 +50,7 @@ class Ranking:
         for name, value in (
             ("neighbour_share", self.neighbour_share),
             ("importance_weight", self.importance_weight),
+            ("min_score", self.min_score),
         ):
             check_share(name, value)
         half_life_s = self.recency_half_life_s

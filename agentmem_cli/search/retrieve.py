@@ -3,9 +3,9 @@
 Both sides contribute to a pool of candidates, so that a few hundred memories are scored, whatever the store holds.
 """
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Final
 
 import numpy as np
@@ -16,35 +16,29 @@ from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.records.memory import Hit, Memory, ScoreParts, Span, from_microseconds
 from agentmem_cli.records.values import is_possible_id
 from agentmem_cli.search.evaluation import Evaluation, evaluate
+from agentmem_cli.search.mentions import named_speaker, named_times
 from agentmem_cli.search.query import LabelledQuery, Query, Ranking
+from agentmem_cli.search.relevance import (
+    SECOND_NEIGHBOUR,
+    SPEAKER_FACTOR,
+    TIME_FACTOR,
+    CosineScale,
+    evidence,
+    importance_factor,
+    k1_for,
+    recency_factor,
+    shown_score,
+    words_score,
+)
 from agentmem_cli.store.base import Candidate, MemoryStore, Pin, Snapshot, TextScore, Vector
 
-_UNSAID_IMPORTANCE: Final = 0.5
 _POOL: Final = 100  # candidates from each side, at least
 _ENOUGH: Final = 2  # times k: the last candidates of an approximate search are uncertain
 _LENDERS: Final = 30  # the best candidates whose neighbours are scored, at least
 _DUPLICATE_COSINE: Final = 0.95
 _FOLDED: Final = 10_000  # candidates to go through for k that are not near-duplicates, at least
+_JUDGED: Final = 3  # the best candidates, whose evidence is looked at
 _ADVISING_MEMORIES: Final = 100
-
-
-def hybrid_score(cosine: float, text: float) -> float:
-    """Half of it by meaning, half by words: (max(cosine, 0) + text) / 2, a convex sum (Bruch et al., arXiv:2210.11934).
-
-    `text` is the share of the query's words, by weight, that a memory has; nothing depends on the other hits.
-    """
-    return (max(cosine, 0.0) + text) / 2
-
-
-def recency_factor(age_s: float, half_life_s: float) -> float:
-    """2 ** (-age / half-life): 1 for a new memory, half after each half-life. Times in the future count as new."""
-    return float(0.5 ** (max(age_s, 0.0) / half_life_s))
-
-
-def importance_factor(importance: float | None, weight: float) -> float:
-    """1 - weight + weight * importance; a memory without an importance counts as 0.5."""
-    known = _UNSAID_IMPORTANCE if importance is None else min(max(importance, 0.0), 1.0)
-    return 1 - weight + weight * known
 
 
 @dataclass(slots=True)
@@ -56,31 +50,45 @@ class _Scored:
     cosine: float | None
     text: float | None
     base: float
+    meaning: float = 0.0
+    words: float = 0.0
     neighbours: float = 0.0
+    speaker: float = 1.0
+    time: float = 1.0
     recency: float = 1.0
     importance: float = 1.0
+    shown: float = 0.0
 
     @property
     def score(self) -> float:
         relevance = self.base + self.neighbours
-        return relevance * self.recency * self.importance if relevance > 0 else relevance
+        factors = self.speaker * self.time * self.recency * self.importance
+        return relevance * factors if relevance > 0 else relevance
 
 
 class Search:
     """One query, asked of one snapshot of a store."""
 
-    def __init__(self, snapshot: Snapshot, query: str, vector: Vector | None, ranking: Ranking) -> None:
-        """`vector` (dim,) is the query's, of unit length; mode `text` needs none. Raises StoreError."""
+    def __init__(
+        self, snapshot: Snapshot, query: str, vector: Vector | None, ranking: Ranking, unread_ratio: float = 0.0
+    ) -> None:
+        """`vector` (dim,) is the query's, of unit length; mode `text` needs none. `unread_ratio` is the share of the
+        query that the model has no words for. Raises StoreError."""
         self._snapshot = snapshot
         self._query = query
         self._vector = None if ranking.mode == "text" else vector
         self._ranking = ranking
         self._by_words = ranking.mode != "vector"
+        self._k1 = k1_for(snapshot.sample().mean_words) if self._by_words else 0.0
+        self._scale: CosineScale | None = None
+        if ranking.mode == "hybrid" and vector is not None:
+            sample = snapshot.sample().vectors
+            self._scale = CosineScale.of(sample @ vector if len(sample) else np.empty(0, np.float32), unread_ratio)
 
     def hits(self, k: int) -> list[Hit]:
         """The k matching memories that answer the query best, best first; fewer where fewer match.
 
-        Among equal scores, earlier arrivals come first.
+        Among equal scores the nearest in meaning come first, then earlier arrivals.
         """
         if not self._ranking.dedupe:
             return self._with_memories([[scored] for scored in self._ranked(k, self._pool(k))[0][:k]])
@@ -101,17 +109,19 @@ class Search:
     def _ranked(self, k: int, n: int) -> tuple[list[_Scored], bool]:
         """The candidates among the n best of each side, best first, and whether there may be more."""
         candidates, more = self._candidates(k, n)
-        if self._ranking.mode == "hybrid" and self._ranking.neighbour_share:
+        if self._scale is not None and self._ranking.neighbour_share:
             candidates = self._with_neighbours(candidates, max(k, _LENDERS))
         self._weigh(candidates)
-        return sorted(candidates, key=_place), more
+        ranked = sorted(candidates, key=_place)
+        self._show(ranked)
+        return [scored for scored in ranked if scored.shown >= self._ranking.min_score], more
 
     # Candidates
 
     def _candidates(self, k: int, n: int) -> tuple[list[_Scored], bool]:
         while True:
             near, more = self._nearest(n)
-            texts = self._snapshot.best_texts(self._query, n) if self._by_words else {}
+            texts = self._snapshot.best_texts(self._query, n, self._k1) if self._by_words else {}
             candidates = self._snapshot.candidates(list({**near, **texts}))
             more = more or len(texts) == n
             # A graph may still hold vectors of removed texts: then ask for more.
@@ -131,43 +141,70 @@ class Search:
         if self._vector is not None:
             near = {**near, **self._snapshot.cosines(self._vector, list(ids - near.keys()))}
         if self._by_words:
-            texts = {**texts, **self._snapshot.text_scores(self._query, list(ids - texts.keys()))}
+            texts = {**texts, **self._snapshot.text_scores(self._query, list(ids - texts.keys()), self._k1)}
         return [self._base(c, near.get(c.text_id), texts.get(c.text_id)) for c in candidates]
 
     def _base(self, candidate: Candidate, near: TextScore | None, text: float | None) -> _Scored:
         cosine = None if near is None else max(-1.0, min(1.0, near.score))  # float32 rounds a little past the ends
         chunk = None if near is None else near.chunk
-        if cosine is not None and text is not None:
-            return _Scored(candidate, chunk, cosine, text, hybrid_score(cosine, text))
-        return _Scored(candidate, chunk, cosine, text, cosine or text or 0.0)
+        if self._scale is None or cosine is None or text is None:
+            return _Scored(candidate, chunk, cosine, text, cosine or text or 0.0)
+        meaning, words = self._scale.meaning(cosine), words_score(text)
+        return _Scored(candidate, chunk, cosine, text, max(0.0, meaning + words), meaning, words)
 
     # Ranking
 
     def _with_neighbours(self, candidates: list[_Scored], lenders: int) -> list[_Scored]:
         """The candidates and their neighbours in their runs, each with the score that its neighbours add."""
         lending = [scored.candidate.seq for scored in sorted(candidates, key=_place)[:lenders]]
-        pairs: set[tuple[int, int]] = set()
-        for seq, (before, after) in self._snapshot.around(lending, 1).items():
-            pairs |= {(seq_before, seq) for seq_before in before} | {(seq, seq_after) for seq_after in after}
+        pairs: dict[tuple[int, int], float] = {}  # two memories of a run, and the share that they give each other
+        share = self._ranking.neighbour_share
+        for seq, (before, after) in self._snapshot.around(lending, 2).items():
+            for side in (before[::-1], after):
+                for distance, other in enumerate(side):
+                    pairs[min(seq, other), max(seq, other)] = share * SECOND_NEIGHBOUR**distance
         by_seq = {scored.candidate.seq: scored for scored in candidates}
         missing = {seq for pair in pairs for seq in pair} - by_seq.keys()
         for scored in self._scored(self._snapshot.candidates_at(sorted(missing)), {}, {}):
             by_seq[scored.candidate.seq] = scored
-        for pair in pairs:
-            if all(seq in by_seq for seq in pair):
-                one, other = by_seq[pair[0]], by_seq[pair[1]]
-                one.neighbours += self._ranking.neighbour_share * other.base
-                other.neighbours += self._ranking.neighbour_share * one.base
+        for (first, second), share in pairs.items():
+            if first in by_seq and second in by_seq:
+                one, two = by_seq[first], by_seq[second]
+                one.neighbours += share * two.base
+                two.neighbours += share * one.base
         return list(by_seq.values())
 
     def _weigh(self, candidates: Iterable[_Scored]) -> None:
         half_life_s, weight = self._ranking.recency_half_life_s, self._ranking.importance_weight
-        now_s = time.time()
+        now = self._ranking.now or datetime.now(timezone.utc)
+        is_hybrid = self._scale is not None
+        said_by = named_speaker(self._query, self._snapshot.speakers()) if is_hybrid else frozenset[str]()
+        times = named_times(self._query, now) if is_hybrid else []
         for scored in candidates:
+            candidate = scored.candidate
+            if candidate.said_by in said_by:
+                scored.speaker = SPEAKER_FACTOR
+            if times and any(time.holds(from_microseconds(candidate.created_at_us)) for time in times):
+                scored.time = TIME_FACTOR
             if half_life_s is not None:
-                scored.recency = recency_factor(now_s - scored.candidate.created_at_us / 1e6, half_life_s)
+                scored.recency = recency_factor(now.timestamp() - candidate.created_at_us / 1e6, half_life_s)
             if weight:
-                scored.importance = importance_factor(scored.candidate.importance, weight)
+                scored.importance = importance_factor(candidate.importance, weight)
+
+    def _show(self, ranked: Sequence[_Scored]) -> None:
+        """Sets the scores that are shown."""
+        scale = self._scale
+        if scale is None:
+            for scored in ranked:
+                scored.shown = scored.score
+            return
+        unspaced = self._snapshot.unspaced_weight(self._query)
+        sure = max(
+            (evidence(s.cosine or 0.0, s.text or 0.0, scale.readable, unspaced) for s in ranked[:_JUDGED]), default=0.0
+        )
+        best = ranked[0].score if ranked else 0.0
+        for scored in ranked:
+            scored.shown = shown_score(sure, scored.score, best)
 
     def _folded(self, ranked: Sequence[_Scored], k: int) -> list[list[_Scored]]:
         """The k best that are not near-duplicates of a better one, each with its near-duplicates after it."""
@@ -208,9 +245,9 @@ class Search:
         return hits
 
 
-def _place(scored: _Scored) -> tuple[float, int]:
-    """The sort key of candidates."""
-    return -scored.score, scored.candidate.seq
+def _place(scored: _Scored) -> tuple[float, float, int]:
+    """The sort key of candidates: the score, among equals the cosine, then the order of arrival."""
+    return -scored.score, -(scored.cosine or 0.0), scored.candidate.seq
 
 
 def _hit(
@@ -223,7 +260,7 @@ def _hit(
     scope = memory.scope
     return Hit(
         id=memory.id,
-        score=scored.score,
+        score=scored.shown,
         text=memory.text,
         agent_id=scope.agent_id,
         user_id=scope.user_id,
@@ -232,7 +269,18 @@ def _hit(
         importance=memory.importance,
         created_at=memory.created_at or from_microseconds(0),
         metadata=memory.metadata,
-        parts=ScoreParts(scored.cosine, scored.text, scored.neighbours, scored.recency, scored.importance),
+        speaker=memory.said_by,
+        parts=ScoreParts(
+            cosine=scored.cosine,
+            text=scored.text,
+            meaning=scored.meaning,
+            words=scored.words,
+            neighbours=scored.neighbours,
+            speaker=scored.speaker,
+            time=scored.time,
+            recency=scored.recency,
+            importance=scored.importance,
+        ),
         before=before,
         after=after,
         chunk=None if scored.chunk is None else memory.text[slice(*scored.chunk)],
@@ -249,16 +297,18 @@ class Searcher:
 
     def hits(self, queries: Sequence[Query], k: int, ranking: Ranking) -> list[list[Hit]]:
         """The k best hits of each query, in the order of the queries. Raises ModelError, StoreError."""
-        return self._answers(queries, self._vectors(queries, [ranking]), k, ranking)
+        vectors = self._vectors(queries, [ranking])
+        return self._answers(queries, vectors, self._unread(vectors, [ranking]), k, ranking)
 
     def evaluations(self, queries: Sequence[LabelledQuery], rankings: Sequence[Ranking]) -> list[Evaluation]:
         """How well each ranking finds the relevant memories; queries are embedded once. Raises UsageError."""
         vectors = self._vectors([query.query for query in queries if query.relevant], rankings)
+        unread = self._unread(vectors, rankings)
         relevant = dict.fromkeys(identity for query in queries for identity in query.relevant)
         missing = [i for i in relevant if not is_possible_id(i) or self._store.get(i) is None]
 
         def evaluation(ranking: Ranking) -> Evaluation:
-            return evaluate(queries, lambda asked, k: self._answers(asked, vectors, k, ranking), missing)
+            return evaluate(queries, lambda asked, k: self._answers(asked, vectors, unread, k, ranking), missing)
 
         return [evaluation(ranking) for ranking in rankings]
 
@@ -284,14 +334,40 @@ class Searcher:
         texts = list(dict.fromkeys(query.text for query in queries if self._store.any(query.filter)))
         return dict(zip(texts, embed_queries_checked(self._load(), texts), strict=True)) if texts else {}
 
+    def _unread(self, texts: Iterable[str], rankings: Sequence[Ranking]) -> dict[str, float]:
+        """The share of each query that the model has no words for. Queries in Latin letters alone are left out."""
+        if all(ranking.mode != "hybrid" for ranking in rankings):
+            return {}
+        foreign = [text for text in texts if better_model(letters_by_script([text])) is not None]
+        return {text: self._unread_ratio(text) for text in foreign}
+
+    def _unread_ratio(self, text: str) -> float:
+        embedder = self._load()
+        embedded = embed_checked(embedder, [text])
+        tokens = embedded.tokens - embedded.special_tokens
+        advice = ModelAdvice.on(embedder.spec.name, tokens, embedded.unknown_tokens, letters_by_script([text]))
+        if advice is not None:
+            return advice.unread_ratio
+        return embedded.unknown_tokens / tokens if tokens else 0.0
+
     def _answers(
-        self, queries: Sequence[Query], vectors: Mapping[str, Vector], k: int, ranking: Ranking
+        self,
+        queries: Sequence[Query],
+        vectors: Mapping[str, Vector],
+        unread: Mapping[str, float],
+        k: int,
+        ranking: Ranking,
     ) -> list[list[Hit]]:
         pin = self._load().spec.fingerprint() if vectors else None
-        return [self._answer(query, vectors.get(query.text), pin, k, ranking) for query in queries]
+        return [
+            self._answer(query, vectors.get(query.text), unread.get(query.text, 0.0), pin, k, ranking)
+            for query in queries
+        ]
 
-    def _answer(self, query: Query, vector: Vector | None, pin: Pin | None, k: int, ranking: Ranking) -> list[Hit]:
+    def _answer(
+        self, query: Query, vector: Vector | None, unread_ratio: float, pin: Pin | None, k: int, ranking: Ranking
+    ) -> list[Hit]:
         if vector is None and ranking.mode != "text":
             return []  # no memory matches
         with self._store.snapshot(query.filter, pin) as snapshot:
-            return [] if snapshot is None else Search(snapshot, query.text, vector, ranking).hits(k)
+            return [] if snapshot is None else Search(snapshot, query.text, vector, ranking, unread_ratio).hits(k)

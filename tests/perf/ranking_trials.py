@@ -14,7 +14,6 @@ import calendar
 import hashlib
 import math
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -43,7 +42,6 @@ Mask: TypeAlias = NDArray[np.bool_]
 K = 10
 SAMPLE = 256  # vectors that a mean and a spread are estimated from
 UNREAD_MUTE = 0.5  # a model that knows less than half of a query has no say; at UNREAD_WARNING_RATIO it has all of it
-CHARACTER = 0.5  # the weight of a character alone, of a script without spaces, against a pair of equal rarity
 SHORT_TOKENS, LONG_TOKENS, K1, B = 25, 125, 1.2, 0.75
 DEPTH = 200
 FLOORS = (0.2, 0.25, 0.3, 0.33, 0.36)
@@ -140,12 +138,9 @@ class Trial:
         place = np.full(len(self.memories), -1)
         place[among] = np.arange(len(among))
         texts = len(set(self._same[among].tolist()))
-        asked = dict.fromkeys(asked_for(query, self._tokenizer), 1.0)
-        if characters:
-            for character in unicodedata.normalize("NFKC", query):
-                if is_beginning(character):
-                    asked.setdefault(character, CHARACTER)
-        for word, share in asked.items():
+        for word, share in asked_for(query, self._tokenizer):
+            if share < 1 and not characters:
+                continue
             if is_beginning(word):
                 times = self._beginning.get(word, {})
             else:

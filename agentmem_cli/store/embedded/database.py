@@ -5,15 +5,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import orjson
 
 from agentmem_cli.errors import StoreDamagedError
+from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.records.memory import Memory, Position
+from agentmem_cli.store.base import SAMPLED, Sample
 from agentmem_cli.store.embedded.chunks import Chunks
 from agentmem_cli.store.embedded.connection import Connection
+from agentmem_cli.store.embedded.filters import PerFilter
 from agentmem_cli.store.embedded.memories import MEMORY_COLUMNS, History, Memories, as_text
 from agentmem_cli.store.embedded.text_index import TextIndex
 from agentmem_cli.store.embedded.vectors import Text, Vectors, text_hash
+from agentmem_cli.store.embedded.words import spaced
 
 MOST_VECTORS: Final = 2**31
 _MOST_BYTES: Final = 2**62
@@ -64,6 +69,18 @@ class Database(Connection):
         self.history = History(self, self.memories)
         self.chunks = Chunks(self)
         self.words = TextIndex(self)
+        self.samples = PerFilter(self._sample)
+
+    def _sample(self, filter: SearchFilter) -> Sample:
+        """See `Snapshot.sample`."""
+        ids = self.vectors.spaced(SAMPLED)
+        if filter:
+            matching = self.memories.vector_ids(filter)
+            ids = matching[np.linspace(0, len(matching) - 1, min(SAMPLED, len(matching))).astype(np.int64)].tolist()
+        rows = b"".join(self.vectors.of(ids))
+        words = [len(spaced(text).split()) for text in self.memories.texts(ids).values()]
+        vectors = np.frombuffer(rows, dtype=np.float32).reshape(len(ids), -1) if ids else np.empty((0, 0), np.float32)
+        return Sample(vectors, sum(words) / len(words) if words else 0.0)
 
     def embedder(self) -> dict[str, str | int]:
         """The embedder that the store is pinned to."""

@@ -1,20 +1,17 @@
 """A filter as SQL over `memories m`. Every value is bound, none is spliced in."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, Generic, TypeVar
 
-import numpy as np
 import orjson
-from numpy.typing import NDArray
 
-from agentmem_cli.errors import StoreDamagedError
 from agentmem_cli.records.filter import Condition, SearchFilter
 from agentmem_cli.records.memory import to_microseconds
 from agentmem_cli.records.values import MAX_METADATA_DEPTH, JsonScalar
-from agentmem_cli.store.embedded import chunks
-from agentmem_cli.store.embedded.connection import Connection, Parameter
+from agentmem_cli.store.embedded.connection import Parameter
 
+_T = TypeVar("_T")
 _Sql = tuple[str, list[Parameter]]  # a condition and its parameters
 _NUMBER: Final = "v.type IN ('integer', 'real')"
 
@@ -113,36 +110,25 @@ def _joined(word: str, parts: Sequence[_Sql]) -> _Sql:
 _KEPT: Final = 16
 
 
-class KnownMatches:
-    """The results of the latest filters: an agent searches within the same few again and again."""
+class PerFilter(Generic[_T]):
+    """What was read for the latest filters: an agent searches within the same few again and again."""
 
-    def __init__(self) -> None:
+    def __init__(self, read: Callable[[SearchFilter], _T]) -> None:
+        self._read = read
         self._version = (-1, -1)
-        self._ids: OrderedDict[tuple[Parameter, ...], NDArray[np.int64]] = OrderedDict()
+        self._kept: OrderedDict[tuple[Parameter, ...], _T] = OrderedDict()
 
-    def ids(self, database: Connection, filter: SearchFilter) -> NDArray[np.int64]:
-        """The vector ids of all that match, chunks included, ascending, each once; not to be written to."""
+    def of(self, filter: SearchFilter, version: tuple[int, int]) -> _T:
+        """What `read` returned for a filter, or returns now if the database has another version."""
         where, parameters = conditions(filter)
-        version, key = database.version(), (where, *parameters)
+        key = (where, *parameters)
         if version != self._version:
-            self._ids.clear()  # first: interrupted in between, answers of another version would be taken for this one's
+            # First: after an interrupt in between, results of another version would count as this one's.
+            self._kept.clear()
             self._version = version
-        if key not in self._ids:
-            self._ids[key] = _read(database, where, parameters)
-        self._ids.move_to_end(key)
-        while len(self._ids) > _KEPT:
-            self._ids.popitem(last=False)
-        return self._ids[key]
-
-
-def _read(database: Connection, where: str, parameters: list[Parameter]) -> NDArray[np.int64]:
-    matching = chunks.matching(where, chunked=chunks.Chunks(database).exist())
-    # One long string is read in half the time that the rows take.
-    rows = database.read(f"SELECT group_concat(vector_id) FROM ({matching})", parameters)
-    try:
-        ids = np.sort(np.fromstring(rows[0][0] or "", dtype=np.int64, sep=","))
-    except ValueError as error:
-        raise StoreDamagedError(f"{database.path} is damaged: 'agentmem verify' lists what is damaged") from error
-    ids = ids[np.diff(ids, prepend=0) > 0]  # a twentieth of what numpy.unique takes, which hashes them
-    ids.flags.writeable = False
-    return ids
+        if key not in self._kept:
+            self._kept[key] = self._read(filter)
+        self._kept.move_to_end(key)
+        while len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+        return self._kept[key]

@@ -60,9 +60,12 @@ CREATE TABLE memories(
     created_at_us INTEGER NOT NULL,
     metadata TEXT,
     content BLOB NOT NULL,
-    run TEXT -- what it stands before and after others in: see `Memory.run`
+    run TEXT, -- see `Memory.run`
+    speaker TEXT,
+    said_by TEXT -- see `Memory.said_by`
 );
 CREATE INDEX memories_vector ON memories(vector_id);
+CREATE INDEX memories_said_by ON memories(user_id, said_by) WHERE said_by IS NOT NULL;
 {"; ".join(_SCOPE_INDEXES)};
 {_RUN_INDEX};
 

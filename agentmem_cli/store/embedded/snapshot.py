@@ -1,6 +1,6 @@
 """What a search sees of an embedded store: its memories, words and vectors as of one moment, through one filter."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Final, TypeAlias
 
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.records.memory import Memory
-from agentmem_cli.store.base import Candidate, Neighbours, TextScore, Vector, Vectors
+from agentmem_cli.store.base import Candidate, Neighbours, Sample, TextScore, Vector, Vectors
 from agentmem_cli.store.embedded.database import Database
 from agentmem_cli.store.embedded.graph import Graph, Labels, Scores, best_of, exact_nearest
-from agentmem_cli.store.embedded.text_index import asked_for
-from agentmem_cli.store.embedded.words import Tokenizer
+from agentmem_cli.store.embedded.text_index import TextScores, asked_for
+from agentmem_cli.store.embedded.words import Tokenizer, spaced
 
 # A walk through the graph takes as long as a scan of 1,500 vectors where all match, and ten times as long where one in
 # ten does. A scan finds all, in constant time; a walk far from what matches takes up to thirty times as long.
@@ -92,7 +92,7 @@ class EmbeddedSnapshot:
         self._graph = graph
         self._tokenizer = tokenizer
         self._filter = filter
-        self._scored: tuple[str, NDArray[np.float32]] | None = None
+        self._scored: tuple[str, TextScores] | None = None
 
     @cached_property
     def _matching(self) -> Matching | None:
@@ -117,29 +117,55 @@ class EmbeddedSnapshot:
         rows = b"".join(self._reader.vectors.of(text_ids))
         return np.frombuffer(rows, dtype=np.float32).reshape(len(text_ids), -1)
 
-    def best_texts(self, query: str, n: int) -> dict[int, float]:
+    def sample(self) -> Sample:
         """See `Snapshot`."""
-        scores = self._text_scores(query)
+        return self._reader.samples.of(self._filter, self._reader.version())
+
+    def speakers(self) -> Mapping[str, int]:
+        """See `Snapshot`."""
+        return self._reader.memories.speakers(self._filter)
+
+    def best_texts(self, query: str, n: int, k1: float) -> dict[int, float]:
+        """See `Snapshot`."""
+        scores = self._text_scores(query).shares
         ids = np.flatnonzero(scores)
         if len(ids) > n:
             held = scores[ids]
             last = np.partition(held, len(ids) - n)[len(ids) - n]
             better = ids[held > last]
             ids = np.concatenate([better, ids[held == last][: n - len(better)]])
-        return dict(zip(ids.tolist(), scores[ids].tolist(), strict=True))
+        return self.text_scores(query, ids.tolist(), k1)
 
-    def text_scores(self, query: str, text_ids: Sequence[int]) -> dict[int, float]:
+    def text_scores(self, query: str, text_ids: Sequence[int], k1: float) -> dict[int, float]:
         """See `Snapshot`."""
-        scores = self._text_scores(query)
+        found = self._text_scores(query)
         # A damaged row may have any number.
-        return {i: float(scores[i]) if 0 <= i < len(scores) else 0.0 for i in text_ids}
+        shares = {i: float(found.shares[i]) if 0 <= i < len(found.shares) else 0.0 for i in text_ids}
+        held = [i for i, share in shares.items() if share]
+        if k1 and held:
+            texts = self._reader.memories.texts(held)
+            counts = self._tokenizer.counts(list(texts.values()), [word for word, _ in found.weights])
+            lengths = np.array([len(spaced(text).split()) for text in texts.values()], dtype=np.float32)
+            bm25 = found.bm25(counts, lengths / max(self.sample().mean_words, 1.0), k1)
+            shares.update(zip(texts, bm25.tolist(), strict=True))
+        return shares
 
-    def _text_scores(self, query: str) -> NDArray[np.float32]:
-        """The scores of all texts for a query, by id. They are kept: a search asks for the best, then for others."""
+    def unspaced_weight(self, query: str) -> float:
+        """See `Snapshot`."""
+        return self._text_scores(query).unspaced_weight
+
+    def _text_scores(self, query: str) -> TextScores:
+        """The scores of all texts for a query. They are kept: a search asks for the best, then for others."""
         if self._scored is None or self._scored[0] != query:
             words, last_id = asked_for(query, self._tokenizer), self._reader.vectors.last_id()
-            self._scored = query, self._reader.words.scores(words, last_id, self._matching)
+            texts = self._count_texts()
+            self._scored = query, self._reader.words.scores(words, last_id, self._matching, texts)
         return self._scored[1]
+
+    def _count_texts(self) -> int:
+        if self._reader.chunks.exist():  # vectors of chunks are not texts
+            return self._reader.memories.count_texts(self._filter)
+        return self._reader.vectors.count() if self._matching is None else len(self._matching)
 
     def candidates(self, text_ids: Sequence[int]) -> list[Candidate]:
         """See `Snapshot`."""

@@ -6,11 +6,12 @@ filter: BM25 with k1 = 0 (Robertson and Zaragoza, The Probabilistic Relevance Fr
 """
 
 import math
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,41 @@ Ids: TypeAlias = NDArray[np.int64]
 
 _COMMON_TEXTS: Final = 50_000  # a more frequent word says little, and its look-up takes long
 _LOOKED_AT_TEXTS: Final = 400_000  # after this many, the rest of a long query is ignored
+_CHARACTER_SHARE: Final = 0.5  # of a character's weight in a script without spaces, beside its pairs
+_B: Final = 0.75
 _PARTS: Final = ("data", "idx", "docsize", "config")  # the tables that FTS5 keeps an index in
+
+
+class QueryWord(NamedTuple):
+    """A word of a query; its weight is `share` times that of a word as rare."""
+
+    word: str
+    share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class TextScores:
+    """The shares of a query's words, by vector id, and the weights of the words."""
+
+    shares: NDArray[np.float32]
+    weights: Sequence[tuple[str, float]]
+
+    @property
+    def unspaced_weight(self) -> float:
+        """The share of the weights that belongs to words of scripts without spaces."""
+        whole = sum(weight for _, weight in self.weights)
+        return sum(weight for word, weight in self.weights if is_beginning(word[0])) / whole if whole else 0.0
+
+    def bm25(self, counts: NDArray[np.float32], lengths: NDArray[np.float32], k1: float) -> NDArray[np.float32]:
+        """The BM25 scores (n,) of texts, as shares: `counts` (n, words) of the words, `lengths` (n,) over their mean.
+
+        Robertson and Zaragoza, The Probabilistic Relevance Framework, 2009.
+        """
+        weights = np.array([weight for _, weight in self.weights], dtype=np.float32)
+        norm = k1 * (1 - _B + _B * lengths)
+        scores = (counts * (k1 + 1) / (counts + norm[:, None])) @ weights
+        shares: NDArray[np.float32] = scores / (weights.sum() or np.float32(1))
+        return shares
 
 
 class TextIndex:
@@ -100,38 +135,39 @@ class TextIndex:
             found += held[0]
         return found == connection.one("SELECT count(*) FROM temp.held_words")
 
-    def scores(self, words: Sequence[str], last_id: int, matching: Ids | None) -> NDArray[np.float32]:
-        """The share of a query's words that each text has, (last_id + 1,) by vector id: 1 for all, 0 for none.
+    def scores(self, words: Sequence[QueryWord], last_id: int, matching: Ids | None, texts: int) -> "TextScores":
+        """The share of a query's words that each text has, and what their weights were.
 
-        `words` come from `asked_for`. A word that no matching text has (no text at all, where `matching` is None)
+        `words` come from `asked_for`; `texts` is the number of distinct texts that match. A word that none of them has
         counts as the rarest: a text with the only known word of many has a small share of the query.
         """
-        texts = self._connection.one("SELECT count(*) FROM vectors") if matching is None else len(matching)
-        scores = np.zeros(last_id + 1, dtype=np.float32)
+        shares = np.zeros(last_id + 1, dtype=np.float32)
         whole = np.float32(0)  # float32 as the scores, so that all words make exactly 1
-        for ids in self._looked_up(words, _Wanted.of(matching, last_id)):
-            weight = np.float32(math.log(1 + (texts - len(ids) + 0.5) / (len(ids) + 0.5)))
-            scores[ids] += weight
+        weighted: list[tuple[str, float]] = []
+        for word, ids in self._looked_up(words, _Wanted.of(matching, last_id)):
+            weight = np.float32(word.share * math.log(1 + (texts - len(ids) + 0.5) / (len(ids) + 0.5)))
+            shares[ids] += weight
             whole += weight
-        return scores / whole if whole else scores
+            weighted.append((word.word, float(weight)))
+        return TextScores(shares / whole if whole else shares, weighted)
 
-    def _looked_up(self, words: Sequence[str], wanted: "_Wanted") -> Iterator[Ids]:
+    def _looked_up(self, words: Sequence[QueryWord], wanted: "_Wanted") -> Iterator[tuple[QueryWord, Ids]]:
         """The matching texts of each word. Very common words count only where no other word is found."""
-        common: list[Ids] = []
+        common: list[tuple[QueryWord, Ids]] = []
         looked_at = found = 0
         for word in words:
             if looked_at > _LOOKED_AT_TEXTS:
                 break
-            ids = self._holding(word, wanted)
+            ids = self._holding(word.word, wanted)
             looked_at += len(ids)
             if len(ids) > _COMMON_TEXTS:
-                common.append(ids)
+                common.append((word, ids))
             else:
                 kept = wanted.of_these(ids)
                 found += len(kept)
-                yield kept
+                yield word, kept
         if not found:
-            yield from map(wanted.of_these, common)
+            yield from ((word, wanted.of_these(ids)) for word, ids in common)
 
     def _holding(self, word: str, wanted: "_Wanted") -> Ids:
         """The texts that have a word, newest first, up to `_COMMON_TEXTS` + 1 of them."""
@@ -195,12 +231,17 @@ def _is_utf8(text: bytes) -> bool:
     return True
 
 
-def asked_for(query: str, tokenizer: Tokenizer) -> list[str]:
+def asked_for(query: str, tokenizer: Tokenizer) -> list[QueryWord]:
     """The distinct words of a query that are worth looking up, longer ones first: they tend to be rarer.
 
-    Words with the same stem count as one.
+    Words with the same stem count as one. In scripts without spaces, each character of a run is a word too, of less
+    weight than the pairs.
     """
     words = tokenizer.words(spaced_query(query))
     worth = set(worth_asking([word for word, _ in words]))
     by_stem = {stem: word for word, stem in reversed(words) if word in worth}
-    return sorted(by_stem.values(), key=lambda word: (-len(word), word))
+    asked = dict.fromkeys(sorted(by_stem.values(), key=lambda word: (-len(word), word)), 1.0)
+    for character in unicodedata.normalize("NFKC", query):
+        if is_beginning(character):
+            asked.setdefault(character, _CHARACTER_SHARE)
+    return [QueryWord(word, share) for word, share in asked.items()]

@@ -1,6 +1,7 @@
 """The table `vectors`: one vector per distinct text; and `cut_vectors`, those that cover only a text's beginning."""
 
 import hashlib
+import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias
@@ -101,6 +102,17 @@ class Vectors:
             if not isinstance(vector, bytes) or len(vector) != size_bytes:
                 raise StoreDamagedError(f"vector {vector_id} in {self._connection.path} is damaged: {VERIFY_HINT}")
         return [row[0] for row in rows], b"".join(row[1] for row in rows)
+
+    def spaced(self, count: int) -> list[int]:
+        """The ids of up to `count` vectors, evenly spaced by id."""
+        last = self.last_id()
+        steps = [1 + (last - 1) * i // max(count - 1, 1) for i in range(count if last else 0)]
+        rows = self._connection.read(
+            "SELECT (SELECT v.vector_id FROM vectors v WHERE v.vector_id >= step.value ORDER BY v.vector_id LIMIT 1)"
+            " FROM json_each(?) step",
+            (json.dumps(steps),),
+        )
+        return sorted({row[0] for row in rows if row[0] is not None})
 
     def count(self, *, up_to: int | None = None) -> int:
         """How many vectors there are, or of ids up to one."""
