@@ -275,7 +275,7 @@ class AgentMem:
         importance_weight: float = 0.0,
         dedupe: bool = False,
         context: int = 0,
-        min_score: float = 0.0,
+        min_score: float | None = None,
         now: datetime | str | None = None,
     ) -> list[Hit]:
         """The k memories that answer a query best, best first, among those that match every given scope and every

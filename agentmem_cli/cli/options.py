@@ -199,11 +199,11 @@ def _ranking(
         ),
     ] = NEIGHBOUR_SHARE,
     min_score: Annotated[
-        float,
+        float | None,
         typer.Option(
             "--min-score", min=0, max=1, help="Leave out hits with a lower score: see 'agentmem guide searching'."
         ),
-    ] = 0.0,
+    ] = None,
     now: Annotated[
         str | None,
         typer.Option(

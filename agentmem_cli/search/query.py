@@ -41,7 +41,7 @@ class Ranking:
     importance_weight: float = 0.0
     dedupe: bool = False
     context: int = 0
-    min_score: float = 0.0
+    min_score: float | None = None
     now: datetime | None = None
 
     def __post_init__(self) -> None:
@@ -50,9 +50,10 @@ class Ranking:
         for name, value in (
             ("neighbour_share", self.neighbour_share),
             ("importance_weight", self.importance_weight),
-            ("min_score", self.min_score),
         ):
             check_share(name, value)
+        if self.min_score is not None:
+            check_share("min_score", self.min_score)
         half_life_s = self.recency_half_life_s
         if half_life_s is not None and not (half_life_s > 0 and math.isfinite(half_life_s)):
             raise UsageError(f"the half-life is {half_life_s} s: it must be more than 0")

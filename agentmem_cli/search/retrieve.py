@@ -114,7 +114,8 @@ class Search:
         self._weigh(candidates)
         ranked = sorted(candidates, key=_place)
         self._show(ranked)
-        return [scored for scored in ranked if scored.shown >= self._ranking.min_score], more
+        floor = self._ranking.min_score
+        return [scored for scored in ranked if floor is None or scored.shown >= floor], more
 
     # Candidates
 

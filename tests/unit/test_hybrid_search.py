@@ -44,12 +44,12 @@ def assert_scores(hits: Sequence[Hit], scores: Mapping[str, float]) -> None:
 
 
 def relevance(hit: Hit, mode: Mode) -> float:
-    cosine, text = hit.parts.cosine, hit.parts.text
-    if mode == "hybrid":
-        assert cosine is not None and text is not None
-        return (max(cosine, 0) + text) / 2
-    (only,) = (part for part in (cosine, text) if part is not None)
-    return only
+    """The score before it is shown: that of the mode, or what orders the hits of hybrid search."""
+    parts = hit.parts
+    base = {"hybrid": max(0.0, parts.meaning + parts.words), "vector": parts.cosine, "text": parts.text}[mode]
+    assert base is not None
+    whole = base + parts.neighbours
+    return whole * parts.speaker * parts.time * parts.recency * parts.importance if whole > 0 else whole
 
 
 @pytest.mark.parametrize(
@@ -61,10 +61,11 @@ def test_the_parts_of_a_score_add_up_to_it(mem: AgentMem, options: dict[str, obj
     for mode in MODES:
         hits = mem.search("apple colour3 shape5 unheard", 60, mode=mode, **options)  # type: ignore[arg-type]
         assert len(hits) == 60
+        best = relevance(hits[0], mode)
         for hit in hits:
-            base = relevance(hit, mode) + hit.parts.neighbours
-            score = base * hit.parts.recency * hit.parts.importance if base > 0 else base
-            assert hit.score == pytest.approx(score, abs=1e-6)
+            score = relevance(hit, mode)
+            shown = hits[0].score * (score / best) ** 0.25 if mode == "hybrid" else score
+            assert hit.score == pytest.approx(shown, abs=1e-6)
             assert (hit.parts.neighbours > 0) <= (mode == "hybrid")
         assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
 
@@ -72,11 +73,10 @@ def test_the_parts_of_a_score_add_up_to_it(mem: AgentMem, options: dict[str, obj
 def test_what_both_sides_find_far_down_is_found_first_where_it_is_best_together(tmp_path: Path) -> None:
     near = {f"near {i}": 0.9 for i in range(60)}  # nearer than the best, without a word of the query
     worded = {f"zebra crossing {i}": 0.0 for i in range(60)}  # all words of the query, and far
-    with AgentMem(tmp_path / "store", embedder=CosineEmbedder({**near, **worded, "best zebra": 0.8})) as mem:
-        mem.add_batch({"id": text, "text": text} for text in (*near, *worded, "best zebra"))
+    with AgentMem(tmp_path / "store", embedder=CosineEmbedder({**near, **worded, "best zebra crossing": 0.8})) as mem:
+        mem.add_batch({"id": text, "text": text} for text in (*near, *worded, "best zebra crossing"))
         best, second = mem.search("zebra crossing", 2)
-    assert (best.id, best.score) == ("best zebra", pytest.approx((0.8 + best.parts.text) / 2, abs=1e-6))  # type: ignore[operator]
-    assert second.score == pytest.approx(0.5, abs=1e-6)
+    assert (best.id, second.id) == ("best zebra crossing", "zebra crossing 0")
 
 
 def test_hybrid_finds_what_either_side_finds(tmp_path: Path) -> None:
@@ -84,9 +84,9 @@ def test_hybrid_finds_what_either_side_finds(tmp_path: Path) -> None:
     with AgentMem(tmp_path / "store", embedder=CosineEmbedder(cosines)) as mem:
         mem.add_batch({"id": text, "text": text} for text in cosines)
         hits = mem.search("zebra automobile")
-    assert [hit.id for hit in hits] == ["automobile", "car", "zebra"]
-    assert [hit.score for hit in hits] == pytest.approx([(0.8 + 0.5) / 2, 0.9 / 2, (0 + 0.5) / 2], abs=1e-6)
-    assert [hit.parts.cosine for hit in hits] == pytest.approx([0.8, 0.9, -0.5], abs=1e-6)
+    assert [hit.id for hit in hits] == ["automobile", "zebra", "car"]
+    assert [hit.parts.cosine for hit in hits] == pytest.approx([0.8, -0.5, 0.9], abs=1e-6)
+    assert [hit.parts.text for hit in hits] == pytest.approx([0.5, 0.5, 0], abs=1e-6)
 
 
 def test_a_negative_cosine_is_a_score_of_mode_vector_that_no_factor_raises(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_importance_weighs_and_unsaid_is_a_half(mem: AgentMem) -> None:
     assert {name: hit.parts.importance for name, hit in hits.items()} == pytest.approx(
         {"most": 1, "least": 0.6, "unsaid": 0.8, "half": 0.8}
     )
-    assert hits["least"].score == pytest.approx(0.6 * hits["most"].score)
+    assert hits["least"].score == pytest.approx(0.6**0.25 * hits["most"].score)
     assert [hit.id for hit in mem.search("same text", importance_weight=0.4)] == ["most", "unsaid", "half", "least"]
 
 
@@ -203,6 +203,8 @@ def test_a_half_life_that_can_not_be_is_a_usage_error(mem: AgentMem, half_life: 
         {"importance_weight": 2.0},
         {"recency_half_life_s": float("inf")},
         {"context": -1},
+        {"min_score": 1.5},
+        {"min_score": float("nan")},
     ],
 )
 def test_a_ranking_that_can_not_be_is_a_usage_error(change: dict[str, object]) -> None:

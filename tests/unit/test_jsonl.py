@@ -246,6 +246,7 @@ def test_a_hit_is_dumped_with_all_its_fields() -> None:
         "importance": 0.5,
         "created_at": "2024-05-01T10:00:00+00:00",
         "metadata": {"k": [1]},
+        "speaker": None,
     }
 
 

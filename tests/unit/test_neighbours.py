@@ -10,11 +10,13 @@ from agentmem_cli.search.query import MODES
 from tests.fakes import CosineEmbedder, FakeEmbedder
 
 _COSINES = {"one": 0.2, "two": 0.9, "three": 0.4, "four": 0.1, "alone": 0.3}
+_FAR = {f"far {i}": -0.5 for i in range(30)}  # so that the others are above the mean
 
 
 @pytest.fixture
 def mem(tmp_path: Path) -> Iterator[AgentMem]:
-    with AgentMem(tmp_path / "store", embedder=CosineEmbedder(_COSINES)) as opened:
+    with AgentMem(tmp_path / "store", embedder=CosineEmbedder({**_COSINES, **_FAR})) as opened:
+        opened.add_batch({"id": text, "text": text, "memory_type": "core"} for text in _FAR)
         yield opened
 
 
@@ -31,8 +33,16 @@ def talk(tmp_path: Path) -> Iterator[AgentMem]:
         yield opened
 
 
-def scores(hits: Sequence[Hit]) -> dict[str, float]:
-    return {hit.id: hit.score for hit in hits}
+def near(hits: Sequence[Hit]) -> list[Hit]:
+    return [hit for hit in hits if hit.id not in _FAR]
+
+
+def relevance(hits: Sequence[Hit]) -> dict[str, float]:
+    return {hit.id: max(0.0, hit.parts.meaning + hit.parts.words) for hit in hits}
+
+
+def lent(hits: Sequence[Hit]) -> dict[str, float]:
+    return {hit.id: hit.parts.neighbours for hit in hits}
 
 
 def around(hit: Hit) -> tuple[list[str], list[str]]:
@@ -42,37 +52,41 @@ def around(hit: Hit) -> tuple[list[str], list[str]]:
 # Lending
 
 
-def test_each_lends_a_fifth_to_the_one_before_and_the_one_after(mem: AgentMem) -> None:
+def test_each_lends_a_fifth_to_the_next_and_a_tenth_to_the_one_after(mem: AgentMem) -> None:
     mem.add_batch({"id": text, "text": text, "run_id": "r"} for text in ("one", "two", "three", "four"))
     mem.add("alone", id="alone")
-    hits = mem.search("query")
-    assert scores(hits) == pytest.approx(
+    hits = near(mem.search("query"))
+    own = relevance(hits)
+    assert lent(hits) == pytest.approx(
         {
-            "two": 0.45 + 0.2 * (0.1 + 0.2),
-            "three": 0.2 + 0.2 * (0.45 + 0.05),
-            "one": 0.1 + 0.2 * 0.45,
-            "alone": 0.15,
-            "four": 0.05 + 0.2 * 0.2,
+            "two": 0.2 * (own["one"] + own["three"]) + 0.1 * own["four"],
+            "three": 0.2 * (own["two"] + own["four"]) + 0.1 * own["one"],
+            "one": 0.2 * own["two"] + 0.1 * own["three"],
+            "alone": 0,
+            "four": 0.2 * own["three"] + 0.1 * own["two"],
         },
         abs=1e-6,
     )
-    assert [hit.id for hit in hits] == ["two", "three", "one", "alone", "four"]
-    assert {hit.id: hit.parts.neighbours for hit in hits}["three"] == pytest.approx(0.1, abs=1e-6)
+    assert [hit.id for hit in hits] == ["two", "three", "one", "four", "alone"]
 
 
 def test_those_that_are_far_from_the_best_lend_too(tmp_path: Path) -> None:
     above = {f"above {i}": 0.5 for i in range(24)}
-    with AgentMem(tmp_path / "store", embedder=CosineEmbedder({**above, "far": 0.49, "beside": 0.48})) as mem:
-        mem.add_batch({"id": text, "text": text} for text in above)
-        mem.add_batch({"id": text, "text": text, "run_id": "r"} for text in ("far", "beside"))
+    cosines = {**_FAR, **above, "late": 0.49, "beside": 0.48}
+    with AgentMem(tmp_path / "store", embedder=CosineEmbedder(cosines)) as mem:
+        mem.add_batch({"id": text, "text": text} for text in (*_FAR, *above))
+        mem.add_batch({"id": text, "text": text, "run_id": "r"} for text in ("late", "beside"))
         (hit,) = mem.search("query", 1)
-    assert scores([hit]) == pytest.approx({"far": 0.49 / 2 + 0.2 * 0.48 / 2}, abs=1e-6)
+    assert hit.id == "late"
+    assert hit.parts.neighbours > 0
 
 
 def test_the_share_is_as_it_was_asked_for(mem: AgentMem) -> None:
     mem.add_batch({"id": text, "text": text, "run_id": "r"} for text in ("one", "two"))
-    assert scores(mem.search("query", neighbour_share=0.5)) == pytest.approx({"two": 0.5, "one": 0.325}, abs=1e-6)
-    assert scores(mem.search("query", neighbour_share=0)) == pytest.approx({"two": 0.45, "one": 0.1}, abs=1e-6)
+    hits = near(mem.search("query", neighbour_share=0.5))
+    own = relevance(hits)
+    assert lent(hits) == pytest.approx({"two": 0.5 * own["one"], "one": 0.5 * own["two"]}, abs=1e-6)
+    assert set(lent(mem.search("query", neighbour_share=0)).values()) == {0}
 
 
 @pytest.mark.parametrize("mode", ["vector", "text"])
@@ -89,8 +103,14 @@ def test_without_a_run_nothing_is_lent(mem: AgentMem) -> None:
 def test_only_memories_that_match_lend_and_borrow(mem: AgentMem) -> None:
     for text, kind in (("one", "core"), ("two", "working"), ("three", "core"), ("four", "core")):
         mem.add(text, id=text, run_id="r", memory_type=kind)
-    found = scores(mem.search("query", memory_type="core"))
-    assert found == pytest.approx({"one": 0.1, "three": 0.2 + 0.2 * 0.05, "four": 0.05 + 0.2 * 0.2}, abs=1e-6)
+    hits = near(mem.search("query", memory_type="core"))
+    own = relevance(hits)
+    expected = {
+        "one": 0.1 * own["three"],
+        "three": 0.2 * own["four"] + 0.1 * own["one"],
+        "four": 0.2 * own["three"],
+    }
+    assert lent(hits) == pytest.approx(expected, abs=1e-6)
 
 
 def test_nothing_is_lent_to_another_user_of_the_same_run(mem: AgentMem) -> None:
@@ -106,8 +126,8 @@ def test_a_memory_that_nothing_else_would_find_is_found_beside_its_neighbour(tmp
         mem.add_batch({"id": text, "text": text, "run_id": "r"} for text in ("question", "answer"))
         hits = mem.search("query", 400)
         assert hits[0].id == "question"
-        assert scores(hits)["answer"] == pytest.approx(0.2 * 0.475, abs=1e-6)
-        assert "answer" not in scores(mem.search("query", 10))
+        assert lent(hits)["answer"] == pytest.approx(0.2 * relevance(hits)["question"], abs=1e-6)
+        assert "answer" not in lent(mem.search("query", 10, neighbour_share=0))
 
 
 @pytest.mark.parametrize(
@@ -129,7 +149,7 @@ def test_a_run_is_the_run_id_or_what_metadata_calls_the_conversation(
     mem: AgentMem, first: dict[str, object], second: dict[str, object], together: bool
 ) -> None:
     mem.add_batch([{"id": "one", "text": "one", **first}, {"id": "two", "text": "two", **second}])
-    hits = mem.search("query", context=1)
+    hits = near(mem.search("query", context=1))
     assert {hit.id: hit.parts.neighbours > 0 for hit in hits} == {"one": together, "two": together}
     assert around(hits[0]) == (["one"] if together else [], [])
 
@@ -139,14 +159,15 @@ def test_an_update_moves_a_memory_to_another_run(mem: AgentMem) -> None:
     mem.add("two", id="two", run_id="q")
     assert mem.search("query") == mem.search("query", neighbour_share=0)
     mem.add("two", id="two", run_id="r")
-    assert {hit.parts.neighbours > 0 for hit in mem.search("query")} == {True}
+    assert {hit.parts.neighbours > 0 for hit in near(mem.search("query"))} == {True}
 
 
 def test_a_deleted_memory_lends_no_more_and_its_neighbours_meet(mem: AgentMem) -> None:
     mem.add_batch({"id": text, "text": text, "run_id": "r"} for text in ("one", "two", "three"))
     mem.delete("two")
-    expected = {"one": 0.1 + 0.2 * 0.2, "three": 0.2 + 0.2 * 0.1}
-    assert scores(mem.search("query")) == pytest.approx(expected, abs=1e-6)
+    hits = near(mem.search("query"))
+    own = relevance(hits)
+    assert lent(hits) == pytest.approx({"one": 0.2 * own["three"], "three": 0.2 * own["one"]}, abs=1e-6)
 
 
 # Context
