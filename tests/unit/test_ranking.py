@@ -16,9 +16,7 @@ def talk(tmp_path: Path) -> Iterator[AgentMem]:
     with AgentMem(tmp_path / "talk", embedder=FakeEmbedder()) as mem:
         for turn in range(6):
             name, month = ("Ana", "Bo")[turn % 2], turn // 2 + 3
-            mem.add(
-                f"{name}: we went to the lake", id=f"{name}{turn}", created_at=f"2023-0{month}-01", run_id=str(turn)
-            )
+            mem.add("we went to the lake", id=f"{name}{turn}", created_at=f"2023-0{month}-01", speaker=name)
         yield mem
 
 
@@ -29,16 +27,24 @@ def test_a_query_that_names_a_speaker_prefers_what_that_one_said(talk: AgentMem)
     assert {hit.parts.speaker for hit in talk.search("when did Ana and Bo go?", 6)} == {1}
 
 
-def test_a_speaker_of_its_own_field_counts_as_one_in_the_text(tmp_path: Path) -> None:
+def test_a_name_that_a_text_begins_with_is_its_speaker(tmp_path: Path) -> None:
     with AgentMem(tmp_path / "store", embedder=FakeEmbedder()) as mem:
-        for number in range(4):
-            mem.add(f"we went to the lake {number}", id=str(number), speaker=("Ana", "Bo")[number % 2])
-        assert {hit.id for hit in mem.search("Ana lake", 2)} == {"0", "2"}
-        memory = mem.get("0")
-        assert memory is not None and memory.speaker == "Ana"
-        mem.add_batch([{"id": "0", "text": "we went to the lake 0", "speaker": None}])
-        memory = mem.get("0")
-        assert memory is not None and memory.speaker is None
+        mem.add_batch({"text": f"{name}: we went to the lake {i}"} for name in ("Ana", "Bo") for i in range(2))
+        hits = mem.search("when did Bo go to the lake?", 4)
+    assert [hit.speaker for hit in hits if hit.parts.speaker == 1.4] == ["Bo", "Bo"]
+    assert hits[0].speaker == "Bo"
+
+
+def test_the_speaker_is_a_field_like_others(tmp_path: Path) -> None:
+    with AgentMem(tmp_path / "store", embedder=FakeEmbedder()) as mem:
+        mem.add("we went to the lake", id="0", speaker="Ana")
+        mem.add_batch([{"id": "0", "text": "we went to the lake again"}])
+        assert [memory.speaker for memory in mem.export()] == ["Ana"]
+        mem.add_batch([{"id": "0", "text": "we went to the lake again", "speaker": None}])
+        assert [memory.speaker for memory in mem.export()] == [None]
+        mem.add_batch([{"id": "1", "text": "hello", "role": "user", "name": "Bo"}])
+        assert [hit.speaker for hit in mem.search("hello", 1)] == ["Bo"]
+        assert mem.verify() == []
 
 
 @pytest.mark.parametrize(("query", "first"), [("the lake in April 2023", "4"), ("2023年5月 lake", "5")])
