@@ -42,7 +42,7 @@ Mask: TypeAlias = NDArray[np.bool_]
 K = 10
 SAMPLE = 256  # vectors that a mean and a spread are estimated from
 UNREAD_MUTE = 0.5  # a model that knows less than half of a query has no say; at UNREAD_WARNING_RATIO it has all of it
-SHORT_TOKENS, LONG_TOKENS, K1, B = 25, 125, 1.2, 0.75
+SHORT_TOKENS, LONG_TOKENS, K1, B = 30, 130, 1.2, 0.75
 DEPTH = 200
 FLOORS = (0.2, 0.25, 0.3, 0.33, 0.36)
 TOP = 3  # of the best hits, whose evidence is looked at
@@ -138,7 +138,7 @@ class Trial:
         place = np.full(len(self.memories), -1)
         place[among] = np.arange(len(among))
         texts = len(set(self._same[among].tolist()))
-        for word, share in asked_for(query, self._tokenizer):
+        for word, _, share in asked_for(query, self._tokenizer):
             if share < 1 and not characters:
                 continue
             if is_beginning(word):

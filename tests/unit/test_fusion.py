@@ -39,7 +39,7 @@ def test_all_words_of_a_query_outweigh_any_cosine(share: float, score: float) ->
     assert words_score(share) == pytest.approx(score)
 
 
-@pytest.mark.parametrize(("mean_words", "k1"), [(0, 0), (25, 0), (75, 0.6), (125, 1.2), (5000, 1.2)])
+@pytest.mark.parametrize(("mean_words", "k1"), [(0, 0), (30, 0), (80, 0.6), (130, 1.2), (5000, 1.2)])
 def test_words_count_by_presence_in_short_memories_and_by_frequency_in_long_ones(mean_words: float, k1: float) -> None:
     assert k1_for(mean_words) == pytest.approx(k1)
 

@@ -19,6 +19,8 @@ from agentmem_cli.store.embedded.words import Tokenizer, spaced
 # ten does. A scan finds all, in constant time; a walk far from what matches takes up to thirty times as long.
 _WALK_VECTORS: Final = 4000
 
+_COUNTED: Final = 50  # texts whose words are counted, where memories are long
+
 Matching: TypeAlias = NDArray[np.int64]  # sorted vector ids of the memories that match
 
 
@@ -127,40 +129,38 @@ class EmbeddedSnapshot:
 
     def best_texts(self, query: str, n: int, k1: float) -> dict[int, float]:
         """See `Snapshot`."""
-        scores = self._text_scores(query).shares
-        ids = np.flatnonzero(scores)
-        if len(ids) > n:
-            held = scores[ids]
-            last = np.partition(held, len(ids) - n)[len(ids) - n]
-            better = ids[held > last]
-            ids = np.concatenate([better, ids[held == last][: n - len(better)]])
-        return self.text_scores(query, ids.tolist(), k1)
+        found = self._text_scores(query, k1)
+        scores, ids = found.shares, found.ids
+        ids = ids[best_first(scores[ids], n)]
+        return dict(zip(ids.tolist(), scores[ids].tolist(), strict=True))
 
     def text_scores(self, query: str, text_ids: Sequence[int], k1: float) -> dict[int, float]:
         """See `Snapshot`."""
-        found = self._text_scores(query)
+        scores = self._text_scores(query, k1).shares
         # A damaged row may have any number.
-        shares = {i: float(found.shares[i]) if 0 <= i < len(found.shares) else 0.0 for i in text_ids}
-        held = [i for i, share in shares.items() if share]
-        if k1 and held:
-            texts = self._reader.memories.texts(held)
-            counts = self._tokenizer.counts(list(texts.values()), [word for word, _ in found.weights])
-            lengths = np.array([len(spaced(text).split()) for text in texts.values()], dtype=np.float32)
-            bm25 = found.bm25(counts, lengths / max(self.sample().mean_words, 1.0), k1)
-            shares.update(zip(texts, bm25.tolist(), strict=True))
-        return shares
+        return {i: float(scores[i]) if 0 <= i < len(scores) else 0.0 for i in text_ids}
 
     def unspaced_weight(self, query: str) -> float:
         """See `Snapshot`."""
-        return self._text_scores(query).unspaced_weight
+        return self._text_scores(query, 0.0).unspaced_weight
 
-    def _text_scores(self, query: str) -> TextScores:
+    def _text_scores(self, query: str, k1: float) -> TextScores:
         """The scores of all texts for a query. They are kept: a search asks for the best, then for others."""
         if self._scored is None or self._scored[0] != query:
             words, last_id = asked_for(query, self._tokenizer), self._reader.vectors.last_id()
-            texts = self._count_texts()
-            self._scored = query, self._reader.words.scores(words, last_id, self._matching, texts)
+            scores = self._reader.words.scores(words, last_id, self._matching, self._count_texts())
+            if k1:
+                self._count_words(scores, k1)
+            self._scored = query, scores
         return self._scored[1]
+
+    def _count_words(self, scores: TextScores, k1: float) -> None:
+        """Gives the best texts their BM25 scores, which need the texts; nDCG@10 is the same as with all texts."""
+        ids = scores.ids
+        texts = self._reader.memories.texts(ids[best_first(scores.shares[ids], _COUNTED)].tolist())
+        counts = self._tokenizer.counts(list(texts.values()), [word.stem for word, _ in scores.weights])
+        lengths = np.array([len(spaced(text).split()) for text in texts.values()], dtype=np.float32)
+        scores.shares[list(texts)] = scores.bm25(counts, lengths / max(self.sample().mean_words, 1.0), k1)
 
     def _count_texts(self) -> int:
         if self._reader.chunks.exist():  # vectors of chunks are not texts
@@ -182,3 +182,12 @@ class EmbeddedSnapshot:
     def memories_at(self, seqs: Sequence[int]) -> dict[int, Memory]:
         """See `Snapshot`."""
         return self._reader.memories.at(seqs)
+
+
+def best_first(scores: NDArray[np.float32], n: int) -> NDArray[np.int64]:
+    """The places of the n highest scores, among equals those of the lowest places; in no order."""
+    if len(scores) <= n:
+        return np.arange(len(scores))
+    last = np.partition(scores, len(scores) - n)[len(scores) - n]
+    better = np.flatnonzero(scores > last)
+    return np.concatenate([better, np.flatnonzero(scores == last)[: n - len(better)]])

@@ -45,21 +45,23 @@ class QueryWord(NamedTuple):
     """A word of a query; its weight is `share` times that of a word as rare."""
 
     word: str
+    stem: str
     share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class TextScores:
-    """The shares of a query's words, by vector id, and the weights of the words."""
+    """The shares of a query's words, by vector id; the ids, ascending, that have any; and the weights of the words."""
 
     shares: NDArray[np.float32]
-    weights: Sequence[tuple[str, float]]
+    ids: Ids
+    weights: Sequence[tuple[QueryWord, float]]
 
     @property
     def unspaced_weight(self) -> float:
         """The share of the weights that belongs to words of scripts without spaces."""
         whole = sum(weight for _, weight in self.weights)
-        return sum(weight for word, weight in self.weights if is_beginning(word[0])) / whole if whole else 0.0
+        return sum(weight for word, weight in self.weights if is_beginning(word.word[0])) / whole if whole else 0.0
 
     def bm25(self, counts: NDArray[np.float32], lengths: NDArray[np.float32], k1: float) -> NDArray[np.float32]:
         """The BM25 scores (n,) of texts, as shares: `counts` (n, words) of the words, `lengths` (n,) over their mean.
@@ -143,13 +145,13 @@ class TextIndex:
         """
         shares = np.zeros(last_id + 1, dtype=np.float32)
         whole = np.float32(0)  # float32 as the scores, so that all words make exactly 1
-        weighted: list[tuple[str, float]] = []
+        weighted: list[tuple[QueryWord, float]] = []
         for word, ids in self._looked_up(words, _Wanted.of(matching, last_id)):
             weight = np.float32(word.share * math.log(1 + (texts - len(ids) + 0.5) / (len(ids) + 0.5)))
             shares[ids] += weight
             whole += weight
-            weighted.append((word.word, float(weight)))
-        return TextScores(shares / whole if whole else shares, weighted)
+            weighted.append((word, float(weight)))
+        return TextScores(shares / whole if whole else shares, np.flatnonzero(shares), weighted)
 
     def _looked_up(self, words: Sequence[QueryWord], wanted: "_Wanted") -> Iterator[tuple[QueryWord, Ids]]:
         """The matching texts of each word. Very common words count only where no other word is found."""
@@ -240,8 +242,8 @@ def asked_for(query: str, tokenizer: Tokenizer) -> list[QueryWord]:
     words = tokenizer.words(spaced_query(query))
     worth = set(worth_asking([word for word, _ in words]))
     by_stem = {stem: word for word, stem in reversed(words) if word in worth}
-    asked = dict.fromkeys(sorted(by_stem.values(), key=lambda word: (-len(word), word)), 1.0)
-    for character in unicodedata.normalize("NFKC", query):
-        if is_beginning(character):
-            asked.setdefault(character, _CHARACTER_SHARE)
-    return [QueryWord(word, share) for word, share in asked.items()]
+    asked = [QueryWord(word, stem) for stem, word in by_stem.items()]
+    asked.sort(key=lambda asked: (-len(asked.word), asked.word))
+    known = {word for word, *_ in asked}
+    characters = dict.fromkeys(filter(is_beginning, unicodedata.normalize("NFKC", query)))
+    return asked + [QueryWord(c, c, _CHARACTER_SHARE) for c in characters if c not in known]

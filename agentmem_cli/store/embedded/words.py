@@ -91,17 +91,16 @@ class Tokenizer:
             self._connection.execute(f"CREATE VIRTUAL TABLE {name} USING fts5(text, tokenize='{tokenizer}')")
             self._connection.execute(f"CREATE VIRTUAL TABLE {name}_words USING fts5vocab({name}, instance)")
 
-    def counts(self, texts: Sequence[str], words: Sequence[str]) -> NDArray[np.float32]:
-        """How often each word, as `asked_for` gives it, stands in each text: (texts, words)."""
-        counts = np.zeros((len(texts), len(words)), dtype=np.float32)
+    def counts(self, texts: Sequence[str], stems: Sequence[str]) -> NDArray[np.float32]:
+        """How often each stem stands in each text: (texts, stems). A character of an unspaced script is a prefix."""
+        counts = np.zeros((len(texts), len(stems)), dtype=np.float32)
         self._connection.execute("DELETE FROM counted")
         self._connection.execute("BEGIN")
         rows = ((i, spaced(text)) for i, text in enumerate(texts))
         self._connection.executemany("INSERT INTO counted(rowid, text) VALUES (?, ?)", rows)
         self._connection.execute("COMMIT")
-        for column, word in enumerate(words):
-            stem = word if is_beginning(word) else self._of("stemmed", word)[0]
-            last = stem + "\U0010ffff" if is_beginning(word) else stem
+        for column, stem in enumerate(stems):
+            last = f"{stem}\U0010ffff" if is_beginning(stem) else stem
             found = self._connection.execute(
                 "SELECT doc, count(*) FROM counted_words WHERE term BETWEEN ? AND ? GROUP BY doc", (stem, last)
             )
