@@ -33,7 +33,7 @@ HOMES: Final = {
     "hnswlib": {"store/embedded/graph.py"},
     "fastembed": {"embedding/onnx.py", "embedding/model_files.py"},
     "onnxruntime": {"embedding/onnx.py", "embedding/distill.py", "embedding/minilm_onnx.py"},
-    "onnx": {"embedding/minilm_onnx.py", "embedding/model_files.py"},
+    "onnx": {"embedding/minilm_onnx.py", "embedding/multilingual_onnx.py", "embedding/model_files.py"},
     "scipy": {"embedding/static.py", "embedding/distill.py"},
     "nanotoken": {"embedding/tokens.py"},
     "safetensors": {"embedding/static_files.py"},

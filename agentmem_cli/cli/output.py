@@ -31,7 +31,12 @@ def advice_line(advice: "ModelAdvice", texts: str, store: str) -> str:
     """A warning that the model can't read some texts, with a remedy."""
     remedy = "choose a model of their language ('agentmem models')"
     if advice.better is not None:
-        remedy = f"'agentmem reembed --store {store} --model {advice.better}' (or --model with a new store) helps"
+        from agentmem_cli.embedding import multilingual
+
+        first = "" if multilingual.is_installed() else f"{multilingual.INSTALL}, then "
+        remedy = (
+            f"{first}'agentmem reembed --store {store} --model {advice.better}' (or --model with a new store) helps"
+        )
     return f"warning: {advice.said_of(texts)}: there, searches find words but not meaning; {remedy}"
 
 

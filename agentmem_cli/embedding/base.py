@@ -67,12 +67,20 @@ class EmbedderSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Prefixes:
+    """What a model reads before each query and before each stored text, if it was trained so."""
+
+    query: str = ""
+    passage: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Embedded:
     """Vectors (n, dim) float32 of unit length, in the order of the texts, and token counts.
 
-    `tokens` is the number of tokens that the model read, including `special_tokens` such as [CLS]; `unknown_tokens` of
-    them are not in its vocabulary. `cut` (n,) is true for texts longer than the model reads: only their beginning was
-    embedded. `tokenize_s` is the part of the time spent on counting tokens, or 0 if unknown.
+    `tokens` is the number of tokens that the model read, including `special_tokens` such as [CLS] and of a prefix;
+    `unknown_tokens` of them are not in its vocabulary. `cut` (n,) is true for texts longer than the model reads: only
+    their beginning was embedded. `tokenize_s` is the part of the time spent on counting tokens, or 0 if unknown.
     """
 
     vectors: Vectors

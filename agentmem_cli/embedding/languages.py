@@ -9,8 +9,8 @@ from typing import Final, Literal, TypeAlias
 Script: TypeAlias = Literal["han", "kana", "hangul", "other", "rest"]
 
 UNREAD_WARNING_RATIO: Final = 0.2  # above this share of unknown text, a model does not read a text
-MULTILINGUAL_MODEL: Final = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
-CHINESE_MODEL: Final = "BAAI/bge-small-zh-v1.5"
+MULTILINGUAL_MODEL: Final = "multilingual-e5-small"
+MULTILINGUAL_ALIAS: Final = "multilingual"
 
 _HAN: Final = r"\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003134f"
 _KANA: Final = r"\u3040-\u30ff\uff66-\uff9f"
@@ -28,7 +28,6 @@ _LETTERS: Final[dict[Script, re.Pattern[str]]] = {
 _SPELLED_TOKENS: Final = 0.7
 _SWALLOWED_TOKENS: Final = 0.15
 _REST_TOKENS: Final = (1 / 6, 1 / 3)  # the minimum and maximum of tokens per character of Latin text
-_CHINESE_HAN: Final = 20  # minimum ratio of Han to other non-Latin letters: Japanese has kana
 
 
 def letters_by_script(texts: Iterable[str]) -> Counter[Script]:
@@ -46,12 +45,8 @@ def letters_by_script(texts: Iterable[str]) -> Counter[Script]:
 
 
 def better_model(letters: Mapping[Script, int]) -> str | None:
-    """The catalogue's model for texts in scripts other than Latin; None for Latin texts."""
-    han, others = letters.get("han", 0), _not_han(letters)
-    if not han and not others:
-        return None
-    chinese = han >= _CHINESE_HAN * others and han >= letters.get("rest", 0)
-    return CHINESE_MODEL if chinese else MULTILINGUAL_MODEL
+    """The alias of the catalogue's model for texts in scripts other than Latin; None for Latin texts."""
+    return MULTILINGUAL_ALIAS if letters.get("han", 0) or _not_han(letters) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +82,7 @@ class ModelAdvice:
         if unread_ratio <= UNREAD_WARNING_RATIO:
             return None
         better = better_model(store_letters or letters)
-        return cls(model, unread_ratio, of_letters, None if better == model else better)
+        return cls(model, unread_ratio, of_letters, None if model == MULTILINGUAL_MODEL else better)
 
     def said_of(self, texts: str) -> str:
         """The problem in words; `texts` names the texts."""

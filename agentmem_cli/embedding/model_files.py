@@ -94,6 +94,13 @@ def from_vocabulary(weights: Path, vocabulary: Path, token_limit: int) -> Iterat
 
 
 @contextmanager
+def from_files(weights: Path, tokenizer: Path, token_limit: int) -> Iterator[Path]:
+    """A temporary model folder made of ONNX weights and a tokenizer.json."""
+    with _assembled({"model.onnx": weights, "tokenizer.json": tokenizer}, token_limit) as assembled:
+        yield assembled
+
+
+@contextmanager
 def _assembled(files: Mapping[str, Path], token_limit: int) -> Iterator[Path]:
     # A new folder for each load: it can't be stale, and processes don't share it.
     with tempfile.TemporaryDirectory(prefix="agentmem-model-") as name:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import onnxruntime
@@ -21,7 +21,7 @@ from fastembed.common.types import NumpyArray
 from tokenizers import Tokenizer
 
 from agentmem_cli.embedding import model_files
-from agentmem_cli.embedding.base import Embedded, EmbedderSpec, Vectors, unit_rows
+from agentmem_cli.embedding.base import Embedded, EmbedderSpec, Prefixes, Vectors, unit_rows
 from agentmem_cli.embedding.choice import Device
 from agentmem_cli.embedding.tokens import TOKENIZE_CHARS, by_characters
 from agentmem_cli.errors import DeviceError, EmbeddingError, ModelDamagedError
@@ -34,6 +34,49 @@ _MAX_SHARED_BYTES: Final = 200_000_000  # of weights that may be loaded once per
 _POOLING: Final = {"mean": PoolingType.MEAN, "cls": PoolingType.CLS, "last_token": PoolingType.LAST_TOKEN}
 _PROVIDERS: Final[dict[Device, str]] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _UNKNOWN_TOKENS: Final = ("[UNK]", "<unk>")
+_NO_PREFIXES: Final = Prefixes()
+
+
+class _Session(Protocol):
+    """A model that is open, as fastembed's TextEmbedding is."""
+
+    def embed(self, documents: list[str], batch_size: int) -> Iterable[NumpyArray]:
+        """The vectors of texts, in their order."""
+
+    def query_embed(self, query: list[str]) -> Iterable[NumpyArray]:
+        """The vectors of queries, in their order."""
+
+
+class _SharingSession:
+    """A session of its own on the CPU, with a tokenizer that others use too; pools by the mean."""
+
+    def __init__(self, weights: Path, tokenizer: Tokenizer, token_limit: int, threads: int) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self._model = onnxruntime.InferenceSession(str(weights), options, providers=[_PROVIDERS["cpu"]])
+        self._tokenizer = tokenizer
+        self._token_limit = token_limit
+
+    def embed(self, documents: list[str], batch_size: int) -> Iterable[NumpyArray]:
+        """The vectors of texts, in their order, all in one batch."""
+        rows = [self._cut(encoding.ids) for encoding in self._tokenizer.encode_batch_fast(documents)]
+        ids = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for row, own_ids in enumerate(rows):
+            ids[row, : len(own_ids)] = own_ids
+            mask[row, : len(own_ids)] = 1
+        outputs: Vectors = self._model.run(None, {"input_ids": ids, "attention_mask": mask})[0]
+        read = mask.astype(np.float32)[:, :, np.newaxis]
+        means: Vectors = (outputs * read).sum(axis=1) / read.sum(axis=1)
+        return means
+
+    def query_embed(self, query: list[str]) -> Iterable[NumpyArray]:
+        """The vectors of queries, in their order, all in one batch."""
+        return self.embed(query, len(query))
+
+    def _cut(self, ids: list[int]) -> list[int]:
+        """The ids up to the token limit, with the special token at the end."""
+        return ids if len(ids) <= self._token_limit else [*ids[: self._token_limit - 1], ids[-1]]
 
 
 class OnnxEmbedder:
@@ -50,20 +93,27 @@ class OnnxEmbedder:
         open_folder: Callable[[], AbstractContextManager[Path]],
         threads: int | None = None,
         device: Device = "cpu",
+        prefixes: Prefixes = _NO_PREFIXES,
+        *,
+        share_tokenizer: bool = False,
     ) -> None:
+        """`share_tokenizer` opens the tokenizer once for all sessions: for models on the CPU that pool by the mean."""
         self._spec = spec
         self._open_folder = open_folder
         self._device = device
+        self._prefixes = prefixes
+        self._share_tokenizer = share_tokenizer
         self._threads = threads or usable_cores()
         with self._named_failure(), open_folder() as model_folder:
+            self._tokenizer: Tokenizer = Tokenizer.from_file(str(model_folder / "tokenizer.json"))
+            self._tokenizer.no_truncation()
+            self._tokenizer.no_padding()
             self._session = self._open_session(model_folder, self._threads)
-            self._workers: list[TextEmbedding] = []
+            self._workers: list[_Session] = []
             size_bytes = (model_folder / weights_file(spec, model_folder)).stat().st_size
             self._may_have_workers = device == "cpu" and self._threads > 1 and size_bytes <= _MAX_SHARED_BYTES
-            self._tokenizer: Tokenizer = Tokenizer.from_file(str(model_folder / "tokenizer.json"))
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
-        self.special_tokens: int = self._tokenizer.num_special_tokens_to_add(is_pair=False)
+        own_tokens = len(self.token_spans(prefixes.passage))
+        self.special_tokens: int = self._tokenizer.num_special_tokens_to_add(is_pair=False) + own_tokens
         self._unknown_id = next(
             (i for i in map(self._tokenizer.token_to_id, _UNKNOWN_TOKENS) if i is not None),
             -1,
@@ -81,6 +131,7 @@ class OnnxEmbedder:
     def embed(self, texts: Sequence[str]) -> Embedded:
         """Embeds n texts into (n, dim) float32 rows of unit length, in their order. Raises EmbeddingError."""
         start = time.perf_counter()
+        texts = _prefixed(self._prefixes.passage, texts)
         lengths, unknown_tokens = self._token_counts(texts)
         tokenize_s = time.perf_counter() - start  # for sorting by length; fastembed tokenizes again to embed
         read = [min(length, self._spec.token_limit) for length in lengths]
@@ -95,7 +146,7 @@ class OnnxEmbedder:
 
     def embed_query(self, query: str) -> Vectors:
         """Embeds a search query into (dim,) float32 of unit length. Raises EmbeddingError."""
-        vector: Vectors = self._run_queries(self._session, [query])[0]
+        vector: Vectors = self._run_queries(self._session, _prefixed(self._prefixes.query, [query]))[0]
         return vector
 
     def token_spans(self, text: str) -> list[tuple[int, int]]:
@@ -105,11 +156,12 @@ class OnnxEmbedder:
 
     def embed_queries(self, queries: Sequence[str]) -> Vectors:
         """Embeds n search queries into (n, dim) float32 rows of unit length, in their order. Raises EmbeddingError."""
+        queries = _prefixed(self._prefixes.query, queries)
         lengths, _ = self._token_counts(queries)
         return self._by_length(queries, [min(length, self._spec.token_limit) for length in lengths], self._run_queries)
 
     def _by_length(
-        self, texts: Sequence[str], lengths: Sequence[int], run: Callable[[TextEmbedding, list[str]], Vectors]
+        self, texts: Sequence[str], lengths: Sequence[int], run: Callable[[_Session, list[str]], Vectors]
     ) -> Vectors:
         vectors = np.empty((len(texts), self._spec.dim), dtype=np.float32)
         parts = list(sub_batches(texts, lengths, _SUB_BATCH_TOKENS[self._device]))
@@ -121,12 +173,12 @@ class OnnxEmbedder:
         parts: list[list[int]],
         texts: Sequence[str],
         vectors: Vectors,
-        run: Callable[[TextEmbedding, list[str]], Vectors],
+        run: Callable[[_Session, list[str]], Vectors],
     ) -> None:
         """Fills the rows of `vectors`, longest texts first, so that all sessions end at about the same time."""
         waiting = deque(reversed(parts))
 
-        def work(session: TextEmbedding) -> None:
+        def work(session: _Session) -> None:
             while True:
                 try:
                     rows = waiting.popleft()
@@ -145,13 +197,16 @@ class OnnxEmbedder:
                 waiting.clear()  # after a failure or Ctrl-C, the others stop at their next part
         return None
 
-    def _sessions_for(self, parts: int) -> list[TextEmbedding]:
+    def _sessions_for(self, parts: int) -> list[_Session]:
         if not self._workers and self._may_have_workers and parts >= _PARTS_WORTH_WORKERS:
             with self._named_failure(), self._open_folder() as model_folder:
                 self._workers = [self._open_session(model_folder, 1) for _ in range(self._threads)]
         return self._workers if self._workers and parts > 1 else [self._session]
 
-    def _open_session(self, model_folder: Path, threads: int) -> TextEmbedding:
+    def _open_session(self, model_folder: Path, threads: int) -> _Session:
+        if self._share_tokenizer:
+            weights = model_folder / weights_file(self._spec, model_folder)
+            return _SharingSession(weights, self._tokenizer, self._spec.token_limit, threads)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # static models warn that they have no threads
             warnings.simplefilter("ignore", RuntimeWarning)  # about missing CUDA, which is an error here
@@ -175,12 +230,12 @@ class OnnxEmbedder:
         except Exception as error:  # onnxruntime and tokenizers raise bare Exceptions of their own
             raise ModelDamagedError(f"model {self._spec.name} can't be loaded: {_first_line(error)}") from error
 
-    def _run(self, session: TextEmbedding, texts: list[str]) -> Vectors:
+    def _run(self, session: _Session, texts: list[str]) -> Vectors:
         return self._checked(session.embed(texts, batch_size=len(texts)), len(texts))
 
-    def _run_queries(self, session: TextEmbedding, queries: list[str]) -> Vectors:
+    def _run_queries(self, session: _Session, queries: Sequence[str]) -> Vectors:
         """As `_run` for queries; fastembed adds the instruction that some models need."""
-        return self._checked(session.query_embed(queries), len(queries))
+        return self._checked(session.query_embed(list(queries)), len(queries))
 
     def _checked(self, embeddings: Iterable[NumpyArray], count: int) -> Vectors:
         try:
@@ -198,6 +253,10 @@ class OnnxEmbedder:
                 lengths.append(len(ids))
                 unknown_tokens += ids[: self._spec.token_limit].count(self._unknown_id)
         return lengths, unknown_tokens
+
+
+def _prefixed(prefix: str, texts: Sequence[str]) -> Sequence[str]:
+    return [prefix + text for text in texts] if prefix else texts
 
 
 def check_cuda() -> None:

@@ -87,16 +87,9 @@ _ZH: Final = ("他喜欢在周末去爬山", "早晨他一般喝什么饮料", "
 _KO: Final = ("그는 주말에 등산을 좋아한다", "아침에는 커피를 마신다")
 
 
-@pytest.mark.parametrize(
-    ("texts", "query", "model"),
-    [
-        (_ZH, "爬山", "BAAI/bge-small-zh-v1.5"),
-        (_KO, "커피", "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"),
-    ],
-    ids=["zh", "ko"],
-)
+@pytest.mark.parametrize(("texts", "query"), [(_ZH, "爬山"), (_KO, "커피")], ids=["zh", "ko"])
 def test_a_model_that_can_not_read_the_texts_is_said_once_with_one_that_can(
-    agentmem: Cli, texts: tuple[str, ...], query: str, model: str
+    agentmem: Cli, texts: tuple[str, ...], query: str
 ) -> None:
     file = agentmem.write("memories.jsonl", *({"text": text} for text in texts))
     ingested = agentmem("ingest", file, "--batch-size", "10", "--json", "--progress", "none")
@@ -105,9 +98,9 @@ def test_a_model_that_can_not_read_the_texts_is_said_once_with_one_that_can(
         (line,) = result.stderr.splitlines()
         assert line.startswith("agentmem: warning: all-MiniLM-L6-v2 ")
         assert line.endswith(
-            f"'agentmem reembed --store .agentmem --model {model}' (or --model with a new store) helps"
+            "'agentmem reembed --store .agentmem --model multilingual' (or --model with a new store) helps"
         )
-    assert ingested.json()["better_model"] == model
+    assert ingested.json()["better_model"] == "multilingual"
     assert agentmem("ingest", file, "--json", "--progress", "none").stderr == ""  # nothing new, nothing to say
     assert agentmem("search", "hiking").stderr == ""
 

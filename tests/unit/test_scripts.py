@@ -7,10 +7,11 @@ from typing import Final
 import pytest
 
 from agentmem_cli import AgentMem
-from agentmem_cli.embedding import catalog
+from agentmem_cli.embedding import catalog, multilingual
 from agentmem_cli.embedding.base import Embedded, Embedder
+from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.embedding.languages import (
-    CHINESE_MODEL,
+    MULTILINGUAL_ALIAS,
     MULTILINGUAL_MODEL,
     ModelAdvice,
     better_model,
@@ -51,28 +52,18 @@ def test_letters_are_counted_by_script() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("name", "model"),
-    [
-        ("zh", CHINESE_MODEL),
-        ("ja", MULTILINGUAL_MODEL),
-        ("katakana", MULTILINGUAL_MODEL),
-        ("ko", MULTILINGUAL_MODEL),
-        ("ru", MULTILINGUAL_MODEL),
-        ("zh and en", MULTILINGUAL_MODEL),
-    ],
-)
-def test_the_model_that_is_named_is_the_one_for_the_scripts(name: str, model: str) -> None:
-    assert better_model(letters_by_script([_TEXTS[name]])) == model
+@pytest.mark.parametrize("text", _TEXTS.values(), ids=_TEXTS)
+def test_the_multilingual_model_is_named_for_every_other_script(text: str) -> None:
+    assert better_model(letters_by_script([text])) == MULTILINGUAL_ALIAS
 
 
 @pytest.mark.parametrize("text", _READ.values(), ids=_READ)
 def test_latin_texts_need_no_other_model_unless_something_else_is_in_them(text: str) -> None:
-    assert better_model(letters_by_script([text])) in {None, MULTILINGUAL_MODEL if "爬" in text else None}
+    assert better_model(letters_by_script([text])) == (MULTILINGUAL_ALIAS if "爬" in text else None)
 
 
-def test_the_models_that_are_named_are_in_the_catalogue() -> None:
-    assert {CHINESE_MODEL, MULTILINGUAL_MODEL} <= {entry.name for entry in catalog.entries()}
+def test_the_model_that_is_named_is_in_the_catalogue() -> None:
+    assert (MULTILINGUAL_MODEL, MULTILINGUAL_ALIAS) in {(entry.name, entry.alias) for entry in catalog.entries()}
 
 
 def advice_on(embedder: Embedder, *texts: str) -> ModelAdvice | None:
@@ -86,7 +77,15 @@ def test_minilm_is_said_not_to_read_what_it_does_not(minilm: Embedder) -> None:
         for texts in ([text], [text, _READ["en"][:20]]):
             advice = advice_on(minilm, *texts)
             assert advice is not None
-            assert advice.better in {CHINESE_MODEL, MULTILINGUAL_MODEL}
+            assert advice.better == MULTILINGUAL_ALIAS
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not multilingual.is_installed(), reason="the extra 'multilingual' is not installed")
+def test_the_multilingual_model_is_not_said_not_to_read_any_script() -> None:
+    embedder = catalog.load(catalog.resolve(ModelChoice("multilingual")))
+    for text in (*_TEXTS.values(), *_READ.values()):
+        assert advice_on(embedder, text) is None
 
 
 def test_minilm_is_not_said_not_to_read_what_it_does(minilm: Embedder) -> None:
@@ -103,7 +102,7 @@ def test_a_model_that_has_a_scripts_words_is_not_advised_against(name: str, toke
 
 
 def test_a_model_is_not_named_as_better_than_itself() -> None:
-    advice = ModelAdvice.on(CHINESE_MODEL, 20, 15, letters_by_script([_TEXTS["zh"]]))
+    advice = ModelAdvice.on(MULTILINGUAL_MODEL, 20, 15, letters_by_script([_TEXTS["zh"]]))
     assert advice is not None
     assert advice.better is None
 
@@ -127,19 +126,13 @@ class Unknowing(FakeEmbedder):
         return super().embed([text if text.isascii() else "zz " + text for text in texts])
 
 
-def test_advice_on_queries_looks_at_what_the_store_holds_too(tmp_path: Path) -> None:
+def test_queries_that_a_model_can_not_read_bring_up_one_that_can(tmp_path: Path) -> None:
     embedder = Unknowing()
     with AgentMem(tmp_path / "store", embedder=embedder) as mem:
         mem.add("彼は週末に山に登るのが好きです")
-        for query, better in (("東京", MULTILINGUAL_MODEL), ("爬山", MULTILINGUAL_MODEL)):
-            advice = mem.advice([query, "plain"])
-            assert advice is not None
-            assert advice.better == better
-        mem.delete(*(memory.id for memory in mem.list_memories()))
-        mem.add("他喜欢在周末去爬山，他喜欢在周末去爬山")
-        advice = mem.advice(["东京"])
+        advice = mem.advice(["東京", "plain"])
         assert advice is not None
-        assert advice.better == CHINESE_MODEL
+        assert advice.better == MULTILINGUAL_ALIAS
 
 
 def test_a_latin_query_costs_no_embedding(tmp_path: Path) -> None:
