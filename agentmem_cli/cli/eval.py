@@ -32,6 +32,7 @@ def evaluate(
             metavar="FILE",
         ),
     ],
+    format: options.FormatOption = None,
     store: options.StoreOption = ".agentmem",
     modes: Annotated[
         str,
@@ -55,7 +56,7 @@ def evaluate(
     asked_modes = _modes(modes)
     if against == store:
         raise UsageError(f"--against {against} is the same store: give another one")
-    queries = list(read_queries(file))
+    queries = list(read_queries(file, format=format))
     if not any(query.relevant for query in queries):
         raise UsageError(f'{file}: none of the {len(queries)} queries has relevant ids: add them as "relevant"')
     with (
