@@ -34,7 +34,7 @@ def found(tmp_path_factory: pytest.TempPathFactory, ingested: Ingested) -> Any: 
 
 
 def test_json_has_every_run_with_its_estimates(found: Any, ingested: Ingested) -> None:  # noqa: ANN401
-    assert list(found) == ["queries", "unlabelled", "warnings", "runs", "comparisons"]
+    assert list(found) == ["queries", "unlabelled", "warnings", "runs", "comparisons", "advice"]
     assert found["queries"] == len(QUERIES.read_text().splitlines())
     assert (found["unlabelled"], found["warnings"]) == (0, [])
     assert [run["mode"] for run in found["runs"]] == ["vector", "text"]
