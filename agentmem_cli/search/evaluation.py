@@ -105,6 +105,7 @@ _SAME: Final = 1e-9  # an average over orders is a sum of floats
 _POWER: Final = (1.96 + 0.84) / 1.96  # quantiles of the normal distribution for 95 % confidence and a power of 80 %
 MOST_GROUPS: Final = 100  # of queries, by a label
 _NO_LABEL: Final = "-"
+_SHOWN_LABELS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +253,8 @@ def by_label(evaluation: Evaluation, key: str) -> dict[str, Evaluation]:
         groups.setdefault(_label(judged.query.labels.get(key)), []).append(judged)
     if set(groups) == {_NO_LABEL}:
         known = sorted({label for judged in evaluation.judged for label in judged.query.labels})
-        raise UsageError(f"no query has {shown(key)}: the queries have {', '.join(known) or 'no labels'}")
+        others = ", ".join(map(shown, known[:_SHOWN_LABELS])) + (", ..." if len(known) > _SHOWN_LABELS else "")
+        raise UsageError(f"no query has {shown(key)}: the queries have {others or 'no other keys'}")
     if len(groups) > MOST_GROUPS:
         raise UsageError(f"{shown(key)} has {len(groups)} values: give a key with {MOST_GROUPS} or fewer")
     ordered = sorted(groups, key=_place)

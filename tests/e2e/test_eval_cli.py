@@ -202,7 +202,7 @@ def test_a_key_that_no_query_has_is_one_line(published: Cli) -> None:
     asked = ("eval", "locomo10.json", "--format", "locomo", "--store", "store", "--by", "colour")
     result = published(*asked, "--output", "r.json")
     assert (result.exit_code, (published.folder / "r.json").exists()) == (2, False)
-    assert result.stderr.splitlines()[-1].endswith('no query has "colour": the queries have category')
+    assert result.stderr.splitlines()[-1].endswith('no query has "colour": the queries have "category"')
 
 
 def test_a_bound_that_is_missed_for_certain_is_exit_code_4_and_in_every_report(

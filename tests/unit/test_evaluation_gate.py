@@ -85,7 +85,7 @@ def test_figures_are_broken_down_by_a_label_with_numbers_in_order() -> None:
 
 def test_a_label_that_no_query_has_or_every_one_for_itself_is_refused() -> None:
     found = evaluation([True] * (MOST_GROUPS + 1), [{"n": n} for n in range(MOST_GROUPS + 1)])
-    with pytest.raises(UsageError, match='no query has "kind": the queries have n'):
+    with pytest.raises(UsageError, match='no query has "kind": the queries have "n"'):
         by_label(found, "kind")
     with pytest.raises(UsageError, match='"n" has 101 values: give a key with 100 or fewer'):
         by_label(found, "n")
