@@ -19,7 +19,7 @@ def test_the_tables_say_figures_differences_and_the_worst(agentmem: Cli, ingeste
     result = agentmem("eval", QUERIES, "--store", ingested.store, "--worst", "2", variables={"COLUMNS": "120"})
     assert (result.exit_code, result.stderr) == (0, "")
     shown = re.sub(r"[\s─]+", " ", result.stdout)
-    estimate = r" 0\.\d{3} 0\.\d{3}-[01]\.\d{3}"
+    estimate = r"( [01]\.\d{3} [01]\.\d{3}-[01]\.\d{3})"
     assert f"40 queries · {ingested.store} · all-MiniLM-L6-v2 hybrid vector text recall@1" in shown
     for name in ("recall@1", "recall@5", "recall@10", "recall@20", "MRR", "nDCG@10"):
         assert re.search(f"{name}({estimate}){{3}} ", shown), name
@@ -258,7 +258,7 @@ def test_a_store_that_loses_too_much_against_another_is_exit_code_4(
 
 def test_the_options_of_search_rank_here_too(agentmem: Cli, ingested: Ingested) -> None:
     asked = ("eval", QUERIES, "--store", ingested.store, "--mode", "hybrid", "--json")
-    plain, without = (agentmem(*asked, *more).json() for more in ((), ("--neighbour-share", "0")))
+    plain, without = (agentmem(*asked, *more).json() for more in ((), ("--recency-half-life", "1d")))
     first, second = (
         [query["first_hit"]["score"] for query in found["runs"][0]["per_query"]] for found in (plain, without)
     )

@@ -37,6 +37,7 @@ def test_a_turn_of_locomo_is_a_memory_of_its_conversation(indent: int | None, tm
     assert found[0] == {
         "id": "7:D1:1",
         "text": "Ana: I bought a red kayak.",
+        "speaker": "Ana",
         "agent_id": "locomo",
         "user_id": "7",
         "memory_type": "episodic",
@@ -65,6 +66,7 @@ def test_a_chat_of_realtalk_is_named_after_its_file_and_pictures_are_left_out(na
         {
             "id": f"Chat_1_Ana_Ben:{id}",
             "text": f"Ana: {text}",
+            "speaker": "Ana",
             "agent_id": "realtalk",
             "user_id": "Chat_1_Ana_Ben",
             "memory_type": "episodic",

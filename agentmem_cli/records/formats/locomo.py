@@ -32,9 +32,11 @@ def _memories(element: Element) -> Iterator[Fields]:
     for session in filter(_SESSION.fullmatch, conversation):
         date = text_at(conversation, f"{session}_date_time")
         for second, turn in enumerate(objects(session, list_at(conversation, session))):
+            speaker = text_at(turn, "speaker")
             yield {
                 "id": f"{user}:{text_at(turn, 'dia_id')}",
-                "text": f"{text_at(turn, 'speaker')}: {text_at(turn, 'text')}",
+                "text": f"{speaker}: {text_at(turn, 'text')}",
+                "speaker": speaker,
                 "agent_id": "locomo",
                 "user_id": user,
                 "memory_type": "episodic",

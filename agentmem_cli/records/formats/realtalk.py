@@ -20,10 +20,11 @@ def _memories(element: Element) -> Iterator[Fields]:
         for turn in objects(session, list_at(element.fields, session)):
             text = text_at(turn, "clean_text" if "clean_text" in turn else "text")
             if text.strip():
-                date = text_at(turn, "date_time")
+                speaker, date = text_at(turn, "speaker"), text_at(turn, "date_time")
                 yield {
                     "id": f"{chat}:{text_at(turn, 'dia_id')}",
-                    "text": f"{text_at(turn, 'speaker')}: {text}",
+                    "text": f"{speaker}: {text}",
+                    "speaker": speaker,
                     "agent_id": "realtalk",
                     "user_id": chat,
                     "memory_type": "episodic",
