@@ -2,7 +2,7 @@
 
     AgentMemError                  1
     ├── UsageError                 2   an option or argument is not valid
-    ├── GateError                  4   a performance gate failed
+    ├── GateError                  4   a gate on speed or quality failed
     ├── MeasurementError           1   another installation could not be measured
     ├── InputError                 1   an input could not be read to its end
     │   └── RejectedLineError      1   a bad line, where bad lines are not skipped
@@ -39,7 +39,7 @@ class UsageError(AgentMemError):
 
 
 class GateError(AgentMemError):
-    """A performance gate failed, or was inconclusive with --strict."""
+    """A gate on speed or quality failed, or was inconclusive with --strict."""
 
     exit_code = 4
 

@@ -26,11 +26,12 @@ class TargetVerdict:
 class Verdict:
     """A gate's verdict on one metric of one model.
 
-    For an absolute bound, `figure` is the median of the metric and `outcome` is `met` or `missed`. For a comparison,
-    `figure` is the ratio of the new measurement to the base and `outcome` is one of the other four; `bound` is 0.9 or
-    1.1 for a maximum regression of 10 %. `base` and `new` are then medians in the unit of the metric, and
-    `base_samples` and `new_samples` their samples. If the sides were measured in turn, these samples are the medians of
-    the rounds, and `ratios` are the ratios of the rounds. `at` names the batch or store size, such as "batch 1000".
+    For an absolute bound, `figure` is the median of the metric and `outcome` is `met` or `missed`; a bound on the
+    quality of searches may also be `inconclusive`. For a comparison, `figure` is the ratio of the new measurement to
+    the base and `outcome` is one of the other four; `bound` is 0.9 or 1.1 for a maximum regression of 10 %. `base` and
+    `new` are then medians in the unit of the metric, and `base_samples` and `new_samples` their samples. If the sides
+    were measured in turn, these samples are the medians of the rounds, and `ratios` are the ratios of the rounds. `at`
+    names the batch or store size, such as "batch 1000", or the mode of a search.
     `interval` is the 95 % interval of `figure`; None if there are too few samples.
     """
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agentmem_cli.cli import bench_gates, bench_output, options
-from agentmem_cli.cli.bench_output import Outputs
+from agentmem_cli.cli.bench_output import BenchOutputs
 from agentmem_cli.cli.output import print_json, print_rich
 from agentmem_cli.cli.progress import steps_view
+from agentmem_cli.cli.report_output import JunitOption, SummaryOption
 from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.errors import AgentMemError, UsageError
 from agentmem_cli.report.translations import Words
@@ -31,15 +32,15 @@ def show(
     json: options.JsonOption = False,
     output: bench_output.ResultFilesOption = None,
     lang: bench_output.LangOption = "en",
-    github_summary: bench_output.SummaryOption = False,
-    junit: bench_output.JunitOption = None,
+    github_summary: SummaryOption = False,
+    junit: JunitOption = None,
 ) -> None:
     """Show a result that bench wrote as JSON, or convert it to other formats."""
     from agentmem_cli.bench.result_file import read_file
     from agentmem_cli.report.bench_report import with_figures
 
     words = Words(lang)
-    outputs = Outputs(output or [], [result], words, github_summary, junit)
+    outputs = BenchOutputs(output or [], [result], words, github_summary, junit)
     outputs.check_for_results()
     contents = read_file(result)
     measured = with_figures(contents)
@@ -107,8 +108,8 @@ def bench(
     json: options.JsonOption = False,
     output: bench_output.ResultFilesOption = None,
     lang: bench_output.LangOption = "en",
-    github_summary: bench_output.SummaryOption = False,
-    junit: bench_output.JunitOption = None,
+    github_summary: SummaryOption = False,
+    junit: JunitOption = None,
     quiet: options.QuietOption = False,
 ) -> None:
     """Measure how fast memories are ingested.
@@ -134,7 +135,7 @@ def bench(
         raise UsageError("--models replaces --model and --model-path: leave those out")
     words = Words(lang)
     inputs = bench_output.inputs_of(workload, queries, model.path, bench_gates.PROJECT)
-    outputs = Outputs(output or [], inputs, words, github_summary, junit)
+    outputs = BenchOutputs(output or [], inputs, words, github_summary, junit)
     outputs.check_for_results()
     bench_options = BenchOptions(
         _numbers("--sizes", sizes),
@@ -158,7 +159,7 @@ def bench(
     try:
         verdicts = bench_gates.checked(result, bounds)
     except UsageError:
-        outputs.write_files(with_figures(result))  # keep the measurements even if a bound is invalid
+        outputs.write_measured(with_figures(result))  # keep the measurements even if a bound is invalid
         raise
     measured = with_figures(result, verdicts)
     outputs.write_result(measured)
@@ -192,7 +193,7 @@ def _subject(choice: ModelChoice, on_step: Callable[[str], None]) -> "Subject":
     return Subject(partial(catalog.load, spec, choice), partial(grow_alone, spec, choice))
 
 
-def _run(bench: "Bench", outputs: Outputs) -> "BenchResult":
+def _run(bench: "Bench", outputs: BenchOutputs) -> "BenchResult":
     """Runs a benchmark. If it is interrupted, writes the result so far."""
     from agentmem_cli.report.bench_report import with_figures
 
@@ -201,7 +202,7 @@ def _run(bench: "Bench", outputs: Outputs) -> "BenchResult":
     except BaseException:
         if bench.has_samples:
             with suppress(AgentMemError):  # the reason of the interruption matters more
-                outputs.write_files(with_figures(bench.result()))
+                outputs.write_measured(with_figures(bench.result()))
         raise
 
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 import typer
 
 from agentmem_cli.cli import bench_output, options
-from agentmem_cli.cli.bench_output import Outputs
+from agentmem_cli.cli.bench_output import BenchOutputs
 from agentmem_cli.cli.output import print_json, print_rich, say
 from agentmem_cli.cli.progress import steps_view
+from agentmem_cli.cli.report_output import JunitOption, SummaryOption, VerdictFilesOption
 from agentmem_cli.errors import AgentMemError, GateError, UsageError
 from agentmem_cli.report.translations import Words
 
@@ -61,10 +62,10 @@ def compare(
         bool, typer.Option("--force", help="Compare results of different machines, models or workloads.")
     ] = False,
     json: options.JsonOption = False,
-    output: bench_output.VerdictFilesOption = None,
+    output: VerdictFilesOption = None,
     lang: bench_output.LangOption = "en",
-    github_summary: bench_output.SummaryOption = False,
-    junit: bench_output.JunitOption = None,
+    github_summary: SummaryOption = False,
+    junit: JunitOption = None,
 ) -> None:
     """Compare two results.
 
@@ -76,7 +77,7 @@ def compare(
     from agentmem_cli.bench.result_file import read_file
 
     share = _share(max_regression)
-    outputs = Outputs(output or [], [base, new], Words(lang), github_summary, junit)
+    outputs = BenchOutputs(output or [], [base, new], Words(lang), github_summary, junit)
     outputs.check_for_verdicts()
     try:
         report = gates.compare(read_file(base), read_file(new), (base, new), share)
@@ -112,10 +113,10 @@ def ab(
     repeats: Annotated[int, typer.Option("--repeats", help="As for bench, in each process.")] = 9,
     workload: Annotated[str, typer.Option("--workload", help="As for bench.")] = "mixed",
     json: options.JsonOption = False,
-    output: bench_output.VerdictFilesOption = None,
+    output: VerdictFilesOption = None,
     lang: bench_output.LangOption = "en",
-    github_summary: bench_output.SummaryOption = False,
-    junit: bench_output.JunitOption = None,
+    github_summary: SummaryOption = False,
+    junit: JunitOption = None,
     quiet: options.QuietOption = False,
 ) -> None:
     """Measure two installations in turn and compare them.
@@ -138,7 +139,7 @@ def ab(
             arguments += [option, str(value)]
     installations = installation_at(base), this_installation() if head is None else installation_at(head)
     inputs = bench_output.inputs_of(workload, model.path, *(installed.command[0] for installed in installations))
-    outputs = Outputs(output or [], inputs, Words(lang), github_summary, junit)
+    outputs = BenchOutputs(output or [], inputs, Words(lang), github_summary, junit)
     outputs.check_for_verdicts()
     with steps_view(quiet) as on_step:
         run = AbRun(*installations, arguments, rounds, _share(max_regression), on_step)
@@ -182,7 +183,7 @@ def refuse_options_of(context: typer.Context) -> None:
             )
 
 
-def _measured(run: "AbRun", outputs: Outputs) -> "GateReport":
+def _measured(run: "AbRun", outputs: BenchOutputs) -> "GateReport":
     try:
         return run.run()
     except BaseException:
@@ -192,7 +193,7 @@ def _measured(run: "AbRun", outputs: Outputs) -> "GateReport":
         raise
 
 
-def _finish(report: "GateReport", strict: bool, json: bool, outputs: Outputs) -> None:
+def _finish(report: "GateReport", strict: bool, json: bool, outputs: BenchOutputs) -> None:
     """Shows and writes a report. Raises GateError if it fails the gate."""
     outputs.write_verdicts(report, strict=strict)
     if json:

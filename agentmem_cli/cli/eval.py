@@ -1,9 +1,9 @@
-"""`agentmem eval`: how good the answers to labelled queries are."""
+"""`agentmem eval`: how good the answers to labelled queries are, and whether they are good enough."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,18 +11,22 @@ import typer
 from agentmem_cli.cli import options
 from agentmem_cli.cli.opening import opened_store
 from agentmem_cli.cli.output import print_json, print_rich, say, stderr_console
+from agentmem_cli.cli.report_output import JunitOption, Outputs, SummaryOption, VerdictFilesOption
 from agentmem_cli.embedding.choice import ModelChoice
-from agentmem_cli.errors import UsageError
+from agentmem_cli.errors import GateError, UsageError
+from agentmem_cli.report.translations import Words
 from agentmem_cli.search.query import MODES, LabelledQuery, Mode, Ranking, read_queries
 from agentmem_cli.support.safe_text import printable
 
 if TYPE_CHECKING:
     from agentmem_cli.api import AgentMem
-    from agentmem_cli.search.evaluation import Comparison, Difference, JudgedQuery, Run
+    from agentmem_cli.bench.verdict import Verdict
+    from agentmem_cli.search.evaluation import Comparison, Run
 
 
 @options.expanded
 def evaluate(
+    command: typer.Context,
     *,
     file: Annotated[
         str,
@@ -32,50 +36,114 @@ def evaluate(
             metavar="FILE",
         ),
     ],
+    format: options.FormatOption = None,
     store: options.StoreOption = ".agentmem",
     modes: Annotated[
         str,
-        typer.Option("--modes", help="Search modes, separated by commas; the first is the base of comparison."),
+        typer.Option(
+            "--modes",
+            help="Search modes to compare, separated by commas; the first is the base of comparison, and what bounds "
+            "apply to.",
+        ),
     ] = "hybrid,vector,text",
+    ranking: options.RankingOptions,
     against: Annotated[
         str | None,
         typer.Option(
             "--against", metavar="STORE", help="Another store of the same memories, for example with another model."
         ),
     ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option("--by", metavar="KEY", help="Break the figures down by a key of the queries' lines."),
+    ] = None,
     worst: Annotated[int, typer.Option("--worst", min=0, help="The number of worst queries to list.")] = 5,
+    minimum: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--min",
+            metavar="METRIC=VALUE",
+            help="Fail if the whole 95 % interval of a metric is below VALUE: ndcg@10=0.5. Repeat for more.",
+        ),
+    ] = None,
+    max_loss: Annotated[
+        float | None,
+        typer.Option(
+            "--max-loss",
+            min=0,
+            max=1,
+            metavar="VALUE",
+            help="Fail if nDCG@10 is certain to be lower than that of --against by more than VALUE.",
+        ),
+    ] = None,
     model: options.ModelOptions,
     json: options.JsonOption = False,
+    output: VerdictFilesOption = None,
+    github_summary: SummaryOption = False,
+    junit: JunitOption = None,
 ) -> None:
     """Measure the quality of searches with labelled queries.
 
-    Prints recall, MRR and nDCG with 95 % intervals. Modes and stores are compared query by query. Queries without
-    relevant ids are left out.
+    Prints recall, MRR and nDCG with 95 % intervals, and what to do. Modes and stores are compared query by query.
+    Queries without relevant ids are left out. --mode measures that mode alone. The exit code is 4 if a bound is missed
+    for certain.
     """
-    asked_modes = _modes(modes)
+    from agentmem_cli.report.evaluation_report import (
+        Evaluated,
+        evaluation_as_file,
+        evaluation_document,
+        evaluation_json,
+    )
+    from agentmem_cli.report.export import check_verdict_file
+    from agentmem_cli.report.terminal import renderables
+
+    asked_modes = _asked_modes(command, modes, ranking)
+    bounds = dict(map(_bound, minimum or []))
     if against == store:
         raise UsageError(f"--against {against} is the same store: give another one")
-    queries = list(read_queries(file))
+    if max_loss is not None and against is None:
+        raise UsageError("--max-loss needs a store to compare with: give --against STORE")
+    inputs = [name for name in (file, against, model.path) if name is not None]
+    outputs = Outputs(output or [], inputs, Words(), github_summary, junit, store)
+    outputs.check(check_verdict_file)
+    queries = list(read_queries(file, format=format))
     if not any(query.relevant for query in queries):
         raise UsageError(f'{file}: none of the {len(queries)} queries has relevant ids: add them as "relevant"')
+    rankings = [replace(ranking, mode=mode) for mode in asked_modes]
     with (
         nullcontext()
         if against is None
         else opened_store(against, ModelChoice(device=model.device, threads=model.threads)) as other,
         opened_store(store, model) as mem,
     ):
-        runs = _runs(mem, store, queries, asked_modes)
+        runs = _runs(mem, store, queries, rankings)
         if against is not None and other is not None:
-            runs += _runs(other, against, queries, asked_modes)
-    for warning in _warnings(runs):
-        say(f"warning: {warning}")
+            runs += _runs(other, against, queries, rankings)
     compared = _comparisons(runs, len(asked_modes))
+    evaluated = Evaluated.of(runs, compared, _verdicts(runs, compared, bounds, max_loss), by=by, worst=worst)
+    document = evaluation_document(evaluated)
+    for warning in evaluated.warnings:
+        say(f"warning: {warning}")
+    outputs.write_files(lambda name: evaluation_as_file(evaluated, name))
+    outputs.summarize(document)
+    outputs.write_junit("agentmem eval", evaluated.verdicts)
     if json:
-        print_json(_as_json(runs, compared))
+        print_json(evaluation_json(evaluated))
     else:
-        from agentmem_cli.report.evaluation_tables import evaluation_report  # numpy
+        print_rich(*renderables(replace(document, warnings=[])))
+    _judge(evaluated.verdicts)
 
-        print_rich(*evaluation_report(runs, compared, worst))
+
+def _asked_modes(command: typer.Context, argument: str, ranking: Ranking) -> list[Mode]:
+    """The modes of --modes or, where it is given, that of --mode alone."""
+    given = {
+        name
+        for name in ("mode", "modes")
+        if (source := command.get_parameter_source(name)) is not None and source.name == "COMMANDLINE"
+    }
+    if given == {"mode", "modes"}:
+        raise UsageError("give either --mode, to measure one, or --modes, to compare several")
+    return [ranking.mode] if given == {"mode"} else _modes(argument)
 
 
 def _modes(argument: str) -> list[Mode]:
@@ -86,22 +154,38 @@ def _modes(argument: str) -> list[Mode]:
     return asked_modes
 
 
-def _runs(mem: "AgentMem", store: str, queries: Sequence[LabelledQuery], modes: Sequence[Mode]) -> "list[Run]":
+def _bound(argument: str) -> tuple[str, float]:
+    """A metric and the bound on it."""
+    from agentmem_cli.search.evaluation import METRICS
+
+    metric, _, value = argument.lower().partition("=")
+    try:
+        bound = float(value)
+    except ValueError:
+        bound = -1.0
+    if metric not in METRICS or not 0 <= bound <= 1:
+        raise UsageError(
+            f"--min {argument}: give METRIC=VALUE, such as ndcg@10=0.5; a metric is one of {', '.join(METRICS)}, and a "
+            "value is between 0 and 1"
+        )
+    return metric, bound
+
+
+def _runs(mem: "AgentMem", store: str, queries: Sequence[LabelledQuery], rankings: Sequence[Ranking]) -> "list[Run]":
     from agentmem_cli.search.evaluation import Run
 
     with _spinner(f"running {len(queries)} queries on {store}"):
-        evaluations = mem.evaluate(queries, [Ranking(mode) for mode in modes])
-    return [Run(store, mem.model.name, mode, evaluation) for mode, evaluation in zip(modes, evaluations, strict=True)]
+        evaluations = mem.evaluate(queries, rankings)
+    return [
+        Run(store, mem.model.name, ranking.mode, evaluation)
+        for ranking, evaluation in zip(rankings, evaluations, strict=True)
+    ]
 
 
 def _spinner(what: str) -> AbstractContextManager[object]:
     if not sys.stderr.isatty():
         return nullcontext()
     return stderr_console().status(printable(what))
-
-
-def _warnings(runs: "Sequence[Run]") -> list[str]:
-    return list(dict.fromkeys(f"{run.store}: {warning}" for run in runs for warning in run.evaluation.warnings))
 
 
 def _comparisons(runs: "Sequence[Run]", modes: int) -> "list[Comparison]":
@@ -112,55 +196,26 @@ def _comparisons(runs: "Sequence[Run]", modes: int) -> "list[Comparison]":
     return [Comparison(run, base, compare(run.evaluation, base.evaluation)) for run, base in pairs]
 
 
-def _as_json(runs: "Sequence[Run]", compared: "Sequence[Comparison]") -> dict[str, object]:
-    return {
-        "queries": len(runs[0].evaluation.judged),
-        "unlabelled": runs[0].evaluation.unlabelled,
-        "warnings": _warnings(runs),
-        "runs": [
-            {
-                **_name(run),
-                "missing": run.evaluation.missing,
-                "metrics": {
-                    name: {"mean": estimate.mean, **asdict(estimate.interval)}
-                    for name, estimate in run.evaluation.estimates.items()
-                },
-                "per_query": [_judged(judged) for judged in run.evaluation.judged],
-            }
-            for run in runs
-        ],
-        "comparisons": [
-            {"run": _name(pair.run), "base": _name(pair.base), "metrics": _differences(pair.differences)}
-            for pair in compared
-        ],
-    }
+def _verdicts(
+    runs: "Sequence[Run]", compared: "Sequence[Comparison]", bounds: dict[str, float], max_loss: float | None
+) -> "list[Verdict]":
+    """The verdicts on the first run, and on what it loses against the other store."""
+    from agentmem_cli.bench.quality_gates import check_bounds, check_loss
+
+    verdicts = check_bounds(runs[0], bounds)
+    if max_loss is not None:
+        against = next(pair for pair in compared if pair.base is runs[0] and pair.run.store != runs[0].store)
+        verdicts.append(check_loss(against, max_loss))
+    return verdicts
 
 
-def _name(run: "Run") -> dict[str, str]:
-    return {"store": run.store, "model": run.model, "mode": run.mode}
+def _judge(verdicts: "Sequence[Verdict]") -> None:
+    """Says which bounds are not certain to be met. Raises GateError if one is missed."""
+    from agentmem_cli.report.junit import told
 
-
-def _judged(judged: "JudgedQuery") -> dict[str, object]:
-    query, first = judged.query, judged.first
-    scope = {name: value for name, value in asdict(query.query.filter.scope).items() if value is not None}
-    return {
-        "query": query.query.text,
-        **scope,
-        "relevant": query.relevant,
-        **judged.figures,
-        "first_relevant_rank": judged.first_rank,
-        "first_hit": None if first is None else {"id": first.id, "score": first.score, "text": first.text},
-    }
-
-
-def _differences(by_metric: "Mapping[str, Difference]") -> dict[str, object]:
-    return {
-        name: {
-            "mean": difference.mean,
-            **asdict(difference.interval),
-            "wins": difference.wins,
-            "losses": difference.losses,
-            "ties": difference.ties,
-        }
-        for name, difference in by_metric.items()
-    }
+    for verdict in verdicts:
+        if verdict.outcome == "inconclusive":
+            say(f"not certain: {told(verdict)}; more queries would decide")
+    failures = [told(verdict) for verdict in verdicts if verdict.has_failed]
+    if failures:
+        raise GateError(f"gate: {'; '.join(failures)}")

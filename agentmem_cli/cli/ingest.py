@@ -32,6 +32,7 @@ def ingest(
     files: Annotated[
         list[str], typer.Argument(help="JSONL files, plain or gzip; - is standard input.", metavar="FILE...")
     ],
+    format: options.FormatOption = None,
     store: options.StoreOption = ".agentmem",
     model: options.ModelOptions,
     batch_size: Annotated[
@@ -113,6 +114,7 @@ def ingest(
         wait_index=wait_index,
         max_line_bytes=max_line_bytes,
         max_expansion=max_expansion,
+        format=format,
     )
     with (
         opened_store(store, model, create=True, wait_s=wait, quiet=quiet or progress == "none") as mem,

@@ -16,6 +16,7 @@ from agentmem_cli.cli.conditions import parse_conditions
 from agentmem_cli.embedding.choice import MAX_THREADS, Device, ModelChoice
 from agentmem_cli.errors import InvalidMemoryError, UsageError
 from agentmem_cli.records.filter import SearchFilter
+from agentmem_cli.records.formats import FormatName
 from agentmem_cli.records.memory import MEMORY_TYPES, Scope
 from agentmem_cli.records.times import bound, parse_span
 from agentmem_cli.search.query import NEIGHBOUR_SHARE, Mode, Ranking
@@ -58,6 +59,10 @@ def expanded(command: Command) -> Command:
 
 StoreOption: TypeAlias = Annotated[
     str, typer.Option("--store", envvar="AGENTMEM_STORE", help="The store's folder.", show_default=True)
+]
+FormatOption: TypeAlias = Annotated[
+    FormatName | None,
+    typer.Option("--format", help="Read FILE as a published data set instead of JSONL."),
 ]
 WaitOption: TypeAlias = Annotated[
     float,

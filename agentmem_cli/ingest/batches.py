@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 from agentmem_cli.errors import InvalidMemoryError
 from agentmem_cli.ingest.options import IngestOptions
 from agentmem_cli.ingest.pipeline import Pipeline
+from agentmem_cli.records.formats import memory_lines
 from agentmem_cli.records.jsonl import parse_memory
 from agentmem_cli.records.lines import Line, LineSource
 from agentmem_cli.records.memory import Memory, Position, Rejection
@@ -52,7 +53,7 @@ class Batches:
             start = time.perf_counter()
 
     def _items(self) -> Iterator[Item]:
-        for line in self._source.lines(self._options.max_line_bytes):
+        for line in self._lines():
             self._pipeline.report.read += 1
             try:
                 memory = self._parse(line)
@@ -66,6 +67,11 @@ class Batches:
             if batch is not None:
                 yield batch
         yield self._taken(complete=True)
+
+    def _lines(self) -> Iterator[Line]:
+        if self._options.format is None:
+            return self._source.lines(self._options.max_line_bytes)
+        return memory_lines(self._source, self._options.format, self._options.max_line_bytes)
 
     def _parse(self, line: Line) -> Memory:
         if line.too_long:

@@ -5,6 +5,7 @@ from typing import Final
 
 from agentmem_cli.errors import UsageError
 from agentmem_cli.ingest.report import IngestReport
+from agentmem_cli.records.formats import FORMAT_NAMES, FormatName
 from agentmem_cli.records.lines import MAX_EXPANSION, MAX_LINE_BYTES
 from agentmem_cli.records.memory import Position, Rejection, Scope
 
@@ -37,12 +38,17 @@ class IngestOptions:
     wait_index: bool = False
     max_line_bytes: int = MAX_LINE_BYTES
     max_expansion: int = MAX_EXPANSION
+    format: FormatName | None = None
 
     def __post_init__(self) -> None:
         if not MIN_BATCH_SIZE <= self.batch_size <= MAX_BATCH_SIZE:
             raise UsageError(f"batch size {self.batch_size} is not between {MIN_BATCH_SIZE} and {MAX_BATCH_SIZE}")
         if not self.flush_interval_s >= 0:  # or it is NaN
             raise UsageError(f"flush interval {self.flush_interval_s} is not a number of seconds, 0 or more")
+        if self.format is not None and self.format not in FORMAT_NAMES:
+            raise UsageError(f"format {self.format} is unknown: it is one of {', '.join(FORMAT_NAMES)}")
+        if self.format is not None and self.text_field != "text":
+            raise UsageError(f"the format {self.format} says where the text is: leave out the text field")
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,7 +153,7 @@ def load_metadata(stored: str | None) -> dict[str, JsonValue]:
     return {} if stored is None else parse_object(stored.encode())
 
 
-def pop_scope(rest: dict[str, object], defaults: Scope) -> Scope:
+def pop_scope(rest: dict[str, object] | dict[str, JsonValue], defaults: Scope) -> Scope:
     """Removes the scope from `rest` and returns it, completed from the defaults. Raises InvalidMemoryError."""
     given = {name: check_string(name, rest.pop(name)) for name in _SCOPE_NAMES if name in rest}
     return _scope_with(defaults, **given) if given else defaults

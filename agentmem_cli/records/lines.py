@@ -110,7 +110,7 @@ class _CountedReader(RawIOBase):
 
 
 class LineSource:
-    """An open input. Iterate `lines` once; `position_bytes` of `size_bytes` is the progress."""
+    """An open input. Iterate `lines` or `blocks` once; `position_bytes` of `size_bytes` is the progress."""
 
     def __init__(self, name: str, stream: ByteStream, size_bytes: int | None, max_expansion: int) -> None:
         # A path may contain bytes that aren't UTF-8, but the name is shown and stored as text.
@@ -160,6 +160,12 @@ class LineSource:
         line = _line(number, held, max_line_bytes)
         if line is not None:
             yield line
+
+    def blocks(self) -> Iterator[bytes]:
+        """The bytes as they come, for formats that are not lines. Raises InputError as `lines` does."""
+        for block in self._blocks():
+            self._yielded_bytes += len(block)
+            yield block
 
     def _blocks(self) -> Iterator[bytes]:
         try:

@@ -43,7 +43,7 @@ class Table:
 class Document:
     """A report: what it is of, its tables, what they amount to, the doubts about it, and what its words mean.
 
-    `notes` are of what it left out.
+    `notes` are of what it left out; the `conclusion` says what to do.
     """
 
     lang: Lang
@@ -54,6 +54,7 @@ class Document:
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     glossary: Facts = field(default_factory=list)
+    conclusion: list[str] = field(default_factory=list)
 
 
 NONE: Final = "-"

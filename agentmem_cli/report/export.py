@@ -4,7 +4,6 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import PurePath
 from typing import Final, TypeAlias
 
@@ -15,6 +14,7 @@ from agentmem_cli.bench.result import BatchRun, BenchResult, Comparison, IngestS
 from agentmem_cli.bench.result_file import as_bytes
 from agentmem_cli.errors import UsageError
 from agentmem_cli.report.bench_report import Measured, bench_document
+from agentmem_cli.report.document import Document
 from agentmem_cli.report.gate_report import gate_document
 from agentmem_cli.report.html import html
 from agentmem_cli.report.markdown import markdown
@@ -128,7 +128,7 @@ def check_result_file(name: str) -> None:
 
 def check_verdict_file(name: str) -> None:
     """Raises UsageError if the extension is not a format of verdicts."""
-    _check(name, _OF_VERDICTS)
+    _check(name, (_JSON, *_OF_VERDICTS))
 
 
 def result_as_file(measured: Measured, name: str, words: Words) -> bytes:
@@ -138,7 +138,14 @@ def result_as_file(measured: Measured, name: str, words: Words) -> bytes:
 
 def verdicts_as_file(report: GateReport, name: str, words: Words) -> bytes:
     """The verdicts in the format of this file name, which must be checked before."""
-    return _OF_VERDICTS[_ending(name)](report, words)
+    return verdict_file(name, lambda: report, lambda: gate_document(report, words))
+
+
+def verdict_file(name: str, value: Callable[[], object], document: Callable[[], Document]) -> bytes:
+    """The value as JSON, or the document in the format of this file name, which must be checked before."""
+    if is_json(name):
+        return orjson.dumps(value(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return _OF_VERDICTS[_ending(name)](document()).encode()
 
 
 def is_json(name: str) -> bool:
@@ -161,18 +168,13 @@ def _page(measured: Measured, words: Words) -> str:
     return html(bench_document(measured, words), plots(measured, words))
 
 
-def _report_as_json(report: GateReport) -> bytes:
-    return orjson.dumps(asdict(report), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-
-
 _OF_RESULTS: Final[dict[str, Callable[[Measured, Words], bytes]]] = {
     _JSON: lambda measured, words: as_bytes(measured.result),
     ".md": lambda measured, words: markdown(bench_document(measured, words)).encode(),
     ".csv": lambda measured, words: csv_text(measured.result).encode(),
     _HTML: lambda measured, words: _page(measured, words).encode(),
 }
-_OF_VERDICTS: Final[dict[str, Callable[[GateReport, Words], bytes]]] = {
-    _JSON: lambda report, words: _report_as_json(report),
-    ".md": lambda report, words: markdown(gate_document(report, words)).encode(),
-    _HTML: lambda report, words: html(gate_document(report, words), []).encode(),
+_OF_VERDICTS: Final[dict[str, Callable[[Document], str]]] = {
+    ".md": markdown,
+    _HTML: lambda document: html(document, []),
 }

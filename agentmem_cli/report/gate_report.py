@@ -8,6 +8,7 @@ from agentmem_cli.bench.gates import GateReport
 from agentmem_cli.bench.verdict import Outcome, Verdict
 from agentmem_cli.report.document import NONE, Cell, Document, Mood, Row, Table, interval_text, table
 from agentmem_cli.report.translations import Words
+from agentmem_cli.search import evaluation
 
 MOODS: Final[dict[Outcome, Mood]] = {
     "met": "good",
@@ -39,6 +40,7 @@ METRICS: Final = {
     "search_ms": _Shown(",.3f"),
     "peak_resident_bytes": _Shown(",.1f", 1e6),
     "bytes_per_memory": _Shown(",.0f"),
+    **{name: _Shown(".3f") for name in evaluation.METRICS},
 }
 
 

@@ -26,6 +26,8 @@ def html(document: Document, plots: Sequence[Plot]) -> str:
     main = SubElement(SubElement(root, "body"), "main")
     _text(main, "h1", document.title)
     _facts(main, document.header, "header")
+    for sentence in document.conclusion:
+        _text(main, "p", sentence)
     _warnings(main, document.warnings, words)
     for table in document.verdicts:
         _table(main, table)

@@ -18,15 +18,24 @@ def junit_xml(suite: str, verdicts: Sequence[Verdict], *, strict: bool = False) 
         case = SubElement(cases, "testcase", classname=printable(verdict.model), name=printable(name))
         if verdict.has_failed or (strict and verdict.outcome == "inconclusive"):
             failures += 1
-            SubElement(case, "failure", type=verdict.outcome, message=_reason(verdict)).text = _reason(verdict)
+            SubElement(case, "failure", type=verdict.outcome, message=told(verdict)).text = told(verdict)
         elif verdict.outcome == "inconclusive":
             skipped += 1
-            SubElement(case, "skipped", message=_reason(verdict))
-        SubElement(case, "system-out").text = _reason(verdict)
+            SubElement(case, "skipped", message=told(verdict))
+        SubElement(case, "system-out").text = told(verdict)
     cases.attrib |= {"failures": str(failures), "errors": "0", "skipped": str(skipped)}
     indent(root)
     document: bytes = tostring(root, encoding="utf-8", xml_declaration=True)
     return document + b"\n"
+
+
+def told(verdict: Verdict) -> str:
+    """A verdict in words: metric, figure, interval and bound."""
+    sure = "" if verdict.interval is None else f" (95 %: {verdict.interval.low:,.4g} to {verdict.interval.high:,.4g})"
+    times = " times the base's" if verdict.base is not None else ""
+    side = "at least" if verdict.higher_is_better else "at most"
+    what = " ".join(filter(None, [verdict.metric, verdict.at]))
+    return printable(f"{what} is {verdict.figure:,.4g}{times}{sure}, and should be {side} {verdict.bound:,.12g}")
 
 
 def of_targets(measured: Measured) -> list[Verdict]:
@@ -45,12 +54,3 @@ def _of_target(model: str, target: TargetVerdict) -> Verdict:
         outcome="met" if target.met else "missed",
         higher_is_better=target.name != "ms_per_memory",
     )
-
-
-def _reason(verdict: Verdict) -> str:
-    """A sentence with metric, figure, interval and bound."""
-    sure = "" if verdict.interval is None else f" (95 %: {verdict.interval.low:,.4g} to {verdict.interval.high:,.4g})"
-    times = " times the base's" if verdict.base is not None else ""
-    side = "at least" if verdict.higher_is_better else "at most"
-    what = " ".join(filter(None, [verdict.metric, verdict.at]))
-    return printable(f"{what} is {verdict.figure:,.4g}{times}{sure}, and should be {side} {verdict.bound:,.12g}")

@@ -21,7 +21,7 @@ def markdown(document: Document) -> str:
     if document.warnings:
         parts.append(f"## {words('warnings')}")
         parts += [f"> ⚠️ {_inert(message)}" for message in document.warnings]
-    parts += [_paragraph(note) for note in document.notes]
+    parts += [_paragraph(text) for text in (*document.notes, *document.conclusion)]
     if document.glossary:
         parts.append(f"## {words('glossary')}")
         parts.append("\n".join(f"- **{_inert(what)}**: {_inert(how)}" for what, how in document.glossary))

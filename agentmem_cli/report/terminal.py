@@ -1,8 +1,9 @@
-"""Reports of benchmarks and gates for Rich. Text from outside is never markup."""
+"""Reports for Rich. Text from outside is never markup."""
 
 from dataclasses import replace
 from typing import Final
 
+from rich.cells import cell_len
 from rich.console import RenderableType
 from rich.text import Text
 
@@ -14,32 +15,36 @@ from agentmem_cli.report.tables import inert, plain_table
 from agentmem_cli.report.translations import Words
 from agentmem_cli.support.safe_text import printable
 
+_TITLE_WIDTH: Final = 60
 _ENGLISH: Final = Words()
 _STYLES: Final = {"good": "bold green", "bad": "bold red", "unsure": "bold yellow"}
 
 
 def bench_report(measured: Measured, words: Words = _ENGLISH) -> list[RenderableType]:
     """The report of a benchmark: machine, figures, targets and warnings."""
-    return _renderables(bench_document(measured, words), words)
+    return renderables(bench_document(measured, words))
 
 
 def comparison_report(report: GateReport, words: Words = _ENGLISH) -> list[RenderableType]:
     """The report of a comparison; the command prints other differences on stderr."""
-    return _renderables(replace(gate_document(report, words), warnings=[]), words)
+    return renderables(replace(gate_document(report, words), warnings=[]))
 
 
-def _renderables(report: document.Document, words: Words) -> list[RenderableType]:
-    """A report for a terminal, without the glossary."""
+def renderables(report: document.Document) -> list[RenderableType]:
+    """A report without its title and glossary."""
+    warning = Words(report.lang)("warning")
     return [
-        _facts(report.header),
+        *([_facts(report.header)] if report.header else []),
         *(part for table in (*report.tables, *report.verdicts) for part in _table(table)),
-        *(Text(f"{words('warning')}: {printable(message)}", style="yellow") for message in report.warnings),
+        *(Text(f"{warning}: {printable(message)}", style="yellow") for message in report.warnings),
         *(Text(printable(note), style="dim") for note in report.notes),
+        *(inert(sentence) for sentence in report.conclusion),
     ]
 
 
 def _table(report: document.Table) -> list[RenderableType]:
     table = plain_table(report.title)
+    table.min_width = min(cell_len(report.title), _TITLE_WIDTH)  # a narrow table would break its title
     for column in report.columns:
         if column.is_number:
             table.add_column(inert(column.heading), justify="right", no_wrap=True)

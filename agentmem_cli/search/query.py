@@ -1,16 +1,17 @@
 """What a search asks for: a query, a filter and a ranking; and files of labelled queries."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Literal, TypeAlias, get_args
 
 from agentmem_cli.errors import InvalidMemoryError, RejectedLineError, UsageError
 from agentmem_cli.records.filter import SearchFilter
+from agentmem_cli.records.formats import FormatName, query_lines
 from agentmem_cli.records.jsonl import parse_object, pop_scope
 from agentmem_cli.records.lines import MAX_LINE_BYTES, Line, LineSource, open_source
-from agentmem_cli.records.values import check_name, check_share, check_string, check_whole, kind_of
+from agentmem_cli.records.values import JsonValue, check_name, check_share, check_string, check_whole, kind_of
 
 Mode: TypeAlias = Literal["hybrid", "vector", "text"]
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)
@@ -65,20 +66,27 @@ _EVERYTHING: Final = SearchFilter()
 
 @dataclass(frozen=True, slots=True)
 class LabelledQuery:
-    """A query and the distinct ids of the memories that answer it; empty where they are unknown."""
+    """A query and the distinct ids of the memories that answer it; empty where they are unknown.
+
+    `labels` are what else its line says, such as its category.
+    """
 
     query: Query
     relevant: tuple[str, ...] = ()
+    labels: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
-def read_queries(path: str, filter: SearchFilter = _EVERYTHING) -> Iterator[LabelledQuery]:
+def read_queries(
+    path: str, filter: SearchFilter = _EVERYTHING, format: FormatName | None = None
+) -> Iterator[LabelledQuery]:
     """The queries of a file, plain or gzip, or of standard input for `-`, read lazily.
 
-    A scope that a line leaves out comes from `filter`; its other conditions apply to every line.
+    With `format` it holds published data instead of JSONL. A scope that a line leaves out comes from `filter`; its
+    other conditions apply to every line.
     Raises InputError, and RejectedLineError at the first bad line.
     """
     with open_source(path) as source:
-        for line in source.lines():
+        for line in source.lines() if format is None else query_lines(source, format):
             yield _read(line, source, filter)
 
 
@@ -93,14 +101,14 @@ def _read(line: Line, source: LineSource, filter: SearchFilter) -> LabelledQuery
 
 def parse_query(line: bytes, filter: SearchFilter = _EVERYTHING) -> LabelledQuery:
     """The query on one line of JSONL. Raises InvalidMemoryError, whose message is the reason alone."""
-    fields: dict[str, object] = {key: value for key, value in parse_object(line).items() if value is not None}
+    fields: dict[str, JsonValue] = {key: value for key, value in parse_object(line).items() if value is not None}
     if "query" not in fields:
         raise InvalidMemoryError('no "query"')
-    text = check_string("query", fields["query"])
+    text = check_string("query", fields.pop("query"))
     if not text.strip():
         raise InvalidMemoryError("query is empty")
-    scope = pop_scope(fields, filter.scope)
-    return LabelledQuery(Query(text, replace(filter, scope=scope)), _relevant(fields.get("relevant", [])))
+    relevant, scope = _relevant(fields.pop("relevant", [])), pop_scope(fields, filter.scope)
+    return LabelledQuery(Query(text, replace(filter, scope=scope)), relevant, fields)
 
 
 def _relevant(value: object) -> tuple[str, ...]:

@@ -1,11 +1,14 @@
 """`agentmem eval`: labelled queries -> figures, comparisons and the worst queries, for people and for scripts."""
 
+import json
 import re
 from typing import Any, Final
+from xml.etree import ElementTree
 
 import pytest
 
 from tests.e2e.conftest import EXAMPLES, Cli, Ingested, assert_inert
+from tests.published import LOCOMO, written
 
 METRICS: Final = ["recall@1", "recall@5", "recall@10", "recall@20", "mrr", "ndcg@10"]
 QUERIES: Final = EXAMPLES / "queries.jsonl"
@@ -16,7 +19,7 @@ def test_the_tables_say_figures_differences_and_the_worst(agentmem: Cli, ingeste
     result = agentmem("eval", QUERIES, "--store", ingested.store, "--worst", "2", variables={"COLUMNS": "120"})
     assert (result.exit_code, result.stderr) == (0, "")
     shown = re.sub(r"[\s─]+", " ", result.stdout)
-    estimate = r" 0\.\d{3} 0\.\d{3}-[01]\.\d{3}"
+    estimate = r"( [01]\.\d{3} [01]\.\d{3}-[01]\.\d{3})"
     assert f"40 queries · {ingested.store} · all-MiniLM-L6-v2 hybrid vector text recall@1" in shown
     for name in ("recall@1", "recall@5", "recall@10", "recall@20", "MRR", "nDCG@10"):
         assert re.search(f"{name}({estimate}){{3}} ", shown), name
@@ -34,7 +37,7 @@ def found(tmp_path_factory: pytest.TempPathFactory, ingested: Ingested) -> Any: 
 
 
 def test_json_has_every_run_with_its_estimates(found: Any, ingested: Ingested) -> None:  # noqa: ANN401
-    assert list(found) == ["queries", "unlabelled", "warnings", "runs", "comparisons"]
+    assert list(found) == ["queries", "unlabelled", "warnings", "runs", "comparisons", "advice"]
     assert found["queries"] == len(QUERIES.read_text().splitlines())
     assert (found["unlabelled"], found["warnings"]) == (0, [])
     assert [run["mode"] for run in found["runs"]] == ["vector", "text"]
@@ -164,3 +167,125 @@ def test_hostile_queries_and_ids_are_shown_and_not_obeyed(agentmem: Cli, ingeste
         assert result.exit_code == 0
         assert_inert(result.stdout)
         assert_inert(result.stderr)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Cli:
+    """A folder with a file of LoCoMo's shape, and the store that it was ingested into."""
+    agentmem = Cli(tmp_path_factory.mktemp("published"))
+    written(agentmem.folder / "locomo10.json", LOCOMO, 1)
+    ingest = ("ingest", "locomo10.json", "--format", "locomo", "--store", "store")
+    report = agentmem(*ingest, "--json", "--progress", "none").json()
+    assert (report["read"], report["added"], report["rejected"]) == (3, 3, 0)
+    return agentmem
+
+
+def test_a_published_data_set_is_ingested_and_evaluated_with_two_commands(published: Cli) -> None:
+    asked = ("eval", "locomo10.json", "--format", "locomo", "--store", "store", "--by", "category")
+    found = published(*asked, "--json").json()
+    assert (found["queries"], found["unlabelled"]) == (2, 1)
+    assert [query["relevant"] for query in found["runs"][0]["per_query"]] == [["7:D1:1"], ["7:D2:1"]]
+    assert [(group["value"], group["queries"]) for group in found["by"]["groups"]] == [("1", 1), ("2", 1)]
+    assert found["runs"][0]["metrics"]["recall@10"]["mean"] == 1
+    assert "By category" in published(*asked).stdout
+
+
+def test_a_file_of_another_format_is_one_line_with_what_to_do(published: Cli) -> None:
+    for command in (("ingest", "--progress", "none"), ("eval",)):
+        result = published(*command, "locomo10.json", "--format", "longmemeval", "--store", "store")
+        assert result.exit_code == 1
+        assert result.error().startswith("locomo10.json: element 1: not LongMemEval, it has no ")
+        assert result.error().endswith("the file looks like LoCoMo: give --format locomo")
+
+
+def test_a_key_that_no_query_has_is_one_line(published: Cli) -> None:
+    asked = ("eval", "locomo10.json", "--format", "locomo", "--store", "store", "--by", "colour")
+    result = published(*asked, "--output", "r.json")
+    assert (result.exit_code, (published.folder / "r.json").exists()) == (2, False)
+    assert result.stderr.splitlines()[-1].endswith('no query has "colour": the queries have "category"')
+
+
+def test_a_bound_that_is_missed_for_certain_is_exit_code_4_and_in_every_report(
+    agentmem: Cli, ingested: Ingested
+) -> None:
+    bounds = ("--min", "ndcg@10=0.99", "--min", "recall@10=0.1")
+    reports = ("--output", "r.json", "--output", "r.md", "--output", "r.html", "--junit", "r.xml", "--github-summary")
+    asked = ("eval", QUERIES, "--store", ingested.store, "--mode", "text", *bounds, *reports)
+    result = agentmem(*asked, variables={"GITHUB_STEP_SUMMARY": "summary.md"})
+    assert result.exit_code == 4
+    assert re.fullmatch(
+        r"agentmem: error: gate: ndcg@10 text is 0\.\d+ \(95 %: [\d.]+ to [\d.]+\), and should be at least 0\.99\n",
+        result.stderr,
+    )
+    written_json = json.loads((agentmem.folder / "r.json").read_text(encoding="utf-8"))
+    assert [(verdict["metric"], verdict["outcome"]) for verdict in written_json["gate"]] == [
+        ("ndcg@10", "missed"),
+        ("recall@10", "met"),
+    ]
+    assert [run["mode"] for run in written_json["runs"]] == ["text"]
+    markdown = (agentmem.folder / "r.md").read_text(encoding="utf-8")
+    assert "| nDCG@10, text |" in markdown
+    assert (agentmem.folder / "summary.md").read_text(encoding="utf-8") == markdown
+    assert "nDCG@10, text" in (agentmem.folder / "r.html").read_text(encoding="utf-8")
+    suite = ElementTree.parse(agentmem.folder / "r.xml").getroot()[0]
+    assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
+
+
+def test_a_bound_inside_the_interval_is_not_certain_and_passes(agentmem: Cli, ingested: Ingested) -> None:
+    asked = ("eval", QUERIES, "--store", ingested.store, "--mode", "text")
+    low, high = (agentmem(*asked, "--json").json()["runs"][0]["metrics"]["mrr"][side] for side in ("low", "high"))
+    result = agentmem(*asked, "--min", f"MRR={(low + high) / 2}")
+    assert result.exit_code == 0
+    assert result.stderr.startswith("agentmem: not certain: mrr text is 0.")
+    assert result.stderr.endswith("; more queries would decide\n")
+
+
+def test_a_store_that_loses_too_much_against_another_is_exit_code_4(
+    agentmem: Cli, ingested: Ingested, filled: str
+) -> None:
+    answers = [json.loads(line)["relevant"] for line in QUERIES.read_text(encoding="utf-8").splitlines()]
+    assert agentmem("delete", *{id for ids in answers for id in ids}, "--yes", "--store", filled).exit_code == 0
+    asked = ("eval", QUERIES, "--store", filled, "--against", ingested.store, "--mode", "text", "--worst", "0")
+    result = agentmem(*asked, "--max-loss", "0.02")
+    assert result.exit_code == 4
+    assert "and should be at most 0.02" in result.stderr.splitlines()[-1]
+    shown = " ".join(result.stdout.split())
+    assert shown.endswith("by more than chance.")
+    assert f"Use {ingested.store} (all-MiniLM-L6-v2): in text mode, its nDCG@10 is better" in shown
+    back = ("eval", QUERIES, "--store", ingested.store, "--against", filled, "--mode", "text", "--max-loss", "0.02")
+    assert agentmem(*back).exit_code == 0
+
+
+def test_the_options_of_search_rank_here_too(agentmem: Cli, ingested: Ingested) -> None:
+    asked = ("eval", QUERIES, "--store", ingested.store, "--mode", "hybrid", "--json")
+    plain, without = (agentmem(*asked, *more).json() for more in ((), ("--recency-half-life", "1d")))
+    first, second = (
+        [query["first_hit"]["score"] for query in found["runs"][0]["per_query"]] for found in (plain, without)
+    )
+    assert first != second
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("--min", "ndcg@10"), "--min ndcg@10: give METRIC=VALUE, such as ndcg@10=0.5; a metric is one of recall@1, "),
+        (("--min", "bleu=0.5"), "--min bleu=0.5: give METRIC=VALUE"),
+        (("--min", "mrr=50"), "--min mrr=50: give METRIC=VALUE"),
+        (("--max-loss", "0.1"), "--max-loss needs a store to compare with: give --against STORE"),
+        (("--mode", "text", "--modes", "text"), "give either --mode, to measure one, or --modes, to compare several"),
+        (("--output", "r.csv"), "--output r.csv: the ending must name a format: .json, .md, .html"),
+        (("--github-summary",), "--github-summary: GITHUB_STEP_SUMMARY is not set"),
+    ],
+)
+def test_a_gate_that_cannot_be_judged_is_refused_before_a_store_is_opened(
+    arguments: tuple[str, ...], error: str, agentmem: Cli
+) -> None:
+    result = agentmem("eval", QUERIES, "--store", "nowhere", *arguments)
+    assert result.exit_code == 2
+    assert result.error().startswith(error)
+
+
+def test_the_report_never_replaces_the_queries(agentmem: Cli, ingested: Ingested) -> None:
+    file = agentmem.write("q.json", NUTS)
+    result = agentmem("eval", file, "--store", ingested.store, "--output", file)
+    assert (result.exit_code, result.error()) == (2, "--output q.json is an input of this command: give another file")

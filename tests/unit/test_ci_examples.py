@@ -3,30 +3,56 @@
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 import yaml
 from typer.main import get_command
 
 from agentmem_cli.cli.bench import app
+from agentmem_cli.cli.main import loaded
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "ci"
 SCRIPT = EXAMPLES / "bench-gate.sh"
-WORKFLOW = EXAMPLES / "agentmem-bench.yml"
+WORKFLOWS = (EXAMPLES / "agentmem-bench.yml", EXAMPLES / "agentmem-eval.yml")
 
 
-def workflow_steps() -> list[dict[str, str]]:
-    steps: list[dict[str, str]] = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"]["bench"]["steps"]
+def workflow_steps(workflow: Path) -> list[dict[str, str]]:
+    (job,) = yaml.safe_load(workflow.read_text(encoding="utf-8"))["jobs"].values()
+    steps: list[dict[str, str]] = job["steps"]
     return steps
 
 
 def shell_code() -> list[str]:
-    return [SCRIPT.read_text(encoding="utf-8"), *(step["run"] for step in workflow_steps() if "run" in step)]
+    steps = [step for workflow in WORKFLOWS for step in workflow_steps(workflow)]
+    return [SCRIPT.read_text(encoding="utf-8"), *(step["run"] for step in steps if "run" in step)]
 
 
-def test_each_step_of_the_workflow_runs_or_uses_something() -> None:
-    assert all(("run" in step) != ("uses" in step) for step in workflow_steps())
-    on = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))[True]  # what YAML 1.1 makes of `on`
+def calls(code: str) -> list[str]:
+    """The arguments of each call of agentmem."""
+    whole_lines = re.sub(r"\\\n\s*", "", code)
+    return re.findall(r'(?:^|bin/)agentmem"? ((?:bench|ingest|eval) .*)', whole_lines, re.MULTILINE)
+
+
+def options_of(call: str) -> set[str]:
+    """The options of the command that a call of agentmem runs."""
+    name, second, *_ = call.split()
+    if name == "bench":
+        group: Any = get_command(app)
+        command = group.commands["ab"] if second == "ab" else group
+    else:
+        single, function = typer.Typer(), loaded(name)
+        assert not isinstance(function, typer.Typer)
+        single.command()(function)
+        command = get_command(single)
+    return {option for parameter in command.params for option in parameter.opts}
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda workflow: workflow.stem)
+def test_each_step_of_a_workflow_runs_or_uses_something(workflow: Path) -> None:
+    assert all(("run" in step) != ("uses" in step) for step in workflow_steps(workflow))
+    on = yaml.safe_load(workflow.read_text(encoding="utf-8"))[True]  # what YAML 1.1 makes of `on`
     assert "pull_request" in on
 
 
@@ -38,13 +64,11 @@ def test_their_shell_is_shell(code: str) -> None:
 
 @pytest.mark.parametrize("code", shell_code(), ids=lambda code: code.splitlines()[0][:40])
 def test_their_commands_have_the_options_that_they_are_given(code: str) -> None:
-    group = get_command(app)
-    whole_lines = re.sub(r"\\\n\s*", "", code)
-    for call in re.findall(r'bin/agentmem"? bench (.*)', whole_lines):
-        command = group.commands["ab"] if call.startswith("ab ") else group  # type: ignore[attr-defined]
-        known = {option for parameter in command.params for option in parameter.opts}
-        assert set(re.findall(r"--[a-z-]+", call)) <= known
+    for call in calls(code):
+        assert set(re.findall(r"--[a-z-]+", call)) <= options_of(call), call
 
 
-def test_both_judge_base_against_head() -> None:
-    assert all(any("bench ab" in code for code in codes) for codes in (shell_code()[:1], shell_code()[1:]))
+def test_they_judge_speed_against_the_base_and_quality_against_bounds() -> None:
+    script, *steps = ([call.split(" --")[0] for call in calls(code)] for code in shell_code())
+    assert "bench ab" in script
+    assert {"bench ab", "ingest memories.jsonl", "eval queries.jsonl"} <= {call for step in steps for call in step}

@@ -12,10 +12,10 @@ from agentmem_cli.records.memory import Scope
 from agentmem_cli.search.query import LabelledQuery, Query, parse_query, read_queries
 
 
-def test_a_line_has_a_query_a_scope_and_relevant_ids_and_what_else_it_has_is_ignored() -> None:
+def test_a_line_has_a_query_a_scope_and_relevant_ids_and_what_else_it_has_are_labels() -> None:
     line = b'{"query": "who?", "user_id": "ana", "memory_type": "core", "relevant": ["b", "a", "b"], "category": 3}'
     assert parse_query(line) == LabelledQuery(
-        Query("who?", SearchFilter(Scope(user_id="ana", memory_type="core"))), ("b", "a")
+        Query("who?", SearchFilter(Scope(user_id="ana", memory_type="core"))), ("b", "a"), {"category": 3}
     )
 
 

@@ -13,6 +13,7 @@ from agentmem_cli.report.bench_report import with_figures
 from agentmem_cli.report.gate_report import METRICS, MOODS
 from agentmem_cli.report.terminal import bench_report, comparison_report
 from agentmem_cli.report.translations import LANGS, TEXTS
+from agentmem_cli.search import evaluation
 from tests.bench_results import bench_result, model_result
 from tests.e2e.conftest import assert_inert
 
@@ -28,7 +29,7 @@ def shown(*renderables: RenderableType) -> str:
 
 
 def test_every_metric_and_outcome_is_known() -> None:
-    assert set(METRICS) == {*get_args(Metric), "ms_per_memory", "speedup", "recall"}
+    assert set(METRICS) == {*get_args(Metric), "ms_per_memory", "speedup", "recall", *evaluation.METRICS}
     assert set(MOODS) == set(get_args(Outcome))
     for key in (*(f"metric.{name}" for name in METRICS), *(f"outcome.{name}" for name in MOODS)):
         assert len(TEXTS[key]) == len(LANGS)

@@ -1,0 +1,93 @@
+"""What commands with reports write besides the terminal: files, the summary of a CI run, JUnit XML."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
+
+import typer
+
+from agentmem_cli.errors import UsageError
+from agentmem_cli.report.translations import Words
+
+if TYPE_CHECKING:
+    from agentmem_cli.bench.verdict import Verdict
+    from agentmem_cli.cli.output_file import Output
+    from agentmem_cli.report.document import Document
+
+_SUMMARY_VARIABLE: Final = "GITHUB_STEP_SUMMARY"
+
+VerdictFilesOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--output", metavar="FILE", help="Write the verdicts to FILE, as .json, .md or .html. Repeat for more."
+    ),
+]
+SummaryOption: TypeAlias = Annotated[
+    bool,
+    typer.Option("--github-summary", help=f"Append the report to ${_SUMMARY_VARIABLE}, which GitHub Actions sets."),
+]
+JunitOption: TypeAlias = Annotated[
+    str | None, typer.Option("--junit", metavar="FILE", help="Write the verdicts to FILE, as JUnit XML.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """The outputs of a command besides the terminal, and their language.
+
+    None of them may be one of `inputs` or lie in the store in `store`.
+    """
+
+    files: Sequence[str]
+    inputs: Sequence[str]
+    words: Words
+    github_summary: bool = False
+    junit: str | None = None
+    store: str | None = None
+
+    def check(self, check_format: Callable[[str], None]) -> None:
+        """Raises UsageError, before the command does its work, if an output can't be written.
+
+        `check_format` raises it for the name of a file in a format that the report does not have.
+        """
+        for name in self.files:
+            self._output(name).check()
+        if self.junit is not None:
+            self._output(self.junit, "--junit").check()
+        if self.github_summary:
+            self._summary().check()
+        for name in self.files:
+            check_format(name)
+
+    def write_files(self, as_file: Callable[[str], bytes]) -> None:
+        """Writes the files, JSON first: it holds everything. `as_file` gives the content for a name."""
+        from agentmem_cli.report.export import is_json
+
+        for name in sorted(self.files, key=is_json, reverse=True):
+            self._output(name).write(as_file(name))
+
+    def summarize(self, document: "Document") -> None:
+        """Appends a report to the summary of the CI run, if that is asked for."""
+        from agentmem_cli.report.markdown import markdown
+
+        if self.github_summary:
+            self._summary().write(markdown(document).encode())
+
+    def write_junit(self, suite: str, verdicts: "Sequence[Verdict]", *, strict: bool = False) -> None:
+        """Writes verdicts as JUnit XML, if that is asked for."""
+        from agentmem_cli.report.junit import junit_xml
+
+        if self.junit is not None:
+            self._output(self.junit, "--junit").write(junit_xml(suite, verdicts, strict=strict))
+
+    def _summary(self) -> "Output":
+        name = os.environ.get(_SUMMARY_VARIABLE)
+        if not name:
+            raise UsageError(f"--github-summary: {_SUMMARY_VARIABLE} is not set: GitHub Actions sets it in its steps")
+        return self._output(name, "--github-summary", appends=True)
+
+    def _output(self, name: str, option: str = "--output", *, appends: bool = False) -> "Output":
+        from agentmem_cli.cli.output_file import Output
+
+        return Output(name, option, self.inputs, self.store, appends=appends)

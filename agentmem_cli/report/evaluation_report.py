@@ -1,0 +1,270 @@
+"""The report of an evaluation: how well searches answer labelled queries, as a document, as JSON and as files."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from agentmem_cli.bench.gates import LEAST_SAMPLES
+from agentmem_cli.bench.verdict import Verdict
+from agentmem_cli.report.document import Cell, Column, Document, Table
+from agentmem_cli.report.evaluation_advice import advice
+from agentmem_cli.report.export import verdict_file
+from agentmem_cli.report.gate_report import bounds_table
+from agentmem_cli.report.translations import Words
+from agentmem_cli.search.evaluation import (
+    DEPTH,
+    METRICS,
+    Comparison,
+    Difference,
+    Estimate,
+    Evaluation,
+    JudgedQuery,
+    Run,
+    by_label,
+)
+
+_ENGLISH: Final = Words()
+_NAMES: Final = {"mrr": "MRR", "ndcg@10": "nDCG@10"}
+_SHOWN: Final = ("recall@10", "ndcg@10")  # of the metrics, where not all fit; JSON has all
+_SHOWN_IDS: Final = 3
+_SHOWN_CHARS: Final = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """The runs of the first store, then those of another one; their comparisons, and the verdicts on bounds.
+
+    `groups` are the figures by the value of the label `by`, for each run. `advice` says what to do. `worst` is the
+    number of worst queries to list.
+    """
+
+    runs: Sequence[Run]
+    comparisons: Sequence[Comparison]
+    verdicts: Sequence[Verdict]
+    by: str | None
+    groups: Mapping[str, Sequence[Evaluation]]
+    advice: Sequence[str]
+    worst: int
+
+    @classmethod
+    def of(
+        cls,
+        runs: Sequence[Run],
+        comparisons: Sequence[Comparison],
+        verdicts: Sequence[Verdict] = (),
+        *,
+        by: str | None = None,
+        worst: int = 0,
+    ) -> "Evaluated":
+        """Breaks the figures down by a label of the queries, and finds out what to do. Raises UsageError."""
+        broken_down = [] if by is None else [by_label(run.evaluation, by) for run in runs]
+        values = broken_down[0] if broken_down else {}
+        groups = {value: [groups[value] for groups in broken_down] for value in values}
+        return cls(runs, comparisons, verdicts, by, groups, advice(runs), worst)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What limits the meaning of the figures, one sentence each."""
+        found = (f"{run.store}: {warning}" for run in self.runs for warning in run.evaluation.warnings)
+        return list(dict.fromkeys(found))
+
+
+def evaluation_document(evaluated: Evaluated) -> Document:
+    """The figures of each store, the differences between runs, the worst queries of the first run, and what to do."""
+    runs = evaluated.runs
+    stores = dict.fromkeys(run.store for run in runs)
+    tables = [_figures_table([run for run in runs if run.store == store]) for store in stores]
+    if evaluated.by is not None:
+        tables.append(_groups_table(evaluated, evaluated.by))
+    if evaluated.comparisons:
+        tables.append(_differences_table(evaluated.comparisons))
+    if evaluated.worst:
+        tables.append(_worst_table(runs[0].evaluation.worst(evaluated.worst), runs[0].mode))
+    return Document(
+        lang="en",
+        title=f"Evaluation: {len(runs[0].evaluation.judged):,} queries",
+        header=[],
+        tables=tables,
+        verdicts=[bounds_table(evaluated.verdicts, _ENGLISH)] if evaluated.verdicts else [],
+        warnings=evaluated.warnings,
+        conclusion=[*evaluated.advice],
+    )
+
+
+def evaluation_as_file(evaluated: Evaluated, name: str) -> bytes:
+    """The report in the format of this file name, which must be one of those for verdicts."""
+    return verdict_file(name, lambda: evaluation_json(evaluated), lambda: evaluation_document(evaluated))
+
+
+def evaluation_json(evaluated: Evaluated) -> dict[str, object]:
+    """The report as a JSON object, with every figure of every query."""
+    runs = evaluated.runs
+    fields: dict[str, object] = {
+        "queries": len(runs[0].evaluation.judged),
+        "unlabelled": runs[0].evaluation.unlabelled,
+        "warnings": evaluated.warnings,
+        "runs": [
+            {
+                **_name(run),
+                "missing": run.evaluation.missing,
+                "metrics": _estimates(run.evaluation),
+                "per_query": [_judged(judged) for judged in run.evaluation.judged],
+            }
+            for run in runs
+        ],
+        "comparisons": [
+            {"run": _name(pair.run), "base": _name(pair.base), "metrics": _differences(pair.differences)}
+            for pair in evaluated.comparisons
+        ],
+        "advice": evaluated.advice,
+    }
+    if evaluated.by is not None:
+        fields["by"] = {
+            "key": evaluated.by,
+            "groups": [
+                {
+                    "value": value,
+                    "queries": len(found[0].judged),
+                    "runs": [
+                        {**_name(run), "metrics": _estimates(of_run)} for run, of_run in zip(runs, found, strict=True)
+                    ],
+                }
+                for value, found in evaluated.groups.items()
+            ],
+        }
+    if evaluated.verdicts:
+        fields["gate"] = [asdict(verdict) for verdict in evaluated.verdicts]
+    return fields
+
+
+def _figures_table(runs: Sequence[Run]) -> Table:
+    """The runs of one store, one column each."""
+    first = runs[0]
+    return Table(
+        f"{len(first.evaluation.judged):,} queries · {first.store} · {first.model}",
+        [Column("", is_number=False), *(Column(run.mode) for run in runs)],
+        [[Cell(_shown(name)), *(_estimate(run.evaluation.estimates[name]) for run in runs)] for name in METRICS],
+        f"means and their 95 % intervals (bootstrap); MRR is of the first {DEPTH}",
+    )
+
+
+def _groups_table(evaluated: Evaluated, by: str) -> Table:
+    """Two rows for each value, one of each shown metric, and a column for each run."""
+    rows = []
+    for value, found in evaluated.groups.items():
+        queries = len(found[0].judged)
+        for metric, of_value, count in zip(_SHOWN, (value, ""), (f"{queries:,}", ""), strict=True):
+            estimates = [_estimate(evaluation.estimates[metric], queries) for evaluation in found]
+            rows.append([Cell(of_value), Cell(_shown(metric)), Cell(count), *estimates])
+    stores = len({run.store for run in evaluated.runs})
+    names = [run.mode if stores == 1 else f"{run.mode}: {run.store}" for run in evaluated.runs]
+    return Table(
+        f"By {by}",
+        [Column(by, is_number=False), Column("", is_number=False), Column("queries"), *map(Column, names)],
+        rows,
+        f"groups of fewer than {LEAST_SAMPLES} queries have no interval",
+    )
+
+
+def _estimate(estimate: Estimate, queries: int = LEAST_SAMPLES) -> Cell:
+    if queries < LEAST_SAMPLES:
+        return Cell(f"{estimate.mean:.3f}")
+    return Cell(f"{estimate.mean:.3f} {estimate.interval.low:.3f}-{estimate.interval.high:.3f}")
+
+
+def _differences_table(compared: Sequence[Comparison]) -> Table:
+    rows = [
+        [
+            Cell(_compared(comparison) if metric == _SHOWN[0] else ""),
+            Cell(_shown(metric)),
+            Cell(f"{found.mean:+.3f}", strong=found.is_clear),
+            Cell(f"{found.interval.low:+.3f} to {found.interval.high:+.3f}"),
+            *(Cell(f"{count:,}") for count in (found.wins, found.losses, found.ties)),
+        ]
+        for comparison in compared
+        for metric, found in ((metric, comparison.differences[metric]) for metric in _SHOWN)
+    ]
+    numbers = ("mean", "95 % interval", "wins", "losses", "ties")
+    return Table(
+        "Differences, query by query",
+        [Column("", is_number=False), Column("", is_number=False), *map(Column, numbers)],
+        rows,
+        "bold where 0 is outside the interval (paired bootstrap)",
+    )
+
+
+def _compared(comparison: Comparison) -> str:
+    run, base = comparison.run, comparison.base
+    if run.store == base.store:
+        return f"{run.mode} - {base.mode}"
+    return f"{run.mode}: {run.store} - {base.store}"
+
+
+def _worst_table(worst: Sequence[JudgedQuery], name: str) -> Table:
+    rows = []
+    for judged in worst:
+        query, first = judged.query, judged.first
+        wanted = ", ".join(query.relevant[:_SHOWN_IDS]) + (", ..." if len(query.relevant) > _SHOWN_IDS else "")
+        rows.append(
+            [
+                Cell(f"{_cut(query.query.text)} ({wanted})"),
+                Cell(f"{judged.figures['ndcg@10']:.3f}"),
+                Cell("-" if judged.first_rank is None else str(judged.first_rank)),
+                Cell("nothing" if first is None else f"{_cut(first.text)} ({first.id})"),
+            ]
+        )
+    return Table(
+        f"The worst queries ({name})",
+        [
+            Column("query (relevant)", is_number=False),
+            Column("nDCG@10"),
+            Column("first at"),
+            Column("what came first", is_number=False),
+        ],
+        rows,
+        f"first at: the rank of the first relevant memory; - is not among the first {DEPTH}",
+    )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + "…"
+
+
+def _shown(metric: str) -> str:
+    return _NAMES.get(metric, metric)
+
+
+def _name(run: Run) -> dict[str, str]:
+    return {"store": run.store, "model": run.model, "mode": run.mode}
+
+
+def _estimates(evaluation: Evaluation) -> dict[str, object]:
+    return {
+        name: {"mean": estimate.mean, **asdict(estimate.interval)} for name, estimate in evaluation.estimates.items()
+    }
+
+
+def _judged(judged: JudgedQuery) -> dict[str, object]:
+    query, first = judged.query, judged.first
+    scope = {name: value for name, value in asdict(query.query.filter.scope).items() if value is not None}
+    return {
+        "query": query.query.text,
+        **scope,
+        "relevant": query.relevant,
+        **judged.figures,
+        "first_relevant_rank": judged.first_rank,
+        "first_hit": None if first is None else {"id": first.id, "score": first.score, "text": first.text},
+    }
+
+
+def _differences(by_metric: Mapping[str, Difference]) -> dict[str, object]:
+    return {
+        name: {
+            "mean": difference.mean,
+            **asdict(difference.interval),
+            "wins": difference.wins,
+            "losses": difference.losses,
+            "ties": difference.ties,
+        }
+        for name, difference in by_metric.items()
+    }
