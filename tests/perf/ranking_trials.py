@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from agentmem_cli import Memory
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder, Vectors, embed_checked, embed_queries_checked
+from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.embedding.languages import UNREAD_WARNING_RATIO, ModelAdvice, better_model, letters_by_script
 from agentmem_cli.records.jsonl import parse_memory
 from agentmem_cli.search.evaluation import ndcg_at, recall_at
@@ -249,7 +250,7 @@ def main() -> None:
     nothing = [query.query.text for query in read_queries(arguments.nothing)] if arguments.nothing else []
     print(f"{len(memories)} memories of {trial.lengths.mean():.0f} words, {len(queries)} questions")
     for model in arguments.models.split(","):
-        embedder = catalog.load(catalog.resolve(model))
+        embedder = catalog.load(catalog.resolve(ModelChoice(model)))
         texts = [query.query.text for query in queries] + nothing
         vectors = _cached(embedder, [memory.text for memory in memories], arguments.cache)
         own = embed_queries_checked(embedder, texts)
