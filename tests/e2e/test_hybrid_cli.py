@@ -17,7 +17,9 @@ _TALK: Final[list[dict[str, object]]] = [
     {"id": "ferry2", "text": "the FERRY to bergen leaves at nine", "run_id": "q", "created_at": "2025-01-02"},
     {"id": "seat", "text": "Her seat is 14C, by the window", "run_id": "q", "created_at": "2025-01-03"},
 ]
-_EXPLAINED: Final = ["cosine", "text", "neighbours", "recency", "importance"]
+_EXPLAINED = [
+    *("cosine", "text", "meaning", "words", "neighbours", "speaker", "time", "recency", "importance"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -77,21 +79,25 @@ def test_an_explained_score_is_the_sum_of_its_parts(talk: Cli, mode: str) -> Non
     options = ("--recency-half-life", "52w", "--importance-weight", "0.3", "--mode", mode)
     found = hits(talk, "When does the ferry leave?", "--explain", *options)
     assert found
+    scores = []
     for hit in found:
         parts = hit["parts"]
         assert list(parts) == _EXPLAINED
-        by_words = parts["text"] or 0
-        by_meaning = parts["cosine"] or 0
-        base = (max(by_meaning, 0) + by_words) / 2 if mode == "hybrid" else by_meaning + by_words
-        base += parts["neighbours"]
-        assert hit["score"] == pytest.approx(base * parts["recency"] * parts["importance"] if base > 0 else base)
+        by = {"hybrid": max(0, parts["meaning"] + parts["words"]), "vector": parts["cosine"], "text": parts["text"]}
+        base = by[mode] + parts["neighbours"]
+        factors = parts["speaker"] * parts["time"] * parts["recency"] * parts["importance"]
+        scores.append(base * factors if base > 0 else base)
+    shown = [hit["score"] for hit in found]
+    if mode == "hybrid":
+        scores = [shown[0] * (score / scores[0]) ** 0.25 for score in scores]
+    assert shown == pytest.approx(scores)
     assert "parts" not in hits(talk, "ferry", "--mode", mode)[0]
 
 
 def test_a_table_explains_and_shows_what_stands_around(talk: Cli) -> None:
     result = talk("search", "Bergen", "-k", "1", "--explain", "--context", "2", "--recency-half-life", "10w")
     assert result.exit_code == 0
-    for part in ("meaning 0.", "words 1.000", "neighbours 0.", "recency x 0.", "Her seat is 14C"):
+    for part in ("cosine 0.", "of the words 1.000", "meaning + ", "neighbours + ", "recency x 0.", "Her seat is 14C"):
         assert part in result.stdout
     assert "importance x" not in result.stdout
 

@@ -21,6 +21,7 @@ HIT_KEYS: Final = [
     "importance",
     "created_at",
     "metadata",
+    "speaker",
 ]
 QUERIES: Final = {
     query["query"]: query
@@ -52,7 +53,7 @@ def test_json_holds_all_of_a_memory(agentmem: Cli, ingested: Ingested) -> None:
     assert len(hits) == 10
     assert list(hits[0]) == HIT_KEYS
     assert hits[0].pop("score") == pytest.approx(1.0, abs=1e-3)
-    assert hits[0] == {**memory, "run_id": None, "created_at": "2025-01-07T08:42:10+00:00"}
+    assert hits[0] == {**memory, "run_id": None, "speaker": None, "created_at": "2025-01-07T08:42:10+00:00"}
     scores = [hit["score"] for hit in hits[1:]]
     assert scores == sorted(scores, reverse=True)
 
