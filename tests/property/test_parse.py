@@ -143,10 +143,9 @@ def test_a_valid_object_becomes_the_memory_it_describes(
 
 
 @relaxed
-@given(times)
+@given(st.datetimes(min_value=datetime(1834, 1, 2), max_value=datetime(2106, 1, 1), timezones=zones))  # 2 ** 32 s
 def test_a_time_survives_as_seconds_to_the_microsecond_that_a_float_can_tell(time: datetime) -> None:
     seconds = to_microseconds(time) / 1_000_000
-    assume(abs(seconds) < 2**32)
     memory = parse_memory(json.dumps({"text": "t", "created_at": seconds}).encode())
     assert memory.created_at == time
 
