@@ -319,7 +319,8 @@ class AgentMem:
         results, query by query. Raises UsageError where no query has relevant ids, and ModelError, StoreError.
         """
         for query in queries:
-            _check_text(query.query.text)
+            if query.relevant:
+                _check_text(query.query.text)
         with self._turn:
             return self._searcher.evaluations(queries, rankings)
 

@@ -22,7 +22,7 @@ _STEPS: Final = 63
 
 def write_fp32(published: Path, target: Path) -> None:
     """Writes the published model with faster nodes; its vectors differ only by rounding. Raises ModelError, OSError."""
-    with _named_failure(published):
+    with named_failure(published):
         onnx.save(_with_faster_nodes(onnx.load(published)), target)
 
 
@@ -32,7 +32,7 @@ def write_int8(published: Path, target: Path) -> None:
     The scale of a token is the largest of its activations, so a vector does not depend on other texts of the batch.
     With onnxruntime's `quantize_dynamic`, which has one scale per batch, it does. Raises ModelError, OSError.
     """
-    with _named_failure(published):
+    with named_failure(published):
         onnx.save(_with_int8_products(_with_faster_nodes(onnx.load(published))), target)
 
 
@@ -123,11 +123,12 @@ def _with_nodes(model: ModelProto, nodes: list[NodeProto]) -> ModelProto:
 
 
 @contextmanager
-def _named_failure(published: Path) -> Iterator[None]:
+def named_failure(published: Path) -> Iterator[None]:
+    """Raises what onnx and protobuf raise inside as a ModelError that names the published weights."""
     try:
         yield
     except OSError:
         raise
     except Exception as error:  # onnx and protobuf raise bare Exceptions of their own
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"{published} can't be made into a faster model: {reason}: reinstall onnx") from error
+        raise ModelError(f"{published} can't be made into an ONNX model: {reason}: reinstall onnx") from error

@@ -7,8 +7,7 @@ layout of that one file, which is checked by its sha256.
 """
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -19,7 +18,7 @@ import orjson
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from agentmem_cli.errors import ModelError
+from agentmem_cli.embedding.minilm_onnx import named_failure
 
 _Attributes: TypeAlias = Mapping[str, int | float | str]
 _NONE: Final[_Attributes] = {}
@@ -40,7 +39,7 @@ _TENSOR: Final = struct.Struct("<BIQQ")
 
 def write_model(published: Path, target: Path) -> None:
     """Writes the ONNX model; its output is that of the last layer for each token. Raises ModelError, OSError."""
-    with _named_failure(published):
+    with named_failure(published):
         onnx.save(_Graph(_Published(published.read_bytes())).model(), target)
 
 
@@ -50,7 +49,7 @@ def write_tokenizer(published: Path, target: Path) -> None:
     Characters are normalized by Nmt and NFKC, which agree with the published table but for two characters of 1.1
     million, and unlike it compose a letter with a combining accent after it, as SentencePiece does.
     """
-    with _named_failure(published):
+    with named_failure(published):
         target.write_bytes(orjson.dumps(_tokenizer(_Published(published.read_bytes()))))
 
 
@@ -249,14 +248,3 @@ class _Graph:
         node = helper.make_node(operator, inputs, [output], domain=domain)
         node.attribute.extend(helper.make_attribute(name, value) for name, value in sorted(attributes.items()))
         self.nodes.append(node)
-
-
-@contextmanager
-def _named_failure(published: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError:
-        raise
-    except Exception as error:  # onnx and protobuf raise bare Exceptions of their own
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"{published} can't be made into an ONNX model: {reason}: reinstall onnx") from error

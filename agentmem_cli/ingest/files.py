@@ -76,7 +76,7 @@ class _Committer:
         self._has_memories = self._has_memories or bool(item.memories)
         if not self._has_memories:
             return  # not even the position is stored
-        self._pipeline.open_store()
+        self._pipeline.open_for_writing()
         ready = Ready()  # in this thread, the commit embeds
         if self._lane.in_thread:
             ready = self._pipeline.embed_ahead(item.memories, [m for b in self._under_way for m in b.memories])

@@ -55,19 +55,19 @@ class Pipeline:
         store: MemoryStore,
         spec: EmbedderSpec,
         load_embedder: Callable[[], Embedder],
-        open_store: Callable[[], None] = lambda: None,
+        open_for_writing: Callable[[], None] = lambda: None,
         kept_dims: int | None = None,
         chunking: Chunking | None = None,
         whole_records: bool = False,
     ) -> None:
-        """`open_store` opens the store for writing. With `chunking`, long memories are split into chunks; with
+        """`open_for_writing` opens the store for writing. With `chunking`, long memories are split into chunks; with
         `whole_records`, an update replaces the whole memory.
 
         A dry run keeps one of a vector's dims: nobody will search for it.
         """
         self.report = IngestReport()
         self.store = store
-        self.open_store = open_store
+        self.open_for_writing = open_for_writing
         self._kept_dims = kept_dims
         self._chunking = chunking
         self._whole_records = whole_records

@@ -12,6 +12,10 @@ _ISO_TIME: Final = re.compile(
     re.ASCII,
 )
 _AGE: Final = re.compile(r"(\d{1,9})([smhdw])", re.ASCII)
+MONTHS: Final = (
+    *("january", "february", "march", "april", "may", "june"),
+    *("july", "august", "september", "october", "november", "december"),
+)
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 

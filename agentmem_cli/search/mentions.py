@@ -1,21 +1,20 @@
 """What a query names: one of the speakers, and days, months and years, in English and Chinese.
 
-Regular expressions rather than a date library: those take tens of milliseconds to find a date within a sentence, and
-read "may" and "march" as months and "10" as a day.
+Regular expressions find them, so that "may", "march" and a bare number in a sentence are not taken for dates.
 """
 
-import calendar
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Final
 
+from agentmem_cli.records.times import MONTHS
+
 _DAYS_LATER: Final = 4  # people tell of a day on that day and the three after it
 _WORD: Final = re.compile(r"\w+")
 _UNSPACED: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
-_MONTHS: Final = [name.lower() for name in calendar.month_name[1:]]
-_MONTH: Final = rf"(?P<month>(?:{'|'.join([*_MONTHS, *(m[:3] for m in _MONTHS), 'sept'])})\b)\.?"
+_MONTH: Final = rf"(?P<month>(?:{'|'.join([*MONTHS, *(m[:3] for m in MONTHS), 'sept'])})\b)\.?"
 _YEAR: Final = r"(?P<year>(?:19|20)\d\d)\b"
 _DAY: Final = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?\b"
 _BEFORE_MONTH: Final = r"in|on|of|during|since|by|until|this|early|late|mid|around|before|after|from|and|to|between|for"
@@ -32,7 +31,7 @@ _DATES: Final = tuple(
     )
 )
 _BARE_MONTH: Final = re.compile(  # "in May", but not "may I": the month has a capital
-    rf"\b(?i:{_BEFORE_MONTH}) (?P<month>{'|'.join(name.title() for name in _MONTHS)})\b"
+    rf"\b(?i:{_BEFORE_MONTH}) (?P<month>{'|'.join(name.title() for name in MONTHS)})\b"
 )
 _HOLIDAYS: Final = {
     "christmas": (12, 25),
@@ -42,7 +41,7 @@ _HOLIDAYS: Final = {
     "元旦": (1, 1),
 }
 _HOLIDAY: Final = re.compile(rf"(?:\blast |去年的?)(?P<holiday>{'|'.join(_HOLIDAYS)})", re.IGNORECASE)
-_LAST_MONTH: Final = re.compile(rf"\blast (?P<month>{'|'.join(_MONTHS)})\b", re.IGNORECASE)
+_LAST_MONTH: Final = re.compile(rf"\blast (?P<month>{'|'.join(MONTHS)})\b", re.IGNORECASE)
 # In days: before now, and how many.
 _RELATIVE_DAYS: Final = {
     "today": (0, 1), "今天": (0, 1), "yesterday": (1, 1), "昨天": (1, 1), "前天": (2, 1),
@@ -55,7 +54,7 @@ _RELATIVE: Final = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class Period:
     """A time that a query names, from `start` up to `stop`, UTC. Without `in_year`, it recurs every year."""
 
     start: datetime
@@ -77,9 +76,9 @@ class Span:
         return False
 
 
-def named_times(query: str, now: datetime) -> list[Span]:
+def named_times(query: str, now: datetime) -> list[Period]:
     """The times that a query names, each once; relative ones, such as "last Christmas", count from `now`."""
-    found: list[Span] = []
+    found: list[Period] = []
     taken: list[tuple[int, int]] = []
     for match, spans in _matches(query, now):
         if not any(match.start() < stop and start < match.end() for start, stop in taken):
@@ -88,11 +87,11 @@ def named_times(query: str, now: datetime) -> list[Span]:
     return found
 
 
-def _matches(query: str, now: datetime) -> Iterator[tuple[re.Match[str], list[Span]]]:
+def _matches(query: str, now: datetime) -> Iterator[tuple[re.Match[str], list[Period]]]:
     for match in _HOLIDAY.finditer(query):
         yield match, [_latest(*_HOLIDAYS[match["holiday"].lower()], now)]
     for match in _LAST_MONTH.finditer(query):
-        month = _MONTHS.index(match["month"].lower()) + 1
+        month = MONTHS.index(match["month"].lower()) + 1
         yield match, [_month(now.year if month < now.month else now.year - 1, month)]
     for match in _RELATIVE.finditer(query):
         yield match, [_relative(match[0].lower(), now)]
@@ -100,57 +99,57 @@ def _matches(query: str, now: datetime) -> Iterator[tuple[re.Match[str], list[Sp
         for match in pattern.finditer(query):
             yield match, _dated(match.groupdict())
     for match in _BARE_MONTH.finditer(query):
-        month = _MONTHS.index(match["month"].lower()) + 1
+        month = MONTHS.index(match["month"].lower()) + 1
         start = _month(2000, month)
-        yield match, [Span(start.start, start.stop, in_year=False)]
+        yield match, [Period(start.start, start.stop, in_year=False)]
 
 
-def _dated(parts: Mapping[str, str | None]) -> list[Span]:
+def _dated(parts: Mapping[str, str | None]) -> list[Period]:
     """The span of a date's parts; none for a day that no calendar has."""
     name, number = parts.get("month"), parts.get("number")
     month = int(number) if number else None
     if name:
-        month = [known[:3] for known in _MONTHS].index(name[:3].lower()) + 1
+        month = [known[:3] for known in MONTHS].index(name[:3].lower()) + 1
     year, day = (int(value) if (value := parts.get(part)) else None for part in ("year", "day"))
     try:
         if month is None:
-            return [] if year is None else [Span(_utc(year, 1, 1), _utc(year + 1, 1, 1))]
+            return [] if year is None else [Period(_utc(year, 1, 1), _utc(year + 1, 1, 1))]
         if day is None:
             return [] if year is None else [_month(year, month)]
         start = _utc(2000 if year is None else year, month, day)
     except ValueError:
         return []
-    return [Span(start, start + timedelta(days=_DAYS_LATER), in_year=year is not None)]
+    return [Period(start, start + timedelta(days=_DAYS_LATER), in_year=year is not None)]
 
 
-def _relative(words: str, now: datetime) -> Span:
+def _relative(words: str, now: datetime) -> Period:
     today = now.replace(hour=0, minute=0, second=0, microsecond=0)
     if words in _RELATIVE_DAYS:
         before, days = _RELATIVE_DAYS[words]
         start = today - timedelta(days=before)
-        return Span(start, start + timedelta(days=days))
+        return Period(start, start + timedelta(days=days))
     if "week" in words or "周" in words or "星期" in words:
         monday = today - timedelta(days=today.weekday())
         start = monday if words[0] in "t本这" else monday - timedelta(days=7)
-        return Span(start, start + timedelta(days=7))
+        return Period(start, start + timedelta(days=7))
     if "month" in words or "月" in words:
         if words[0] in "t本这":
             return _month(now.year, now.month)
         return _month(now.year, now.month - 1) if now.month > 1 else _month(now.year - 1, 12)
     years_ago = {"this year": 0, "今年": 0, "前年": 2}.get(words, 1)
-    return Span(_utc(now.year - years_ago, 1, 1), _utc(now.year - years_ago + 1, 1, 1))
+    return Period(_utc(now.year - years_ago, 1, 1), _utc(now.year - years_ago + 1, 1, 1))
 
 
-def _latest(month: int, day: int, now: datetime) -> Span:
+def _latest(month: int, day: int, now: datetime) -> Period:
     """The last day of this name before now, and the days after it on which people tell of it."""
     start = _utc(now.year, month, day)
     if start + timedelta(days=_DAYS_LATER) > now:
         start = _utc(now.year - 1, month, day)
-    return Span(start, start + timedelta(days=_DAYS_LATER))
+    return Period(start, start + timedelta(days=_DAYS_LATER))
 
 
-def _month(year: int, month: int) -> Span:
-    return Span(_utc(year, month, 1), _utc(year + month // 12, month % 12 + 1, 1))
+def _month(year: int, month: int) -> Period:
+    return Period(_utc(year, month, 1), _utc(year + month // 12, month % 12 + 1, 1))
 
 
 def _utc(year: int, month: int, day: int) -> datetime:

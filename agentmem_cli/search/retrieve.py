@@ -90,14 +90,20 @@ class Search:
 
         Among equal scores the nearest in meaning come first, then earlier arrivals.
         """
-        if not self._ranking.dedupe:
-            return self._with_memories([[scored] for scored in self._ranked(k, self._pool(k))[0][:k]])
+        floor = self._ranking.min_score
+        groups = self._groups(k)
+        return self._with_memories([group for group in groups if floor is None or group[0].shown >= floor])
+
+    def _groups(self, k: int) -> list[list[_Scored]]:
+        """The k best, each with its near-duplicates after it where they are folded."""
         n = self._pool(k)
+        if not self._ranking.dedupe:
+            return [[scored] for scored in self._ranked(k, n)[0][:k]]
         while True:
             ranked, more = self._ranked(k, n)
             groups = self._folded(ranked, k)
             if len(groups) == k or not more or len(ranked) >= _FOLDED:
-                return self._with_memories(groups)
+                return groups
             n *= 4
 
     def _pool(self, k: int) -> int:
@@ -114,8 +120,7 @@ class Search:
         self._weigh(candidates)
         ranked = sorted(candidates, key=_place)
         self._show(ranked)
-        floor = self._ranking.min_score
-        return [scored for scored in ranked if floor is None or scored.shown >= floor], more
+        return ranked, more
 
     # Candidates
 
@@ -318,7 +323,7 @@ class Searcher:
 
         Queries in Latin letters count as read. Raises ModelError, StoreError.
         """
-        foreign = [text for text in texts if better_model(letters_by_script([text])) is not None]
+        foreign = _foreign(texts)
         if not foreign:
             return None
         embedder = self._load()
@@ -339,8 +344,7 @@ class Searcher:
         """The share of each query that the model has no words for. Queries in Latin letters alone are left out."""
         if all(ranking.mode != "hybrid" for ranking in rankings):
             return {}
-        foreign = [text for text in texts if better_model(letters_by_script([text])) is not None]
-        return {text: self._unread_ratio(text) for text in foreign}
+        return {text: self._unread_ratio(text) for text in _foreign(texts)}
 
     def _unread_ratio(self, text: str) -> float:
         embedder = self._load()
@@ -372,3 +376,8 @@ class Searcher:
             return []  # no memory matches
         with self._store.snapshot(query.filter, pin) as snapshot:
             return [] if snapshot is None else Search(snapshot, query.text, vector, ranking, unread_ratio).hits(k)
+
+
+def _foreign(texts: Iterable[str]) -> list[str]:
+    """Those of the texts that are not in Latin letters alone."""
+    return [text for text in texts if better_model(letters_by_script([text])) is not None]

@@ -10,8 +10,8 @@ _NOW = datetime(2024, 3, 15, 12, tzinfo=timezone.utc)  # a Friday
 
 
 def held(query: str, *days: str) -> list[bool]:
-    spans = named_times(query, _NOW)
-    return [any(span.holds(datetime.fromisoformat(f"{day}T09:00:00+00:00")) for span in spans) for day in days]
+    periods = named_times(query, _NOW)
+    return [any(period.holds(datetime.fromisoformat(f"{day}T09:00:00+00:00")) for period in periods) for day in days]
 
 
 @pytest.mark.parametrize(

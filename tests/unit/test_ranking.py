@@ -8,6 +8,8 @@ import pytest
 
 from agentmem_cli import AgentMem
 from agentmem_cli.embedding.base import Embedded
+from agentmem_cli.store.base import TextScore, Vector
+from agentmem_cli.store.embedded.snapshot import EmbeddedSnapshot
 from tests.fakes import CosineEmbedder, FakeEmbedder
 
 
@@ -117,3 +119,23 @@ def test_the_sample_of_a_search_is_of_the_memories_that_match(tmp_path: Path) ->
     z = np.array([hit.parts.meaning for hit in hits])
     assert z.mean() == pytest.approx(0, abs=1e-4)
     assert z.std() == pytest.approx(1, abs=1e-4)
+
+
+def test_a_floor_does_not_ask_a_folded_search_for_ever_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cosines = {"close": 0.7, **{f"far {i}": 0.05 - i / 1e6 for i in range(2000)}}
+    asked: list[int] = []
+    nearest = EmbeddedSnapshot.nearest
+
+    def counted(snapshot: EmbeddedSnapshot, query: Vector, n: int) -> tuple[dict[int, TextScore], bool]:
+        asked.append(n)
+        return nearest(snapshot, query, n)
+
+    monkeypatch.setattr(EmbeddedSnapshot, "nearest", counted)
+    with AgentMem(tmp_path / "store", embedder=CosineEmbedder(cosines), index="off") as mem:
+        mem.add_batch({"id": text, "text": text} for text in cosines)
+        hits = mem.search("query", 2, dedupe=True, min_score=0.3, mode="vector")
+        bounded = list(asked)
+        asked.clear()
+        mem.search("query", 2, dedupe=True, mode="vector")
+    assert [hit.id for hit in hits] == ["close"]
+    assert bounded == asked

@@ -85,6 +85,6 @@ def test_a_file_is_made_the_same_every_time(int8: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("write", [minilm_onnx.write_fp32, minilm_onnx.write_int8])
 def test_what_is_no_model_is_an_error_in_one_line(write: Callable[[Path, Path], None], tmp_path: Path) -> None:
     (tmp_path / "no.onnx").write_bytes(b"no\nmodel")
-    with pytest.raises(ModelError, match=r"no\.onnx can't be made into a faster model") as error:
+    with pytest.raises(ModelError, match=r"no\.onnx can't be made into an ONNX model") as error:
         write(tmp_path / "no.onnx", tmp_path / "target.onnx")
     assert len(str(error.value).splitlines()) == 1

@@ -3,16 +3,12 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Final, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from agentmem_cli.errors import InvalidMemoryError
 from agentmem_cli.records.values import JsonValue, kind_of, shown
 
 Fields: TypeAlias = Mapping[str, JsonValue]
-MONTHS: Final = (
-    *("january", "february", "march", "april", "may", "june"),
-    *("july", "august", "september", "october", "november", "december"),
-)
 
 
 class Element(NamedTuple):

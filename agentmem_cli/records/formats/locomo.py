@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from agentmem_cli.records.formats.format import (
-    MONTHS,
     Element,
     Fields,
     Format,
@@ -20,6 +19,7 @@ from agentmem_cli.records.formats.format import (
     strings,
     text_at,
 )
+from agentmem_cli.records.times import MONTHS
 
 _ADVERSARIAL: Final = 5
 _SESSION: Final = re.compile(r"session_\d+")

@@ -155,7 +155,7 @@ class EmbeddedSnapshot:
         return self._scored[1]
 
     def _count_words(self, scores: TextScores, k1: float) -> None:
-        """Gives the best texts their BM25 scores, which need the texts; nDCG@10 is the same as with all texts."""
+        """Gives the best texts their BM25 scores, for which their words are counted."""
         ids = scores.ids
         texts = self._reader.memories.texts(ids[best_first(scores.shares[ids], _COUNTED)].tolist())
         counts = self._tokenizer.counts(list(texts.values()), [word.stem for word, _ in scores.weights])
