@@ -144,13 +144,9 @@ class Memory:
             speaker=merged("speaker", self.speaker, before.speaker),
         )
 
-    def without_time(self) -> "Memory":
-        """The memory without `created_at`, to compare memories whose time the store set."""
-        return replace(self, created_at=None)
-
-    def content_digest(self) -> bytes:
-        """A 16-byte digest (BLAKE2b) of the content and scope, without the id."""
-        scope = self.scope
+    def content_digest(self, timed: bool = True) -> bytes:
+        """A 16-byte digest (BLAKE2b) of the content and scope, without the id; without `created_at` unless `timed`."""
+        scope, created_at = self.scope, self.created_at if timed else None
         content = (
             self.text,
             scope.agent_id,
@@ -158,7 +154,7 @@ class Memory:
             scope.run_id,
             scope.memory_type,
             self.importance,
-            None if self.created_at is None else to_microseconds(self.created_at),
+            None if created_at is None else to_microseconds(created_at),
             self.metadata or None,
             *([self.speaker] if self.speaker else []),
         )

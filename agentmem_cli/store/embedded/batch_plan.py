@@ -151,7 +151,7 @@ def _is_same(memory: Memory, content: bytes, stored: StoredMemory) -> bool:
     return stored.content == content or (
         memory.created_at is not None
         and to_microseconds(memory.created_at) == stored.created_at_us
-        and memory.without_time().content_digest() == stored.content
+        and memory.content_digest(timed=False) == stored.content
     )
 
 

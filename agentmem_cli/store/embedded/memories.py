@@ -116,8 +116,7 @@ def memory_of(row: Sequence) -> Memory:  # type: ignore[type-arg]
 
 def _as_given(memory: Memory, content: bytes) -> Memory:
     """A stored memory as it was given: without a time that the store filled in."""
-    untimed = memory.without_time()
-    return untimed if untimed.content_digest() == content else memory
+    return replace(memory, created_at=None) if memory.content_digest(timed=False) == content else memory
 
 
 def fields_of(memory: Memory, created_at_us: int) -> dict[str, JsonValue]:
@@ -129,7 +128,7 @@ def fields_of(memory: Memory, created_at_us: int) -> dict[str, JsonValue]:
 
 def is_as_stored(memory: Memory, content: bytes) -> bool:
     """Whether a memory has the content whose digest was stored; a time that the store filled in is not part of it."""
-    return content == memory.content_digest() or content == memory.without_time().content_digest()
+    return content == memory.content_digest() or content == memory.content_digest(timed=False)
 
 
 class Memories:
