@@ -1,4 +1,4 @@
-"""Performance gates: new results compared with a base, and bounds on figures."""
+"""Gates: new results compared with a base, bounds on figures of speed, and bounds on the quality of searches."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,10 +8,11 @@ from typing import Annotated, Final, TypeAlias
 import msgspec
 
 from agentmem_cli.bench.figures import COUNTED, HIGHER_IS_BETTER, Figures, K, MeasureKey, figures_of, measures_of
-from agentmem_cli.bench.options import BenchOptions
 from agentmem_cli.bench.result import BenchResult, ModelResult
 from agentmem_cli.bench.verdict import Outcome, Verdict
+from agentmem_cli.bench.workload import BenchOptions
 from agentmem_cli.errors import UsageError
+from agentmem_cli.search.evaluation import Comparison, Run
 from agentmem_cli.store.base import MIN_INDEXED
 from agentmem_cli.support.safe_text import printable
 from agentmem_cli.support.statistics import (
@@ -354,3 +355,36 @@ def _recall(measured: ModelResult) -> _Figure:
         return _Figure(None, None, "")
     shares = [found / K for found in store.graph_found]
     return _Figure(sum(shares) / len(shares), bootstrap_interval(shares, "mean"), f"of {store.memories:,}")
+
+
+LOSS_METRIC = "ndcg@10"
+
+
+def check_bounds(run: Run, bounds: Mapping[str, float]) -> list[Verdict]:
+    """A verdict for each bound, by metric, on the figures of a run."""
+    verdicts = []
+    for metric, bound in bounds.items():
+        estimate = run.evaluation.estimates[metric]
+        interval = estimate.interval if len(run.evaluation.judged) >= LEAST_SAMPLES else None
+        outcome = _outcome(interval, bound, higher_is_better=True)
+        verdicts.append(Verdict(run.model, metric, run.mode, estimate.mean, bound, interval, outcome, True))
+    return verdicts
+
+
+def check_loss(comparison: Comparison, max_loss: float) -> Verdict:
+    """A verdict on how much lower nDCG@10 is in the base of a comparison than in the other run, query by query."""
+    base, other, lost = comparison.base, comparison.run, comparison.differences[LOSS_METRIC]
+    interval = lost.interval if lost.queries >= LEAST_SAMPLES else None
+    outcome = _outcome(interval, max_loss, higher_is_better=False)
+    at = f"{base.mode}, lost against {other.store}"
+    return Verdict(base.model, LOSS_METRIC, at, lost.mean, max_loss, interval, outcome, False)
+
+
+def _outcome(interval: Interval | None, bound: float, *, higher_is_better: bool) -> Outcome:
+    if interval is None:
+        return "inconclusive"
+    worst, best = (interval.low, interval.high) if higher_is_better else (-interval.high, -interval.low)
+    limit = bound if higher_is_better else -bound
+    if best < limit:
+        return "missed"
+    return "met" if worst >= limit else "inconclusive"

@@ -17,7 +17,6 @@ from agentmem_cli.bench import machine
 from agentmem_cli.bench.growth import Doing, Grow, Growth, write_growth
 from agentmem_cli.bench.machine import this_environment
 from agentmem_cli.bench.measure import add_one_by_one, ingest_and_read, ingest_batch, likeness
-from agentmem_cli.bench.options import BenchOptions
 from agentmem_cli.bench.result import (
     AddSample,
     BatchRun,
@@ -34,7 +33,7 @@ from agentmem_cli.bench.result import (
     TokenCounts,
 )
 from agentmem_cli.bench.warnings import warnings_of
-from agentmem_cli.bench.workload import Workload
+from agentmem_cli.bench.workload import BenchOptions, Workload
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder, Vectors
 from agentmem_cli.errors import UsageError

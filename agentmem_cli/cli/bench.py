@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agentmem_cli.cli import bench_gates, bench_output, options
-from agentmem_cli.cli.bench_output import BenchOutputs
+from agentmem_cli.cli import bench_gates, options, report_output
 from agentmem_cli.cli.output import print_json, print_rich
 from agentmem_cli.cli.progress import steps_view
-from agentmem_cli.cli.report_output import JunitOption, SummaryOption
+from agentmem_cli.cli.report_output import BenchOutputs, JunitOption, SummaryOption
 from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.errors import AgentMemError, UsageError
 from agentmem_cli.report.translations import Words
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
 def show(
     result: Annotated[str, typer.Argument(metavar="RESULT", help="A result that bench --output FILE.json wrote.")],
     json: options.JsonOption = False,
-    output: bench_output.ResultFilesOption = None,
-    lang: bench_output.LangOption = "en",
+    output: report_output.ResultFilesOption = None,
+    lang: report_output.LangOption = "en",
     github_summary: SummaryOption = False,
     junit: JunitOption = None,
 ) -> None:
@@ -106,8 +105,8 @@ def bench(
     min_speedup: bench_gates.MinSpeedupOption = None,
     min_recall: bench_gates.MinRecallOption = None,
     json: options.JsonOption = False,
-    output: bench_output.ResultFilesOption = None,
-    lang: bench_output.LangOption = "en",
+    output: report_output.ResultFilesOption = None,
+    lang: report_output.LangOption = "en",
     github_summary: SummaryOption = False,
     junit: JunitOption = None,
     quiet: options.QuietOption = False,
@@ -125,16 +124,15 @@ def bench(
         bench_gates.refuse_options_of(context)
         return
     from agentmem_cli.bench.ab import in_turn
-    from agentmem_cli.bench.options import BenchOptions
     from agentmem_cli.bench.runner import Bench
-    from agentmem_cli.bench.workload import make_workload
+    from agentmem_cli.bench.workload import BenchOptions, make_workload
     from agentmem_cli.report.bench_report import with_figures
     from agentmem_cli.support.machine import usable_cores
 
     if models is not None and (model.name is not None or model.path is not None):
         raise UsageError("--models replaces --model and --model-path: leave those out")
     words = Words(lang)
-    inputs = bench_output.inputs_of(workload, queries, model.path, bench_gates.PROJECT)
+    inputs = report_output.inputs_of(workload, queries, model.path, bench_gates.PROJECT)
     outputs = BenchOutputs(output or [], inputs, words, github_summary, junit)
     outputs.check_for_results()
     bench_options = BenchOptions(

@@ -12,20 +12,19 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
-from agentmem_cli.cli import bench_output, options
-from agentmem_cli.cli.bench_output import BenchOutputs
+from agentmem_cli.cli import options, report_output
 from agentmem_cli.cli.output import print_json, print_rich, say
 from agentmem_cli.cli.progress import steps_view
-from agentmem_cli.cli.report_output import JunitOption, SummaryOption, VerdictFilesOption
+from agentmem_cli.cli.report_output import BenchOutputs, JunitOption, SummaryOption, VerdictFilesOption
 from agentmem_cli.errors import AgentMemError, GateError, UsageError
 from agentmem_cli.report.translations import Words
 
 if TYPE_CHECKING:
     from agentmem_cli.bench.ab import AbRun
     from agentmem_cli.bench.gates import Bounds, GateReport
-    from agentmem_cli.bench.options import BenchOptions
     from agentmem_cli.bench.result import BenchResult
     from agentmem_cli.bench.verdict import Verdict
+    from agentmem_cli.bench.workload import BenchOptions
 
 PROJECT: Final = "pyproject.toml"
 MinOpsOption: TypeAlias = Annotated[
@@ -63,7 +62,7 @@ def compare(
     ] = False,
     json: options.JsonOption = False,
     output: VerdictFilesOption = None,
-    lang: bench_output.LangOption = "en",
+    lang: report_output.LangOption = "en",
     github_summary: SummaryOption = False,
     junit: JunitOption = None,
 ) -> None:
@@ -114,7 +113,7 @@ def ab(
     workload: Annotated[str, typer.Option("--workload", help="As for bench.")] = "mixed",
     json: options.JsonOption = False,
     output: VerdictFilesOption = None,
-    lang: bench_output.LangOption = "en",
+    lang: report_output.LangOption = "en",
     github_summary: SummaryOption = False,
     junit: JunitOption = None,
     quiet: options.QuietOption = False,
@@ -138,7 +137,7 @@ def ab(
         if value is not None:
             arguments += [option, str(value)]
     installations = installation_at(base), this_installation() if head is None else installation_at(head)
-    inputs = bench_output.inputs_of(workload, model.path, *(installed.command[0] for installed in installations))
+    inputs = report_output.inputs_of(workload, model.path, *(installed.command[0] for installed in installations))
     outputs = BenchOutputs(output or [], inputs, Words(lang), github_summary, junit)
     outputs.check_for_verdicts()
     with steps_view(quiet) as on_step:

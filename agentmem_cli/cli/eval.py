@@ -200,7 +200,7 @@ def _verdicts(
     runs: "Sequence[Run]", compared: "Sequence[Comparison]", bounds: dict[str, float], max_loss: float | None
 ) -> "list[Verdict]":
     """The verdicts on the first run, and on what it loses against the other store."""
-    from agentmem_cli.bench.quality_gates import check_bounds, check_loss
+    from agentmem_cli.bench.gates import check_bounds, check_loss
 
     verdicts = check_bounds(runs[0], bounds)
     if max_loss is not None:
@@ -211,7 +211,7 @@ def _verdicts(
 
 def _judge(verdicts: "Sequence[Verdict]") -> None:
     """Says which bounds are not certain to be met. Raises GateError if one is missed."""
-    from agentmem_cli.report.junit import told
+    from agentmem_cli.report.export import told
 
     for verdict in verdicts:
         if verdict.outcome == "inconclusive":

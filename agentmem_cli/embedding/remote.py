@@ -2,21 +2,26 @@
 
 Servers do not report which weights they use, and one of several may use others under the same name. Every request
 therefore includes one more text, the probe, and its vector in the answer is compared with that of the store's creation.
+
+A store remembers the URL of its model, but it may come from somebody else. Texts therefore go only to the servers that
+the user has given with `--embedder-url`; their URLs are kept in the user's configuration folder, as a JSON list.
 """
 
 import asyncio
 import base64
 import binascii
 import hashlib
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import orjson
+import platformdirs
 
-from agentmem_cli.embedding import consent
 from agentmem_cli.embedding.base import REMOTE_PREFIX, Embedded, EmbedderSpec, Vectors, none_cut, unit_rows
 from agentmem_cli.embedding.endpoint import (
     MAX_DIM,
@@ -24,6 +29,7 @@ from agentmem_cli.embedding.endpoint import (
     Endpoint,
     Limits,
     Rows,
+    canonical_url,
     checked_url,
     key_for,
     largest_answer_bytes,
@@ -38,7 +44,53 @@ from agentmem_cli.errors import (
     StoreMismatchError,
     UsageError,
 )
+from agentmem_cli.support.files import make_durable_folder, write_durably
 from agentmem_cli.support.safe_text import printable
+
+_ALLOWED_FILE: Final = "embedders.json"
+_MOST_BYTES: Final = 1_000_000
+_log: Final = logging.getLogger("agentmem")
+
+
+def _is_allowed(url: str) -> bool:
+    """Whether the user has allowed this URL. Raises UsageError if it is not a valid URL of an embedder."""
+    return canonical_url(url) in _allowed()
+
+
+def _allow(url: str) -> None:
+    """Records that the user allows this URL; logs a warning if that fails. Raises UsageError."""
+    canonical, allowed = canonical_url(url), _allowed()
+    if canonical in allowed:
+        return
+    file = _file()
+    temporary = file.with_name(f"{_ALLOWED_FILE}.{os.getpid()}.new")
+    try:
+        make_durable_folder(file.parent)
+        try:
+            write_durably(temporary, orjson.dumps(sorted({*allowed, canonical}), option=orjson.OPT_INDENT_2))
+            temporary.replace(file)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        _log.warning(
+            "agentmem: warning: %s can't be written (%s): give --embedder-url each time",
+            printable(str(file)),
+            error.strerror,
+        )
+
+
+def _allowed() -> set[str]:
+    try:
+        with _file().open("rb") as stream:
+            kept = orjson.loads(stream.read(_MOST_BYTES))
+    except (OSError, ValueError):
+        return set()
+    return {url for url in kept if isinstance(url, str)} if isinstance(kept, list) else set()
+
+
+def _file() -> Path:
+    return platformdirs.user_config_path("agentmem") / _ALLOWED_FILE
+
 
 URL_VARIABLE: Final = "AGENTMEM_EMBEDDER_URL"
 MAX_REQUEST_TEXTS: Final = 32  # the strictest limit of common servers; includes the probe
@@ -74,7 +126,7 @@ def find(url: str, model: str | None, limits: Limits | None = None) -> EmbedderS
     if rows is None:
         raise EmbeddingError(f"embedder {endpoint.url} refuses even a short text (413): check the server's limits")
     vector = unit_rows(rows.vectors, 1, rows.vectors.shape[1], name)[0]
-    consent.allow(url)
+    _allow(url)
     identity = f"{name}\n{len(vector)}\n{np.rint(100 * vector).astype(int).tolist()}"
     return EmbedderSpec(
         name=f"{REMOTE_PREFIX}{name}",
@@ -112,9 +164,9 @@ def load(spec: EmbedderSpec, named_url: str | None = None, requests_at_once: int
     if url:
         embedder = RemoteEmbedder(moved(spec, url), key_for(url), limits)
         if named_url:
-            consent.allow(named_url)
+            _allow(named_url)
         return embedder
-    if not consent.is_allowed(spec.folder):
+    if not _is_allowed(spec.folder):
         raise ServerNotNamedError(
             f"the store's model is served at {spec.folder}, which is not allowed on this machine: texts and "
             f"queries would be sent there; to allow it, give --embedder-url {spec.folder} once"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agentmem_cli.bench.gates import Bounds, check, missed, overridden, read_bounds, require_measured
-from agentmem_cli.bench.options import BenchOptions
+from agentmem_cli.bench.workload import BenchOptions
 from agentmem_cli.errors import UsageError
 from tests.bench_results import batch_run, bench_result, comparison, model_result, store_point
 

@@ -7,9 +7,9 @@ from statistics import NormalDist
 
 import pytest
 
-from agentmem_cli.bench.quality_gates import check_bounds, check_loss
+from agentmem_cli.bench.gates import check_bounds, check_loss
 from agentmem_cli.errors import UsageError
-from agentmem_cli.report.evaluation_advice import advice
+from agentmem_cli.report.evaluation_report import advice
 from agentmem_cli.search.evaluation import (
     MOST_GROUPS,
     Comparison,

@@ -17,9 +17,16 @@ from agentmem_cli.bench.verdict import Verdict
 from agentmem_cli.errors import UsageError
 from agentmem_cli.report.bench_report import bench_document, with_figures
 from agentmem_cli.report.document import Document, Table
-from agentmem_cli.report.export import COLUMNS, check_result_file, csv_text, result_as_file, verdicts_as_file
+from agentmem_cli.report.export import (
+    COLUMNS,
+    check_result_file,
+    csv_text,
+    junit_xml,
+    of_targets,
+    result_as_file,
+    verdicts_as_file,
+)
 from agentmem_cli.report.gate_report import bounds_table, gate_document
-from agentmem_cli.report.junit import junit_xml, of_targets
 from agentmem_cli.report.markdown import markdown
 from agentmem_cli.report.translations import LANGS, TEXTS, Lang, Words
 from agentmem_cli.support.safe_text import printable

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from agentmem_cli import AgentMem
-from agentmem_cli.bench.options import BenchOptions
 from agentmem_cli.bench.runner import Bench
-from agentmem_cli.bench.workload import make_workload
+from agentmem_cli.bench.workload import BenchOptions, make_workload
 from agentmem_cli.embedding.base import Vectors
 from agentmem_cli.errors import EmbeddingError, InputError, InvalidMemoryError, UsageError
 from agentmem_cli.records.jsonl import memory_from_fields, parse_memory

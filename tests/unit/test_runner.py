@@ -15,10 +15,9 @@ import pytest
 from agentmem_cli import __version__
 from agentmem_cli.bench import machine, runner
 from agentmem_cli.bench.growth import grow_here
-from agentmem_cli.bench.options import BenchOptions
 from agentmem_cli.bench.result import AddSample, BenchResult, IngestSample, TokenCounts
 from agentmem_cli.bench.runner import Bench, Subject
-from agentmem_cli.bench.workload import Workload, make_workload
+from agentmem_cli.bench.workload import BenchOptions, Workload, make_workload
 from agentmem_cli.embedding.base import Embedded, Embedder, EmbedderSpec, Vectors
 from agentmem_cli.errors import EmbeddingError, StoreError, UsageError
 from tests.fakes import BrokenEmbedder, FakeEmbedder
