@@ -1,4 +1,4 @@
-"""What a benchmark measures: its options, and its texts: the short strings of an earlier report, mixed English texts, or a file."""
+"""What a benchmark measures: its options, and its texts, which are short strings, mixed English texts or a file."""
 
 import hashlib
 from collections.abc import Sequence

@@ -1,4 +1,6 @@
-"""The report of an evaluation: how well searches answer labelled queries, as a document, as JSON and as files, and what to do about it."""
+"""The report of an evaluation, as a document, as JSON and as files: how well searches answer labelled queries, and what
+to do about it.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
