@@ -31,6 +31,7 @@ MEMORY_TYPES: Final = (
 )
 Span: TypeAlias = tuple[int, int]  # the characters [start, stop) of a text
 _SAID_BY: Final = re.compile(r"([^\s:][^:\n]{0,40}): ")  # at the beginning of a turn: "Caroline: Hello"
+_WORD: Final = re.compile(r"\w+")
 _RUN_KEYS: Final = ("session", "session_id", "conversation_id")  # of metadata
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _SORTED_JSON: Final = json.JSONEncoder(sort_keys=True)  # made once: `json.dumps` makes one per call
@@ -52,6 +53,12 @@ class Scope:
             raise InvalidMemoryError(
                 f"memory_type {shown(self.memory_type)} is unknown: it is one of {', '.join(MEMORY_TYPES)}"
             )
+
+
+def speaker_key(name: str) -> str | None:
+    """What a query calls a speaker by: the first word of the name, casefolded. None where the name has no word."""
+    first = _WORD.search(name)
+    return None if first is None else first[0].casefold()
 
 
 @dataclass(frozen=True, slots=True)

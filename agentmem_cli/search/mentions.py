@@ -4,7 +4,7 @@ Regular expressions find them, so that "may", "march" and a bare number in a sen
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Final
@@ -13,7 +13,9 @@ from agentmem_cli.records.times import MONTHS
 
 _DAYS_LATER: Final = 4  # people tell of a day on that day and the three after it
 _WORD: Final = re.compile(r"\w+")
-_UNSPACED: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
+_UNSPACED: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]+")
+_UNSPACED_NAME: Final = range(2, 9)  # characters of a name
+_MOST_NAMES: Final = 1_000  # of a query as long as a book
 _MONTH: Final = rf"(?P<month>(?:{'|'.join([*MONTHS, *(m[:3] for m in MONTHS), 'sept'])})\b)\.?"
 _YEAR: Final = r"(?P<year>(?:19|20)\d\d)\b"
 _DAY: Final = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?\b"
@@ -156,18 +158,17 @@ def _utc(year: int, month: int, day: int) -> datetime:
     return datetime(year, month, day, tzinfo=timezone.utc)
 
 
-def named_speaker(query: str, speakers: Mapping[str, int]) -> frozenset[str]:
-    """The one speaker whom a query names by the first word of the name, as each spelling of it; empty where it names
-    none or several."""
-    words = {word.casefold() for word in _WORD.findall(query)}
-    named: dict[str, set[str]] = {}
-    for speaker in speakers:
-        first = _WORD.search(speaker)
-        if first is None:
-            continue
-        name = first[0].casefold()
-        if name in words or (_UNSPACED.match(name) and len(name) > 1 and name in query.casefold()):
-            named.setdefault(name, set()).add(speaker)
-    only = next(iter(named.values())) if len(named) == 1 else set()
-    # Two people of one first name are not one speaker; two spellings of a name are.
-    return frozenset(only) if len({speaker.casefold() for speaker in only}) <= 1 else frozenset()
+def names_in(query: str) -> list[str]:
+    """The keys of the speakers that a query may name: its words, and the parts of unspaced text as long as a name."""
+    keys: dict[str, None] = {}
+    for word in _WORD.findall(query):
+        keys[word.casefold()] = None
+        for run in _UNSPACED.findall(word):
+            keys |= {run[i : i + n]: None for n in _UNSPACED_NAME for i in range(len(run) - n + 1)}
+    return list(keys)[:_MOST_NAMES]
+
+
+def named_speaker(speakers: Iterable[str]) -> frozenset[str]:
+    """The one speaker of those that a query names, as each spelling of the name; empty for none or several."""
+    named = frozenset(speakers)
+    return named if len({speaker.casefold() for speaker in named}) == 1 else frozenset()

@@ -16,7 +16,7 @@ from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.records.memory import Hit, Memory, ScoreParts, Span, from_microseconds
 from agentmem_cli.records.values import is_possible_id
 from agentmem_cli.search.evaluation import Evaluation, evaluate
-from agentmem_cli.search.mentions import named_speaker, named_times
+from agentmem_cli.search.mentions import named_speaker, named_times, names_in
 from agentmem_cli.search.query import LabelledQuery, Query, Ranking
 from agentmem_cli.search.relevance import (
     SECOND_NEIGHBOUR,
@@ -184,7 +184,7 @@ class Search:
         half_life_s, weight = self._ranking.recency_half_life_s, self._ranking.importance_weight
         now = self._ranking.now or datetime.now(timezone.utc)
         is_hybrid = self._scale is not None
-        said_by = named_speaker(self._query, self._snapshot.speakers()) if is_hybrid else frozenset[str]()
+        said_by = self._named_speaker() if is_hybrid else frozenset[str]()
         times = named_times(self._query, now) if is_hybrid else []
         for scored in candidates:
             candidate = scored.candidate
@@ -196,6 +196,9 @@ class Search:
                 scored.recency = recency_factor(now.timestamp() - candidate.created_at_us / 1e6, half_life_s)
             if weight:
                 scored.importance = importance_factor(candidate.importance, weight)
+
+    def _named_speaker(self) -> frozenset[str]:
+        return named_speaker(self._snapshot.speakers(names_in(self._query)))
 
     def _show(self, ranked: Sequence[_Scored]) -> None:
         """Sets the scores that are shown."""

@@ -134,8 +134,9 @@ class Snapshot(Protocol):
     def sample(self) -> Sample:
         """A sample of the memories, the same for every search of the same memories."""
 
-    def speakers(self) -> Mapping[str, int]:
-        """Who said two or more of the memories (see `Memory.said_by`), with the number of these."""
+    def speakers(self, keys: Sequence[str]) -> list[str]:
+        """Those who said two or more of the memories (see `Memory.said_by`), of the speakers with one of these keys
+        (see `speaker_key`); at most 200."""
 
     def best_texts(self, query: str, n: int, k1: float) -> dict[int, float]:
         """The n texts with the highest share of the query's words, and their scores, by text id.

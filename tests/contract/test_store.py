@@ -232,3 +232,25 @@ def test_a_store_that_is_not_open_for_writing_takes_nothing(store: MemoryStore, 
         with pytest.raises(StoreNotFoundError, match="not open for writing"):
             reader.delete(["a"])
     assert store.count() == 0
+
+
+def test_speakers_are_those_of_two_memories_that_match_in_any_spelling(store: MemoryStore) -> None:
+    def said(user: str, *speakers: str) -> list[Memory]:
+        return [Memory(f"{user} {i}", scope=Scope(user_id=user), speaker=name) for i, name in enumerate(speakers)]
+
+    _put(store, *said("x", "Élise", "Élise", "élise", "élise", "Bo Li", "Bo Li", "Bo Ma", "小明", "小明", "Ana"))
+    _put(store, *said("y", "Ana", "Bo Ma"))
+    _put(store, Memory("Ana: no field, but the text", scope=Scope(user_id="y")))
+
+    def named(*keys: str, user: str | None = None) -> set[str]:
+        with store.snapshot(SearchFilter(Scope(user_id=user)), _PIN) as snapshot:
+            assert snapshot is not None
+            return set(snapshot.speakers(keys))
+
+    assert named("élise", "nobody") == {"Élise", "élise"}
+    assert named("bo") == {"Bo Li", "Bo Ma"}
+    assert named("bo", "小明", user="x") == {"Bo Li", "小明"}
+    assert named("ana") == {"Ana"}
+    assert named("ana", user="y") == {"Ana"}
+    assert named("ana", "bo", user="x") == {"Bo Li"}
+    assert named() == set()

@@ -62,10 +62,11 @@ CREATE TABLE memories(
     content BLOB NOT NULL,
     run TEXT, -- see `Memory.run`
     speaker TEXT,
-    said_by TEXT -- see `Memory.said_by`
+    said_by TEXT, -- see `Memory.said_by`
+    speaker_key TEXT -- see `speaker_key`
 );
 CREATE INDEX memories_vector ON memories(vector_id);
-CREATE INDEX memories_said_by ON memories(user_id, said_by) WHERE said_by IS NOT NULL;
+CREATE INDEX memories_speaker ON memories(speaker_key, said_by, user_id) WHERE speaker_key IS NOT NULL;
 {"; ".join(_SCOPE_INDEXES)};
 {_RUN_INDEX};
 

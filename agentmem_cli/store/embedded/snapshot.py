@@ -1,6 +1,6 @@
 """What a search sees of an embedded store: its memories, words and vectors as of one moment, through one filter."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Final, TypeAlias
 
@@ -123,9 +123,9 @@ class EmbeddedSnapshot:
         """See `Snapshot`."""
         return self._reader.samples.of(self._filter, self._reader.version())
 
-    def speakers(self) -> Mapping[str, int]:
+    def speakers(self, keys: Sequence[str]) -> list[str]:
         """See `Snapshot`."""
-        return self._reader.memories.speakers(self._filter)
+        return self._reader.memories.speakers(keys, self._filter)
 
     def best_texts(self, query: str, n: int, k1: float) -> dict[int, float]:
         """See `Snapshot`."""
