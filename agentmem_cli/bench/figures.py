@@ -8,6 +8,7 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 
 from agentmem_cli.bench import verdict
+from agentmem_cli.bench.bottleneck import Bottleneck, bottleneck_of
 from agentmem_cli.bench.result import BatchRun, BenchResult, Comparison, Likeness, ModelResult, Retrieval, StorePoint
 from agentmem_cli.bench.verdict import TargetVerdict
 from agentmem_cli.support.statistics import (
@@ -134,6 +135,7 @@ class Figures:
     likeness: LikenessFigures | None
     retrieval: list[RetrievalFigures]
     ceiling_ratio: float | None
+    bottleneck: Bottleneck | None
     targets: list[TargetVerdict]
 
     @property
@@ -150,6 +152,7 @@ def figures_of(result: BenchResult, measured: ModelResult) -> Figures:
     counts = max(measured.batches, key=lambda run: run.batch_size).counts if measured.batches else None
     own_tokens = 0 if counts is None else counts.tokens - counts.special_tokens
     cold = measured.cold_start
+    ceiling_ratio = _ceiling_ratio(result, measured, best)
     return Figures(
         batches=batches,
         best_batch=None if best is None else best.batch_size,
@@ -161,7 +164,8 @@ def figures_of(result: BenchResult, measured: ModelResult) -> Figures:
         cold_start_ms=None if cold is None else 1000 * ((cold.process_s or 0.0) + cold.load_s + cold.first_batch_s),
         likeness=None if measured.likeness is None else _likeness_figures(measured.likeness),
         retrieval=[_retrieval_figures(retrieval) for retrieval in measured.retrieval],
-        ceiling_ratio=_ceiling_ratio(result, measured, best),
+        ceiling_ratio=ceiling_ratio,
+        bottleneck=_bottleneck(result, batches, comparison, ceiling_ratio),
         targets=[] if best is None else _targets(best, comparison),
     )
 
@@ -268,6 +272,22 @@ def _ceiling_ratio(result: BenchResult, measured: ModelResult, best: BatchFigure
     if model.flop_per_token is None or best is None or not sgemm or not is_alike:
         return None
     return best.tokens_per_s * model.flop_per_token / max(sgemm)
+
+
+def _bottleneck(
+    result: BenchResult,
+    batches: Sequence[BatchFigures],
+    comparison: ComparisonFigures | None,
+    ceiling_ratio: float | None,
+) -> Bottleneck | None:
+    fsyncs_s = [spent_s for repeat in result.machine.fsync_s for spent_s in repeat]
+    return bottleneck_of(
+        {batch.batch_size: batch.stages_ms for batch in batches},
+        {batch.batch_size: batch.total_ms for batch in batches},
+        ceiling_ratio=ceiling_ratio,
+        fsync_ms=1000 * median(fsyncs_s) if fsyncs_s else None,
+        single_ms=None if comparison is None else comparison.single.total_ms / comparison.memories,
+    )
 
 
 def _targets(best: BatchFigures, comparison: ComparisonFigures | None) -> list[TargetVerdict]:

@@ -43,13 +43,14 @@ class Table:
 class Document:
     """A report: what it is of, its tables, what they amount to, the doubts about it, and what its words mean.
 
-    `notes` are of what it left out; the `conclusion` says what to do.
+    `analysis` explains the tables in sentences; `notes` are of what it left out; the `conclusion` says what to do.
     """
 
     lang: Lang
     title: str
     header: Facts
     tables: list[Table]
+    analysis: list[str] = field(default_factory=list)
     verdicts: list[Table] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

@@ -31,6 +31,7 @@ def html(document: Document, plots: Sequence[Plot]) -> str:
     _warnings(main, document.warnings, words)
     for table in document.verdicts:
         _table(main, table)
+    _sentences(main, words("analysis"), document.analysis)
     if plots:
         _text(main, "h2", words("plots"))
         grid = SubElement(main, "div", {"class": "plots"})
@@ -59,6 +60,13 @@ def _facts(parent: Element, facts: Facts, of_class: str) -> None:
     for what, how in facts:
         _text(rows, "dt", what)
         _text(rows, "dd", how)
+
+
+def _sentences(parent: Element, heading: str, sentences: Sequence[str]) -> None:
+    if sentences:
+        _text(parent, "h2", heading)
+    for sentence in sentences:
+        _text(parent, "p", sentence)
 
 
 def _warnings(parent: Element, messages: Sequence[str], words: Words) -> None:

@@ -17,7 +17,10 @@ def markdown(document: Document) -> str:
     """The whole report; text from outside is escaped."""
     words = Words(document.lang)
     parts = [f"# {_inert(document.title)}", _lines(document.header), f"## {words('results')}"]
-    parts += [_table(table) for table in (*document.tables, *document.verdicts)]
+    parts += [_table(table) for table in document.tables]
+    if document.analysis:
+        parts += [f"### {words('analysis')}", *(_paragraph(sentence) for sentence in document.analysis)]
+    parts += [_table(table) for table in document.verdicts]
     if document.warnings:
         parts.append(f"## {words('warnings')}")
         parts += [f"> ⚠️ {_inert(message)}" for message in document.warnings]

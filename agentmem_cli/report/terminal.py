@@ -35,11 +35,20 @@ def renderables(report: document.Document) -> list[RenderableType]:
     warning = Words(report.lang)("warning")
     return [
         *([_facts(report.header)] if report.header else []),
-        *(part for table in (*report.tables, *report.verdicts) for part in _table(table)),
+        *(part for table in report.tables for part in _table(table)),
+        *_analysis(report),
+        *(part for table in report.verdicts for part in _table(table)),
         *(Text(f"{warning}: {printable(message)}", style="yellow") for message in report.warnings),
         *(Text(printable(note), style="dim") for note in report.notes),
         *(inert(sentence) for sentence in report.conclusion),
     ]
+
+
+def _analysis(report: document.Document) -> list[RenderableType]:
+    if not report.analysis:
+        return []
+    title = Text(Words(report.lang)("analysis"), style="bold")
+    return [title, *(inert(sentence) for sentence in report.analysis), Text()]
 
 
 def _table(report: document.Table) -> list[RenderableType]:

@@ -383,7 +383,55 @@ _GATE: Final = {
     "outcome.regressed": ("regressed", "❌ 退化"),
 }
 
-TEXTS: Final[dict[str, tuple[str, str]]] = {**_HEADER, **_SEED, **_ONE_MODEL, **_MODELS, **_GATE, **SENTENCES}
+_FINDINGS: Final = {
+    "analysis": ("What limits it", "🔍 性能瓶颈分析"),
+    "part.embedding": ("embedding", "嵌入"),
+    "part.commit": ("the commit", "提交"),
+    "part.reading": ("reading and planning", "解析与规划"),
+    "part.rest": ("the rest", "其余部分"),
+    "found.longest": (
+        "The longest part is {0}: {1:.0%} of the time of a batch of {2}.",
+        "{0}耗时最多：占批次 {2} 时间的 {1:.0%}。",
+    ),
+    "found.both": (
+        "The longest part is {0}: {1:.0%} of the time of a batch of {2}, and {3:.0%} of a batch of {4}.",
+        "{0}耗时最多：占批次 {2} 时间的 {1:.0%}，占批次 {4} 的 {3:.0%}。",
+    ),
+    "found.two": (
+        "The longest part of a batch of {2} is {0}: {1:.0%} of its time; of a batch of {5} it is {3}: {4:.0%}.",
+        "批次 {2} 中{0}耗时最多，占 {1:.0%}；批次 {5} 中则是{3}，占 {4:.0%}。",
+    ),
+    "found.ceiling": (
+        "The model runs at {0:.0%} of the rate of this machine's large matrix products: faster code for the same "
+        "arithmetic could gain {1:.1f}x at most.",
+        "模型的运算速度是本机大型矩阵乘的 {0:.0%}：相同运算即使换用更快的代码，最多也只能提升到 {1:.1f} 倍。",
+    ),
+    "found.fsync": (
+        "A commit takes {0:.2f} ms whatever its size; one fsync of this disk takes {1:.2f} ms.",
+        "每次提交的固定开销为 {0:.2f} ms，与批次大小无关；本机磁盘一次 fsync 为 {1:.2f} ms。",
+    ),
+    "found.batching": (
+        "A batch costs {0:.2f} ms, most of it {1}, and {2:.3f} ms for each memory, most of it {3}. A memory added by "
+        "itself takes {4:.2f} ms, so no batch can be more than {5:.1f}x as fast.",
+        "每个批次的固定开销为 {0:.2f} ms（主要是{1}），每条记忆另需 {2:.3f} ms（主要是{3}）。"
+        "单条添加需 {4:.2f} ms，因此批量最多可提升到 {5:.1f} 倍。",
+    ),
+    "found.storage": (
+        "Without embedding, storage alone would take {0:,.0f} memories/s: reading, history, words and the commit are "
+        "{1:.1%} of the time and limit nothing here.",
+        "若不计嵌入，仅存储即可达 {0:,.0f} 条/s：解析、历史、词索引与提交合计只占 {1:.1%}，不是瓶颈。",
+    ),
+}
+
+TEXTS: Final[dict[str, tuple[str, str]]] = {
+    **_HEADER,
+    **_SEED,
+    **_ONE_MODEL,
+    **_MODELS,
+    **_FINDINGS,
+    **_GATE,
+    **SENTENCES,
+}
 
 
 @dataclass(frozen=True, slots=True)
