@@ -16,6 +16,7 @@ import msgspec
 from agentmem_cli.api import AgentMem
 from agentmem_cli.bench.measure import Labelled, check_searchable, fresh_store, graph_found, retrieval
 from agentmem_cli.bench.result import ColdStart, Retrieval, StorePoint
+from agentmem_cli.bench.workload import Workload
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder, EmbedderSpec
 from agentmem_cli.embedding.choice import ModelChoice
@@ -79,7 +80,7 @@ def grow_here(load: Callable[[], Embedder], growth: Growth, process_s: float | N
     yield ColdStart(process_s, loaded - start, time.perf_counter() - loaded, len(growth.first_lines))
     if growth.warm_up_lines:
         _add(embedder, growth.warm_up_lines, folder)
-        _add(embedder, growth.first_lines, folder)  # a model may switch to a faster path after many texts
+        _add(embedder, growth.warm_up_lines[:FIRST_BATCH], folder)  # a model may switch to a faster path after many
     with fresh_store(embedder, folder) as mem:
         for step in growth.steps:
             yield from _grow(mem, embedder, step, growth.queries)
@@ -88,25 +89,20 @@ def grow_here(load: Callable[[], Embedder], growth: Growth, process_s: float | N
         yield from retrieval(embedder, growth.labelled, folder)
 
 
-def write_growth(
-    lines: Sequence[bytes],
-    sizes: Sequence[int],
-    queries: Sequence[str],
-    folder: Path,
-    labelled: Labelled | None = None,
-) -> Growth:
+def write_growth(workload: Workload, sizes: Sequence[int], folder: Path, labelled: Labelled | None = None) -> Growth:
     """Writes the files from which a store grows to these ascending sizes.
 
-    With several sizes, the model is warmed up first, so that the sizes can be compared.
+    With several sizes, the model is warmed up first, with texts that the store does not get, so that the sizes can be
+    compared.
     """
-    steps = []
+    lines, steps = workload.batch_lines, []
     for start, end in itertools.pairwise([0, *sizes]):
         file = folder / f"up-to-{end}.jsonl"
         file.write_bytes(b"\n".join(lines[start:end]))
         steps.append(Step(str(file), lines[end - 1].decode()))
-    first = [line.decode() for line in lines[:MAX_BATCH_SIZE]]
-    warm_up = first if len(sizes) > 1 else []
-    return Growth(str(folder), steps, first[:FIRST_BATCH], warm_up, list(queries), labelled)
+    first = [line.decode() for line in workload.batch(FIRST_BATCH, 0)]
+    warm_up = [line.decode() for line in workload.batch(MAX_BATCH_SIZE, 1)] if len(sizes) > 1 else []
+    return Growth(str(folder), steps, first, warm_up, list(workload.queries), labelled)
 
 
 def _add(embedder: Embedder, lines: Sequence[str], folder: Path) -> None:

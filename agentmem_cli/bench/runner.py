@@ -41,7 +41,7 @@ from agentmem_cli.ingest.options import MIN_BATCH_SIZE
 from agentmem_cli.support.safe_text import printable
 
 # A model may switch to a faster path after many texts; the static model does after 1,000. A warm-up embeds that many
-# memories, or as many as it can in the time below.
+# memories, or as many as it can in the time below. Its texts are those of turns of its own.
 _WARMUP_MEMORIES: Final = 1000
 _WARMUP_BATCH: Final = 100
 _WARMUP_S: Final = 1.0
@@ -78,6 +78,7 @@ class ModelRun:
         self._embedder = subject.load()
         self._workload = workload
         self._options = options
+        self._turn = 0
         self._by_size = {size: _Batches(TokenCounts(0, 0, 0, 0, 0)) for size in options.sizes}
         self._single: list[AddSample] = []
         self._batch: list[IngestSample] = []
@@ -101,14 +102,17 @@ class ModelRun:
     def warm_up(self) -> None:
         """Runs the measurements without recording them."""
         self._say("warm-up")
-        lines = self._workload.batch_lines[: min(_WARMUP_BATCH, max(self._options.sizes))]
-        for _ in range(self._options.warmup):
+        size = min(_WARMUP_BATCH, max(self._options.sizes))
+        batches = len(range(0, _WARMUP_MEMORIES, size))
+        for warmup in range(self._options.warmup):
             start = time.perf_counter()
-            for _ in range(0, _WARMUP_MEMORIES, len(lines)):
-                ingest_batch(self._embedder, lines, self._folder)
+            first = warmup * (batches + 1)
+            for turn in range(first, first + batches):
+                ingest_batch(self._embedder, self._workload.batch(size, turn), self._folder)
                 if time.perf_counter() - start > _WARMUP_S:
                     break
-            add_one_by_one(self._embedder, self._workload.compare_lines[:MIN_BATCH_SIZE], self._folder)
+            add_one_by_one(self._embedder, self._workload.compared(MIN_BATCH_SIZE, first + batches), self._folder)
+        self._turn = self._options.warmup * (batches + 1)  # however far it came, so that all models get the same texts
 
     def measure(self, repeat: int) -> None:
         """One repeat: each batch size, then one by one and in one batch."""
@@ -118,7 +122,7 @@ class ModelRun:
             self._measure_batch(size)
         for measure in rotated([self._measure_single, self._measure_whole], repeat):
             self._say(f"{of}: {self._options.compare} one by one, or in one batch")
-            measure(self._workload.compare_lines[: self._options.compare])
+            measure(self._workload.compared(self._options.compare, self._next_turn()))
 
     def grow(self, growth: Growth) -> None:
         """Grows a store."""
@@ -155,8 +159,12 @@ class ModelRun:
             retrieval=list(self._retrieval),
         )
 
+    def _next_turn(self) -> int:
+        self._turn += 1
+        return self._turn - 1
+
     def _measure_batch(self, size: int) -> None:
-        batches, lines = self._by_size[size], self._workload.batch_lines[:size]
+        batches, lines = self._by_size[size], self._workload.batch(size, self._next_turn())
         if size == max(self._options.sizes) and self.vectors is None:
             sample, batches.counts, self.vectors = ingest_and_read(self._embedder, lines, self._folder)
         else:
@@ -256,7 +264,7 @@ class Bench:
 
     def _grow_stores(self, folder: Path) -> None:
         options, workload = self._options, self._workload
-        growth = write_growth(workload.batch_lines, options.store_sizes, workload.queries, folder, options.labelled)
+        growth = write_growth(workload, options.store_sizes, folder, options.labelled)
         for run in self._runs:
             run.grow(growth)
 

@@ -13,7 +13,7 @@ from agentmem_cli.bench.result import WorkloadFacts
 from agentmem_cli.embedding.synthetic_texts import mixed_texts
 from agentmem_cli.errors import InvalidMemoryError, UsageError
 from agentmem_cli.ingest.options import MAX_BATCH_SIZE, MIN_BATCH_SIZE
-from agentmem_cli.records.jsonl import parse_memory
+from agentmem_cli.records.jsonl import parse_memory, parse_object
 from agentmem_cli.records.lines import Line, open_source
 from agentmem_cli.records.memory import Memory
 from agentmem_cli.support.safe_text import printable
@@ -78,6 +78,9 @@ class Workload:
 
     `batch_lines` are ingested in batches, `compare_lines` one by one and in one batch. `queries` are searched for.
     `duplicates` is the number of lines that were left out because they repeat a text or an id.
+
+    A tokenizer may be faster with texts that it has seen. Each measurement is therefore a turn with texts of its own,
+    which are as long as those of every other turn; a store that grows has the lines as they are.
     """
 
     name: str
@@ -90,10 +93,22 @@ class Workload:
         """The texts of the batches."""
         return [parse_memory(line).text for line in self.batch_lines]
 
+    def batch(self, size: int, turn: int) -> list[bytes]:
+        """The lines of a batch in a turn, which is a number from 0 on."""
+        return [_of_turn(line, turn) for line in self.batch_lines[:size]]
+
+    def compared(self, size: int, turn: int) -> list[bytes]:
+        """As `batch`, for the comparison."""
+        return [_of_turn(line, turn) for line in self.compare_lines[:size]]
+
     def facts(self) -> WorkloadFacts:
-        """The workload's entry in a result."""
+        """The workload's entry in a result; the checksum includes the lines of one turn, from which the others follow.
+
+        Equal checksums mean that equal turns have equal texts.
+        """
         digest = hashlib.sha256()
-        for line in (*self.batch_lines, b"", *self.compare_lines):
+        turn = self.batch(len(self.batch_lines), 0), self.compared(len(self.compare_lines), 0)
+        for line in (*self.batch_lines, b"", *self.compare_lines, b"", *turn[0], b"", *turn[1]):
             digest.update(line + b"\n")
         return WorkloadFacts(printable(self.name), len(self.batch_lines), digest.hexdigest(), self.duplicates)
 
@@ -119,6 +134,15 @@ def make_workload(name: str, memories: int, compare: int, seed: int = 0) -> Work
         lines, duplicates = _distinct_lines(name, count)
         queries = [parse_memory(line).text for line in lines[:: -(-len(lines) // _QUERIES)]]
     return Workload(name, lines[:memories], lines[:compare], queries, duplicates)
+
+
+_FIRST_TURN: Final = 100  # the first 900 turns have three digits, which most vocabularies have as one token
+
+
+def _of_turn(line: bytes, turn: int) -> bytes:
+    """The line with the number of the turn at the end of its text."""
+    fields = parse_object(line)
+    return orjson.dumps({**fields, "text": f"{fields['text']} {_FIRST_TURN + turn}"})
 
 
 def _line(text: str) -> bytes:

@@ -21,7 +21,7 @@ WORKLOAD = make_workload("mixed", 1200, 10)
 
 
 def growth(folder: Path, *sizes: int) -> Growth:
-    return write_growth(WORKLOAD.batch_lines, sizes, WORKLOAD.queries[:20], folder)
+    return write_growth(replace(WORKLOAD, queries=WORKLOAD.queries[:20]), sizes, folder)
 
 
 def points(found: list[GrowthItem]) -> list[StorePoint]:
@@ -55,6 +55,14 @@ def test_a_cold_start_has_its_parts_and_embeds_a_first_batch(tmp_path: Path) -> 
     found = next(grow_here(lambda: embedder, growth(tmp_path, 50), 0.25))
     assert isinstance(found, ColdStart)
     assert (found.process_s, found.memories, embedder.texts_embedded) == (0.25, 10, 10)
+
+
+def test_no_text_of_a_store_is_read_before_the_store_gets_it(tmp_path: Path) -> None:
+    before = growth(tmp_path, 50, 1200)
+    stored = set("".join(Path(step.file).read_text(encoding="utf-8") + "\n" for step in before.steps).splitlines())
+    assert len(stored) == 1200
+    assert len(before.warm_up_lines) == 1000
+    assert not stored.intersection([*before.first_lines, *before.warm_up_lines])
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from agentmem_cli.bench.runner import Bench, Subject
 from agentmem_cli.bench.workload import BenchOptions, Workload, make_workload
 from agentmem_cli.embedding.base import Embedded, Embedder, EmbedderSpec, Vectors
 from agentmem_cli.errors import EmbeddingError, StoreError, UsageError
+from agentmem_cli.records.jsonl import parse_memory
 from tests.fakes import BrokenEmbedder, FakeEmbedder
 
 SIZES = [10, 20, 30]
@@ -81,7 +82,8 @@ def test_a_sample_of_every_repeat_is_kept_with_its_stages(result: BenchResult, w
         for sample in found.samples:
             assert {"parse", "plan", "embed", "commit"} <= set(sample.stages_s)
             assert 0 < sum(sample.stages_s.values()) <= sample.total_s
-    embedded = FakeEmbedder(token_limit=40).embed(workload.texts())
+    turn = [parse_memory(line).text for line in workload.batch(30, 0)]
+    embedded = FakeEmbedder(token_limit=40).embed(turn)
     assert model.batches[-1].counts == TokenCounts(30, embedded.tokens, 0, 0, embedded.truncated)
 
 
@@ -119,25 +121,42 @@ def test_a_warm_up_goes_on_for_so_many_memories_or_so_long(
     assert embedder.texts_embedded == batches * 20 + warmup * 10 + 20 + 2 * 10
 
 
-class NoticesGarbage(FakeEmbedder):
-    """Notices whether garbage is collected while it embeds."""
+class Notices(FakeEmbedder):
+    """Notices what it reads, and whether garbage is collected in the meantime."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.collected: list[bool] = []
+        self.read: list[str] = []
+        self.collects: list[bool] = []
 
     def embed(self, texts: Sequence[str]) -> Embedded:
-        self.collected.append(gc.isenabled())
+        self.read += texts
+        self.collects.append(gc.isenabled())
         return super().embed(texts)
 
+    def embed_query(self, query: str) -> Vectors:
+        vector: Vectors = super().embed([query]).vectors[0]
+        return vector
 
-def test_no_garbage_is_collected_while_something_is_timed(workload: Workload) -> None:
-    embedder = NoticesGarbage()
-    bench = Bench(without_growth(embedder), workload, SHORT)
-    bench.run()
-    assert embedder.collected.count(True) == 3  # to embed the query that each store is checked with
-    assert embedder.collected.count(False) == 2 + 10
-    assert gc.isenabled()
+
+def test_garbage_is_collected_while_something_is_timed_as_it_is_in_any_ingest(workload: Workload) -> None:
+    embedder = Notices()
+    Bench(without_growth(embedder), workload, SHORT).run()
+    assert embedder.collects == [True] * (2 + 10)
+
+
+@pytest.mark.parametrize("warm_up_s", [0.0, 9.0])
+def test_no_text_is_measured_that_the_model_has_read_before_and_all_models_get_the_same(
+    warm_up_s: float, workload: Workload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "_WARMUP_S", warm_up_s)
+    first, second = Notices(), Notices()
+    options = BenchOptions([10, 20], compare=12, repeats=3, warmup=1)
+    Bench(without_growth(first, second), workload, options).run()
+    measured = 3 * (10 + 20 + 2 * 12)
+    for embedder in (first, second):
+        assert len(set(embedder.read)) == len(embedder.read) > measured
+    assert sorted(first.read[-measured:]) == sorted(second.read[-measured:])
 
 
 def test_no_store_is_left_behind(workload: Workload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

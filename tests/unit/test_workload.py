@@ -47,6 +47,29 @@ def test_a_workload_has_as_many_distinct_lines_as_were_asked_for(name: str, memo
     assert len(set(workload.compare_lines)) == len(workload.compare_lines) == compare
 
 
+@pytest.mark.parametrize("name", ["phase4", "mixed"])
+def test_each_turn_has_texts_of_its_own_that_are_as_long_as_the_others(name: str) -> None:
+    workload = make_workload(name, 50, 20)
+    turns = [texts(workload.batch(50, turn)) + texts(workload.compared(20, turn)) for turn in range(5)]
+    for turn in turns:
+        assert [len(text) for text in turn] == [len(text) for text in turns[0]]
+    if name == "phase4":
+        assert len({text for turn in turns for text in turn}) == 5 * 70
+    assert len({text for turn in turns for text in turn[:50]}) == 5 * 50
+    assert texts(workload.batch(10, 3)) == turns[3][:10]
+
+
+def test_a_turn_of_a_file_keeps_all_fields(tmp_path: Path) -> None:
+    path = write(tmp_path / "own.jsonl", '{"id":"a","text":"tea","metadata":{"topic":"drink"}}', '{"text":"b"}')
+    assert make_workload(path, 2, 2).batch(1, 4) == [b'{"id":"a","text":"tea 104","metadata":{"topic":"drink"}}']
+
+
+def test_a_checksum_tells_of_texts_that_differ_in_the_turns_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = make_workload("mixed", 10, 10).facts().sha256
+    monkeypatch.setattr("agentmem_cli.bench.workload._FIRST_TURN", 200)
+    assert make_workload("mixed", 10, 10).facts().sha256 != before
+
+
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 def test_a_file_gives_its_first_lines_as_they_are(pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
     lines = [b'{"text": "t%d", "user_id": "u"}' % number for number in range(5)]
