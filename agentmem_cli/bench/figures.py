@@ -9,7 +9,16 @@ import numpy as np
 
 from agentmem_cli.bench import verdict
 from agentmem_cli.bench.bottleneck import Bottleneck, bottleneck_of
-from agentmem_cli.bench.result import BatchRun, BenchResult, Comparison, Likeness, ModelResult, Retrieval, StorePoint
+from agentmem_cli.bench.result import (
+    BatchRun,
+    BenchResult,
+    Comparison,
+    Likeness,
+    ModelResult,
+    Remedy,
+    Retrieval,
+    StorePoint,
+)
 from agentmem_cli.bench.verdict import TargetVerdict
 from agentmem_cli.support.statistics import (
     Interval,
@@ -116,6 +125,18 @@ class RetrievalFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class RemedyFigures:
+    """How many times faster a remedy makes an ingest: as predicted, and as tried, with its 95 % interval."""
+
+    name: str
+    at: str
+    predicted_speedup: float
+    speedup: float
+    speedup_interval: Interval | None
+    cosine: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """All figures of one model. Figures that were not measured are None or empty.
 
@@ -136,6 +157,7 @@ class Figures:
     retrieval: list[RetrievalFigures]
     ceiling_ratio: float | None
     bottleneck: Bottleneck | None
+    remedies: list[RemedyFigures]
     targets: list[TargetVerdict]
 
     @property
@@ -166,6 +188,7 @@ def figures_of(result: BenchResult, measured: ModelResult) -> Figures:
         retrieval=[_retrieval_figures(retrieval) for retrieval in measured.retrieval],
         ceiling_ratio=ceiling_ratio,
         bottleneck=_bottleneck(result, batches, comparison, ceiling_ratio),
+        remedies=[_remedy_figures(remedy) for remedy in measured.remedies],
         targets=[] if best is None else _targets(best, comparison),
     )
 
@@ -263,6 +286,18 @@ def _retrieval_figures(retrieval: Retrieval) -> RetrievalFigures:
     means, intervals = rows.mean(axis=0).tolist(), bootstrap_intervals(rows, "mean")
     metrics = [MeanFigure(mean, interval) for mean, interval in zip(means, intervals, strict=True)]
     return RetrievalFigures(retrieval.mode, len(rows), dict(zip(retrieval.figures, metrics, strict=True)))
+
+
+def _remedy_figures(remedy: Remedy) -> RemedyFigures:
+    is_sure = len(remedy.base_s) >= _LEAST_FOR_INTERVAL
+    return RemedyFigures(
+        name=remedy.name,
+        at=remedy.at,
+        predicted_speedup=remedy.predicted_speedup,
+        speedup=median(remedy.base_s) / median(remedy.remedy_s),
+        speedup_interval=bootstrap_ratio(remedy.base_s, remedy.remedy_s, "median", paired=True) if is_sure else None,
+        cosine=remedy.cosine,
+    )
 
 
 def _ceiling_ratio(result: BenchResult, measured: ModelResult, best: BatchFigures | None) -> float | None:

@@ -205,6 +205,23 @@ class Retrieval:
 
 
 @dataclass(frozen=True, slots=True)
+class Remedy:
+    """A remedy for slow ingests and its trial: durations of the same work without it and with it, in turn.
+
+    `at` says how much of it, such as a share of repeated texts. `predicted_speedup` was derived before the trial from
+    the stages of the run and the ceilings of the machine. `cosine` is the median of those of another model's vectors to
+    this model's; None if it has others, or if the model stays.
+    """
+
+    name: str
+    at: str
+    predicted_speedup: float
+    base_s: list[float]
+    remedy_s: list[float]
+    cosine: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ModelResult:
     """The measurements of one model."""
 
@@ -215,6 +232,7 @@ class ModelResult:
     stores: list[StorePoint] = field(default_factory=list)
     likeness: Likeness | None = None
     retrieval: list[Retrieval] = field(default_factory=list)
+    remedies: list[Remedy] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from agentmem_cli.bench.measure import Labelled
     from agentmem_cli.bench.result import BenchResult
     from agentmem_cli.bench.runner import Bench, Subject
+    from agentmem_cli.bench.workload import Workload
 
 
 def show(
@@ -100,6 +103,10 @@ def bench(
             help="Also measure the answers to labelled queries (see eval) from the memories of the --workload file.",
         ),
     ] = None,
+    advise: Annotated[
+        bool,
+        typer.Option("--advise", help="Also try what would make it faster, in turn with the base: a minute or two."),
+    ] = False,
     min_ops: bench_gates.MinOpsOption = None,
     max_ms: bench_gates.MaxMsOption = None,
     min_speedup: bench_gates.MinSpeedupOption = None,
@@ -131,6 +138,8 @@ def bench(
 
     if models is not None and (model.name is not None or model.path is not None):
         raise UsageError("--models replaces --model and --model-path: leave those out")
+    if advise and models is not None:
+        raise UsageError("--advise is about one model: give --model in place of --models")
     words = Words(lang)
     inputs = report_output.inputs_of(workload, queries, model.path, bench_gates.PROJECT)
     outputs = BenchOutputs(output or [], inputs, words, github_summary, junit)
@@ -154,6 +163,8 @@ def bench(
         choices = [model] if models is None else [replace(model, name=name) for name in _names(models)]
         subjects = [_subject(choice, on_step) for choice in choices]
         result = _run(Bench(subjects, texts, bench_options, in_turn(on_step)), outputs)
+        if advise:
+            result = _advised(result, model, texts, on_step)
     try:
         verdicts = bench_gates.checked(result, bounds)
     except UsageError:
@@ -202,6 +213,15 @@ def _run(bench: "Bench", outputs: BenchOutputs) -> "BenchResult":
             with suppress(AgentMemError):  # the reason of the interruption matters more
                 outputs.write_measured(with_figures(bench.result()))
         raise
+
+
+def _advised(
+    result: "BenchResult", choice: ModelChoice, texts: "Workload", on_step: Callable[[str], None]
+) -> "BenchResult":
+    from agentmem_cli.bench.remedies import advised
+
+    with TemporaryDirectory(prefix="agentmem-bench-") as folder:
+        return advised(result, choice, texts, Path(folder), on_step)
 
 
 def _numbers(option: str, argument: str) -> list[int]:

@@ -18,7 +18,7 @@ from agentmem_cli.bench.result import BenchResult, BenchWarning, ModelResult
 from agentmem_cli.bench.verdict import TargetVerdict, Verdict
 from agentmem_cli.bench.workload import PHASE4
 from agentmem_cli.report.document import NONE, Cell, Document, Facts, Row, Table, interval_text, or_none, table
-from agentmem_cli.report.findings import analysis
+from agentmem_cli.report.findings import analysis, hint, next_steps, remedies
 from agentmem_cli.report.gate_report import bounds_table
 from agentmem_cli.report.translations import TEXTS, Words
 from agentmem_cli.support.statistics import median
@@ -332,7 +332,9 @@ def bench_document(measured: Measured, words: Words) -> Document:
         title=words("title", _workload_title(result, words)),
         header=[(what, how) for what, how in _header(result, words) if how],
         tables=tables,
-        analysis=_analysis(models[0][1], words) if is_one else [],
+        analysis=_analysis(*models[0], words) if is_one else [],
+        advice=[remedies(models[0][1].remedies, words)] if is_one and models[0][1].remedies else [],
+        next_steps=next_steps(models[0][1], words) if is_one else [],
         verdicts=[
             *(verdicts(models[0][1], words) if is_one else []),
             *([bounds_table(measured.verdicts, words)] if measured.verdicts else []),
@@ -346,8 +348,11 @@ def _of_one(measured: ModelResult, figures: Figures, words: Words) -> list[Table
     return [*seed_tables(figures, words), *model_tables(measured, figures, words)]
 
 
-def _analysis(figures: Figures, words: Words) -> list[str]:
-    return [] if figures.bottleneck is None else analysis(figures.bottleneck, words)
+def _analysis(measured: ModelResult, figures: Figures, words: Words) -> list[str]:
+    found = figures.bottleneck
+    if found is None:
+        return []
+    return [*analysis(found, words), *([] if figures.remedies else [hint(measured.model.name, found, words)])]
 
 
 def _workload_title(result: BenchResult, words: Words) -> str:

@@ -43,7 +43,8 @@ class Table:
 class Document:
     """A report: what it is of, its tables, what they amount to, the doubts about it, and what its words mean.
 
-    `analysis` explains the tables in sentences; `notes` are of what it left out; the `conclusion` says what to do.
+    `analysis` explains the tables in sentences; `advice` are tables of what would help, and `next_steps` the ways to go
+    on. `notes` are of what it left out; the `conclusion` says what to do.
     """
 
     lang: Lang
@@ -51,10 +52,12 @@ class Document:
     header: Facts
     tables: list[Table]
     analysis: list[str] = field(default_factory=list)
+    advice: list[Table] = field(default_factory=list)
     verdicts: list[Table] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     glossary: Facts = field(default_factory=list)
+    next_steps: list[str] = field(default_factory=list)
     conclusion: list[str] = field(default_factory=list)
 
 

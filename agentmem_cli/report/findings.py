@@ -1,9 +1,13 @@
-"""What the figures of a benchmark amount to, in sentences: what limits it, and what could be done next."""
+"""What the figures of a benchmark amount to: what limits it, what would help, and what could be done next."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from agentmem_cli.bench.bottleneck import Bottleneck
+from agentmem_cli.bench.figures import Figures, RemedyFigures
+from agentmem_cli.embedding.catalog import DEFAULT_MODEL
+from agentmem_cli.report.document import Cell, Row, Table, interval_text, table
 from agentmem_cli.report.translations import Words
 
 _MATTERS: Final = 0.1  # the share of the time from which a part is worth a sentence
@@ -43,3 +47,62 @@ def _of_batching(found: Bottleneck, words: Words) -> str:
     each = max(found.costs, key=lambda part: found.costs[part].each_ms)
     parts = words(f"part.{fixed}"), words(f"part.{each}")
     return words("found.batching", cost.fixed_ms, parts[0], cost.each_ms, parts[1], found.single_ms, most)
+
+
+# nDCG@10 of hybrid search in LoCoMo's development half: `python -m tests.perf.ranking_quality`.
+_QUALITY: Final = {"minilm": 0.609, "static": 0.592}
+_STEADY: Final = ("int8", "threads", "larger", "clients")  # remedies that keep the model, whatever the texts
+
+
+def remedies(found: Sequence[RemedyFigures], words: Words) -> Table:
+    """What was predicted of each remedy, what it brought, and what it costs."""
+    rows: list[Row] = [
+        [
+            words(f"remedy.{remedy.name}", remedy.at),
+            f"{remedy.predicted_speedup:.2f}x",
+            Cell(f"{remedy.speedup:.2f}x", strong=True),
+            interval_text(words, remedy.speedup_interval, ".2f"),
+            _price(remedy, words),
+        ]
+        for remedy in found
+    ]
+    headings, caption = ("predicted", "measured", "interval", "cost"), words("advice.caption")
+    shown = table(words, "advice", words("advice"), ("remedy",), headings, rows, caption=caption)
+    last = len(shown.columns) - 1
+    return replace(shown, columns=[replace(c, is_number=c.is_number and i < last) for i, c in enumerate(shown.columns)])
+
+
+def _price(remedy: RemedyFigures, words: Words) -> str:
+    if remedy.name == "static":
+        return words("price.static", _QUALITY["static"], _QUALITY["minilm"])
+    if remedy.cosine is not None:
+        return words("price.cosine", remedy.cosine)
+    return words(f"price.{remedy.name}")
+
+
+def next_steps(figures: Figures, words: Words) -> list[str]:
+    """The three ways to go on, with what was measured of each: this model, as it is, or small batches."""
+    best, bottleneck, found = figures.best, figures.bottleneck, figures.remedies
+    if best is None or bottleneck is None or not found:
+        return []
+    steps = []
+    kept = max((r for r in found if r.name in _STEADY[:2]), key=lambda r: r.speedup, default=None)
+    if kept is not None and kept.speedup > 1:
+        name = words(f"remedy.{kept.name}", kept.at)
+        steps.append(words("next.keep", name, kept.speedup, best.ops_per_s * kept.speedup))
+    million_min = 1_000_000 / best.ops_per_s / 60
+    steps.append(words("next.accept", best.ops_per_s, million_min))
+    small, cost = bottleneck.smallest, bottleneck.cost
+    gains = [words(f"remedy.{r.name}", r.at) + f" {r.speedup:.1f}x" for r in found if r.name in _STEADY[2:]]
+    share = cost.fixed_ms / cost.of(small.batch_size) if cost.of(small.batch_size) else 0.0
+    part = words(f"part.{small.part}")
+    if gains:
+        steps.append(words("next.small", small.batch_size, part, small.ratio, share, words("next.comma").join(gains)))
+    return [f"{number}. {step}" for number, step in enumerate(steps, 1)]
+
+
+def hint(model: str, found: Bottleneck, words: Words) -> str:
+    """What `--advise` could find for a model that was measured without it."""
+    if model == DEFAULT_MODEL and found.best.part == "embedding":
+        return words("hint.static", found.best.ratio, _QUALITY["static"], _QUALITY["minilm"])
+    return words("hint.any")

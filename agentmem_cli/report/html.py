@@ -32,6 +32,9 @@ def html(document: Document, plots: Sequence[Plot]) -> str:
     for table in document.verdicts:
         _table(main, table)
     _sentences(main, words("analysis"), document.analysis)
+    for table in document.advice:
+        _table(main, table)
+    _sentences(main, words("next"), document.next_steps)
     if plots:
         _text(main, "h2", words("plots"))
         grid = SubElement(main, "div", {"class": "plots"})

@@ -18,9 +18,9 @@ def markdown(document: Document) -> str:
     words = Words(document.lang)
     parts = [f"# {_inert(document.title)}", _lines(document.header), f"## {words('results')}"]
     parts += [_table(table) for table in document.tables]
-    if document.analysis:
-        parts += [f"### {words('analysis')}", *(_paragraph(sentence) for sentence in document.analysis)]
-    parts += [_table(table) for table in document.verdicts]
+    parts += _sentences(words("analysis"), document.analysis)
+    parts += [_table(table) for table in (*document.advice, *document.verdicts)]
+    parts += _sentences(words("next"), document.next_steps)
     if document.warnings:
         parts.append(f"## {words('warnings')}")
         parts += [f"> ⚠️ {_inert(message)}" for message in document.warnings]
@@ -29,6 +29,10 @@ def markdown(document: Document) -> str:
         parts.append(f"## {words('glossary')}")
         parts.append("\n".join(f"- **{_inert(what)}**: {_inert(how)}" for what, how in document.glossary))
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _sentences(heading: str, sentences: Sequence[str]) -> list[str]:
+    return [f"## {heading}", *(_paragraph(sentence) for sentence in sentences)] if sentences else []
 
 
 def _table(table: Table) -> str:

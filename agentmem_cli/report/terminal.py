@@ -1,5 +1,6 @@
 """Reports for Rich. Text from outside is never markup."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -32,23 +33,23 @@ def comparison_report(report: GateReport, words: Words = _ENGLISH) -> list[Rende
 
 def renderables(report: document.Document) -> list[RenderableType]:
     """A report without its title and glossary."""
-    warning = Words(report.lang)("warning")
+    words = Words(report.lang)
     return [
         *([_facts(report.header)] if report.header else []),
         *(part for table in report.tables for part in _table(table)),
-        *_analysis(report),
-        *(part for table in report.verdicts for part in _table(table)),
-        *(Text(f"{warning}: {printable(message)}", style="yellow") for message in report.warnings),
+        *_sentences(words("analysis"), report.analysis),
+        *(part for table in (*report.advice, *report.verdicts) for part in _table(table)),
+        *_sentences(words("next"), report.next_steps),
+        *(Text(f"{words('warning')}: {printable(message)}", style="yellow") for message in report.warnings),
         *(Text(printable(note), style="dim") for note in report.notes),
         *(inert(sentence) for sentence in report.conclusion),
     ]
 
 
-def _analysis(report: document.Document) -> list[RenderableType]:
-    if not report.analysis:
+def _sentences(heading: str, sentences: Sequence[str]) -> list[RenderableType]:
+    if not sentences:
         return []
-    title = Text(Words(report.lang)("analysis"), style="bold")
-    return [title, *(inert(sentence) for sentence in report.analysis), Text()]
+    return [Text(heading, style="bold"), *(inert(sentence) for sentence in sentences), Text()]
 
 
 def _table(report: document.Table) -> list[RenderableType]:

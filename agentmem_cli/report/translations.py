@@ -385,6 +385,53 @@ _GATE: Final = {
 
 _FINDINGS: Final = {
     "analysis": ("What limits it", "🔍 性能瓶颈分析"),
+    "advice": ("What would help", "📈 性能优化建议"),
+    "advice.remedy": ("remedy", "优化措施"),
+    "advice.predicted": ("predicted", "预期"),
+    "advice.measured": ("measured", "实测"),
+    "advice.interval": ("95 %", "95%"),
+    "advice.cost": ("what it costs", "代价"),
+    "advice.caption": (
+        "how many times as fast; predicted from the stages of this run and the ceilings of this machine, then tried in "
+        "turn with the base",
+        "均为速度倍数；预期值由本次各阶段耗时与本机上限推算，实测值与基准交替测得",
+    ),
+    "remedy.int8": ("--model minilm-int8", "int8 量化：--model minilm-int8"),
+    "remedy.static": ("--model minilm-static", "静态模型：--model minilm-static"),
+    "remedy.threads": ("threads: {0}", "线程数：{0}"),
+    "remedy.repeats": ("{0} of texts repeated", "{0} 的文本重复（嵌入缓存）"),
+    "remedy.larger": ("batches of {0}", "批次 {0}"),
+    "remedy.clients": ("{0} clients at once", "{0} 个客户端同时添加"),
+    "price.static": (
+        "nDCG@10 {0:.3f}, not {1:.3f} (LoCoMo, measured before)",
+        "nDCG@10 为 {0:.3f}，原模型 {1:.3f}（LoCoMo，先前测得）",
+    ),
+    "price.cosine": ("cosine {0:.4f} to this model's vectors", "与原向量的余弦 {0:.4f}"),
+    "price.threads": ("none: it frees the other cores", "无：其余核心空闲"),
+    "price.repeats": ("none: only where texts repeat", "无：仅对重复文本有效"),
+    "price.larger": ("memories wait until a batch is full", "需攒够一批"),
+    "price.clients": ("threads or tasks that add at once", "需多个线程或任务同时添加"),
+    "next": ("Next steps", "🎯 下一步建议"),
+    "next.keep": (
+        "Go on with this model: {0} made it {1:.2f}x as fast here, some {2:,.0f} memories/s.",
+        "继续优化此模型：{0} 实测提升到 {1:.2f} 倍，约 {2:,.0f} 条/s。",
+    ),
+    "next.accept": (
+        "Accept it: {0:,.0f} memories/s are a million in {1:,.0f} minutes.",
+        "接受当前性能：{0:,.0f} 条/s，即 {1:,.0f} 分钟写入一百万条。",
+    ),
+    "next.small": (
+        "Small batches: of a batch of {0}, {1} is {2:.0%}, and {3:.0%} does not depend on its size. Measured: {4}.",
+        "专注小批量：批次 {0} 中{1}占 {2:.0%}，与批次大小无关的固定开销占 {3:.0%}。实测：{4}。",
+    ),
+    "next.comma": (", ", "，"),
+    "hint.static": (
+        "Embedding is {0:.0%} of the time, and --model minilm-static all but saves it, at nDCG@10 {1:.3f} against "
+        "{2:.3f} (LoCoMo, hybrid, measured before). --advise tries this and more.",
+        "嵌入占 {0:.0%} 的时间；--model minilm-static 几乎可将其省去，nDCG@10 为 {1:.3f}，原模型 {2:.3f}"
+        "（LoCoMo，混合检索，先前测得）。--advise 可实测各项措施。",
+    ),
+    "hint.any": ("--advise tries what would make it faster.", "--advise 可实测各项优化措施。"),
     "part.embedding": ("embedding", "嵌入"),
     "part.commit": ("the commit", "提交"),
     "part.reading": ("reading and planning", "解析与规划"),

@@ -1,0 +1,77 @@
+"""Remedies: planned from a run, tried in turn, and reported with what they cost and with three ways to go on."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agentmem_cli.bench.figures import figures_of
+from agentmem_cli.bench.remedies import ROUNDS, advised, repeated
+from agentmem_cli.bench.result import BenchResult, Remedy
+from agentmem_cli.bench.workload import make_workload
+from agentmem_cli.embedding.choice import ModelChoice
+from agentmem_cli.records.jsonl import parse_memory
+from agentmem_cli.report.bench_report import bench_document, with_figures
+from agentmem_cli.report.markdown import markdown
+from agentmem_cli.report.translations import Words
+from tests.bench_results import full_result
+from tests.tiny_models import onnx_folder
+
+
+def with_remedies(*remedies: Remedy) -> BenchResult:
+    result = full_result("all-MiniLM-L6-v2")
+    return replace(result, models=[replace(result.models[0], remedies=list(remedies))])
+
+
+def test_what_is_tried_fits_the_model_and_has_its_prediction_and_a_sample_a_round(tmp_path: Path) -> None:
+    choice = ModelChoice(path=str(onnx_folder(tmp_path / "model")))
+    result = advised(full_result(), choice, make_workload("mixed", 100, 10), tmp_path, lambda step: None)
+    found = figures_of(result, result.models[0]).remedies
+    assert [(remedy.name, remedy.at) for remedy in found] == [
+        ("repeats", "50%"),
+        ("repeats", "90%"),
+        ("larger", "10 → 100"),
+        ("clients", "32"),
+    ]
+    assert all(remedy.predicted_speedup > 0 for remedy in found)
+    assert {len(times) for r in result.models[0].remedies for times in (r.base_s, r.remedy_s)} == {ROUNDS}
+    assert found[2].speedup > 1
+
+
+def test_repeated_texts_are_memories_of_their_own() -> None:
+    lines = make_workload("phase4", 20, 10).batch(20, 0)
+    memories = [parse_memory(line) for line in repeated(lines, 2)]
+    assert len({memory.id for memory in memories}) == 20
+    assert len({memory.text for memory in memories}) == 2
+
+
+_FOUND = (
+    Remedy("int8", "", 2.0, [1.0, 1.1, 1.2], [0.5, 0.5, 0.5], cosine=0.991),
+    Remedy("static", "", 30.0, [1.0, 1.1, 1.2], [0.04, 0.04, 0.04]),
+    Remedy("threads", "2 → 1", 0.5, [1.0, 1.1, 1.2], [2.0, 2.1, 2.2]),
+    Remedy("clients", "32", 2.5, [1.0, 1.1, 1.2], [0.5, 0.4, 0.5]),
+)
+
+
+def test_the_report_says_what_was_predicted_what_it_brought_and_what_it_costs() -> None:
+    document = bench_document(with_figures(with_remedies(*_FOUND)), Words("en"))
+    rows = {row[0].text: [cell.text for cell in row[1:]] for row in document.advice[0].rows}
+    assert rows["--model minilm-int8"][:2] == ["2.00x", "2.20x"]
+    assert "cosine 0.9910" in rows["--model minilm-int8"][-1]
+    assert "nDCG@10" in rows["--model minilm-static"][-1]
+    steps = document.next_steps
+    assert steps[0].startswith("1. Go on with this model: --model minilm-int8 made it 2.20x as fast here")
+    assert steps[1].startswith("2. Accept it:")
+    assert "32 clients at once 2.2x" in steps[2]
+    assert not any("--advise" in sentence for sentence in document.analysis)
+
+
+def test_a_run_without_trials_names_the_option_and_invents_nothing() -> None:
+    document = bench_document(with_figures(with_remedies()), Words("en"))
+    assert document.advice == document.next_steps == []
+    assert "--advise" in document.analysis[-1]
+
+
+@pytest.mark.parametrize("heading", ["## 🔍 性能瓶颈分析", "### 📈 性能优化建议", "## 🎯 下一步建议"])
+def test_the_chinese_document_has_the_headings_of_the_earlier_report(heading: str) -> None:
+    assert heading in markdown(bench_document(with_figures(with_remedies(*_FOUND)), Words("zh")))
