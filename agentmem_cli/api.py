@@ -32,12 +32,13 @@ from agentmem_cli.errors import (
     UsageError,
 )
 from agentmem_cli.ingest.files import ingest_files
+from agentmem_cli.ingest.group import Call, GroupCommit, How
 from agentmem_cli.ingest.options import IngestOptions, Observer
 from agentmem_cli.ingest.pipeline import Pipeline, Ready, dry_pipeline
 from agentmem_cli.ingest.report import IngestReport
 from agentmem_cli.records.filter import SearchFilter, Where
 from agentmem_cli.records.jsonl import memory_from_fields
-from agentmem_cli.records.memory import BatchResult, HistoryEvent, Hit, Memory
+from agentmem_cli.records.memory import BatchResult, HistoryEvent, Hit, Memory, Outcome
 from agentmem_cli.records.times import bound, parse_span
 from agentmem_cli.records.values import JsonValue, check_whole, is_encodable, is_possible_id, kind_of
 from agentmem_cli.search.evaluation import Evaluation
@@ -93,6 +94,7 @@ class AgentMem:
         self.path = Path(self._store.location)
         self._searcher = Searcher(self._store, self.load)
         self._turn = threading.RLock()
+        self._adds = GroupCommit(self._turn, self._commit)
         self._is_open = False  # set when `open` has done everything
         self._index = index
         self._wait_s = wait_s
@@ -139,6 +141,7 @@ class AgentMem:
     def forget_parent(self) -> None:
         """In a forked child: opens afresh for reading, and loads a model of its own."""
         self._turn = threading.RLock()
+        self._adds = GroupCommit(self._turn, self._commit)
         if self._carries_model:
             abandon(self._embedder)  # its threads stayed in the parent
             self._embedder = None
@@ -147,6 +150,7 @@ class AgentMem:
         """Releases the lock and brings the graph up to date as `index` says. What was added is durable without it."""
         with self._turn:
             try:
+                self._adds.commit_waiting()
                 self._refresh_index()
             finally:
                 self._store.close()
@@ -219,14 +223,9 @@ class AgentMem:
         their value, and None in a mapping empties a field. With `replace` it is the whole memory. `chunk` is as in
         `add`. Raises InvalidMemoryError, StoreError, ModelError.
         """
-        batch = [_as_memory(memory) for memory in memories]
-        with self._turn:
-            self.open()
-            pipeline = self._pipeline(chunk, replace=replace)
-            pipeline.commit(batch, Ready())
-            self._refresh_index(more_to_come=True)
-        report = pipeline.report
-        return BatchResult([memory.id for memory in batch], report.added, report.updated, report.unchanged)
+        call = Call([_as_memory(memory) for memory in memories], How(chunk, replace))
+        self._adds.commit([call])
+        return call.result()
 
     def ingest(
         self, paths: Sequence[str], options: IngestOptions | None = None, observer: Observer | None = None
@@ -458,6 +457,13 @@ class AgentMem:
                 static_files.drop_others(spec, folder)
 
     # Inside
+
+    def _commit(self, memories: Sequence[Memory], how: How) -> Sequence[Outcome]:
+        """Makes a batch durable, for a caller that holds the turn."""
+        self.open()
+        outcomes = self._pipeline(how.chunk, replace=how.replace).commit(memories, Ready())
+        self._refresh_index(more_to_come=True)
+        return outcomes
 
     def _loaded(self) -> Embedder:
         """The embedder, for a caller that holds the turn, or works for one that does."""

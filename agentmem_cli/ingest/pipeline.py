@@ -21,7 +21,7 @@ from agentmem_cli.embedding.base import (
 from agentmem_cli.embedding.chunking import Chunking, chunks
 from agentmem_cli.embedding.languages import letters_by_script
 from agentmem_cli.ingest.report import IngestReport
-from agentmem_cli.records.memory import Memory, Position, Span, StoredVector
+from agentmem_cli.records.memory import Memory, Outcome, Position, Span, StoredVector
 from agentmem_cli.store.base import BatchCounts, MemoryStore
 from agentmem_cli.support.failpoints import slowed
 
@@ -98,8 +98,8 @@ class Pipeline:
         new = self.store.unknown_texts(text for text in texts if text not in given)
         return Ready(self._embed(new), splits)
 
-    def commit(self, memories: Sequence[Memory], ready: Ready, position: Position | None = None) -> None:
-        """Makes a batch durable. Texts that are not `ready` are embedded.
+    def commit(self, memories: Sequence[Memory], ready: Ready, position: Position | None = None) -> Sequence[Outcome]:
+        """Makes a batch durable, and says what became of each memory. Texts that are not `ready` are embedded.
 
         Raises StoreError, ModelError. Nothing of the batch is stored then, with one exception: after a failed fsync
         the result is unknown, and the whole batch may appear later.
@@ -116,6 +116,7 @@ class Pipeline:
                 cut = [row for row, text in enumerate(texts) if known[text].cut]
                 counts = self.store.commit(plan, self._rows(texts, known), position, cut)
             self._count(counts, sum(text not in given for text in plan.new_texts))
+            return plan.outcomes
 
     def _count(self, counts: BatchCounts, embedded: int) -> None:
         self.report.added += counts.added

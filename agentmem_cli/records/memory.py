@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from agentmem_cli.errors import InvalidMemoryError
 from agentmem_cli.records.times import as_utc
@@ -30,6 +30,7 @@ MEMORY_TYPES: Final = (
     "contextual",
 )
 Span: TypeAlias = tuple[int, int]  # the characters [start, stop) of a text
+Outcome: TypeAlias = Literal["added", "updated", "unchanged"]
 _SAID_BY: Final = re.compile(r"([^\s:][^:\n]{0,40}): ")  # at the beginning of a turn: "Caroline: Hello"
 _WORD: Final = re.compile(r"\w+")
 _RUN_KEYS: Final = ("session", "session_id", "conversation_id")  # of metadata

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentmem_cli.records.filter import SearchFilter
-from agentmem_cli.records.memory import HistoryEvent, Memory, Position, Span
+from agentmem_cli.records.memory import HistoryEvent, Memory, Outcome, Position, Span
 
 SAMPLED: Final = 256  # texts that the mean and the spread of cosines are estimated from
 MIN_INDEXED: Final = 1000  # with fewer vectors a store builds no index: a scan takes no longer
@@ -106,6 +106,10 @@ class Finding:
 
 class Plan(Protocol):
     """What a batch would change."""
+
+    @property
+    def outcomes(self) -> Sequence[Outcome]:
+        """What would become of each memory of the batch, in their order."""
 
     @property
     def new_texts(self) -> Sequence[str]:

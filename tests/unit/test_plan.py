@@ -35,7 +35,8 @@ def planned(memories: list[Memory], before: Sequence[Memory] = (), vectors: dict
 
 
 def counts(plan: BatchPlan) -> tuple[int, int, int, int]:
-    return plan.added, plan.updated, plan.unchanged, plan.added + plan.updated - len(plan.new_texts)
+    added, updated, unchanged = (plan.outcomes.count(outcome) for outcome in ("added", "updated", "unchanged"))
+    return added, updated, unchanged, added + updated - len(plan.new_texts)
 
 
 def rows(plan: BatchPlan) -> list[tuple[str, str, int]]:

@@ -7,7 +7,7 @@ from itertools import count
 
 import orjson
 
-from agentmem_cli.records.memory import Memory, to_microseconds
+from agentmem_cli.records.memory import Memory, Outcome, to_microseconds
 from agentmem_cli.records.values import JsonValue
 from agentmem_cli.store.embedded.chunks import ChunkPlan
 from agentmem_cli.store.embedded.memories import HistoryRow, MemoryRow, StoredMemory, fields_of
@@ -27,9 +27,7 @@ class BatchPlan:
     new_hashes: list[bytes]
     first_vector_id: int
     replaced_texts: list[Text]
-    added: int
-    updated: int
-    unchanged: int
+    outcomes: list[Outcome]  # of the batch's memories, in their order
     chunks: ChunkPlan = field(default_factory=ChunkPlan)
 
     @property
@@ -64,7 +62,7 @@ class Planner:
         self._changed: dict[str, _Version] = {}  # as this batch leaves them
         self._text_hashes: dict[str, bytes] = {}  # of the changed ones, by id
         self._history: list[HistoryRow] = []
-        self._unchanged = 0
+        self._outcomes: list[Outcome] = []
         self._now_us = time.time_ns() // 1000
 
     def take(self, memories: Sequence[Memory]) -> None:
@@ -72,7 +70,7 @@ class Planner:
         contents = [memory.content_digest() for memory in memories]
         self._read_outdated(memories, contents)
         for memory, content in zip(memories, contents, strict=True):
-            self._take(memory, content)
+            self._outcomes.append(self._take(memory, content))
 
     def _read_outdated(self, memories: Sequence[Memory], contents: Sequence[bytes]) -> None:
         outdated = [
@@ -84,23 +82,22 @@ class Planner:
             stored = self._stored[identity]
             self._outdated[identity] = _Version(memory, stored.content, stored.created_at_us)
 
-    def _take(self, memory: Memory, content: bytes) -> None:
+    def _take(self, memory: Memory, content: bytes) -> Outcome:
         before = self._changed.get(memory.id) or self._outdated.get(memory.id)
         if before is None and memory.id in self._stored:
-            self._unchanged += 1  # otherwise it would be outdated
-            return
+            return "unchanged"  # otherwise it would be outdated
         if before is None:
             self._history.append(HistoryRow(memory.id, "add", None, self._now_us))
             self._change(memory, content, self._now_us)
-            return
+            return "added"
         after = memory if self._whole_records else memory.over(before.memory)
         created_at_us = before.created_at_us if after.created_at is None else to_microseconds(after.created_at)
         previous = _previous(before, after, created_at_us)
         if not previous:
-            self._unchanged += 1
-            return
+            return "unchanged"
         self._history.append(HistoryRow(memory.id, "update", orjson.dumps(previous).decode(), self._now_us))
         self._change(after, after.content_digest(), created_at_us)
+        return "updated"
 
     def _change(self, memory: Memory, content: bytes, first_seen_us: int) -> None:
         created_at_us = first_seen_us if memory.created_at is None else to_microseconds(memory.created_at)
@@ -120,7 +117,6 @@ class Planner:
             MemoryRow(version.memory, vector_ids[self._text_hashes[i]], version.created_at_us, version.content)
             for i, version in self._changed.items()
         ]
-        added = sum(row.event == "add" for row in self._history)
         return BatchPlan(
             memories=rows,
             history=self._history,
@@ -128,9 +124,7 @@ class Planner:
             new_hashes=list(new),
             first_vector_id=first_vector_id,
             replaced_texts=[self._stored[i].text_and_vector() for i in self._changed if i in self._stored],
-            added=added,
-            updated=len(self._history) - added,
-            unchanged=self._unchanged,
+            outcomes=self._outcomes,
         )
 
 

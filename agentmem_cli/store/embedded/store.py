@@ -272,9 +272,9 @@ class EmbeddedStore:
         reached("commit.done")
         truncated = writer.vectors.truncated_among([*cut_ids, *(vector_id for vector_id, _ in plan.known_texts)])
         return BatchCounts(
-            added=plan.added,
-            updated=plan.updated,
-            unchanged=plan.unchanged,
+            added=plan.outcomes.count("added"),
+            updated=plan.outcomes.count("updated"),
+            unchanged=plan.outcomes.count("unchanged"),
             truncated=sum(row.vector_id in truncated for row in plan.memories),
             chunks=len(plan.chunks.rows),
         )
