@@ -26,12 +26,14 @@ from agentmem_cli.errors import (
 
 if TYPE_CHECKING:
     from agentmem_cli.api import AgentMem
+    from agentmem_cli.async_api import AsyncAgentMem
     from agentmem_cli.ingest.report import IngestReport
     from agentmem_cli.records.memory import BatchResult, FieldChange, HistoryEvent, Hit, Memory, Scope
 
 __all__ = [
     "AgentMem",
     "AgentMemError",
+    "AsyncAgentMem",
     "BatchResult",
     "DeviceError",
     "EmbeddingError",
@@ -62,6 +64,7 @@ __all__ = [
 # These names are imported at their first use: AgentMem brings numpy and hnswlib, and `agentmem --help` needs neither.
 _MODULES: Final = {
     "AgentMem": "agentmem_cli.api",
+    "AsyncAgentMem": "agentmem_cli.async_api",
     "IngestReport": "agentmem_cli.ingest.report",
     **dict.fromkeys(
         ("BatchResult", "FieldChange", "HistoryEvent", "Hit", "Memory", "Scope"), "agentmem_cli.records.memory"

@@ -223,7 +223,7 @@ class AgentMem:
         their value, and None in a mapping empties a field. With `replace` it is the whole memory. `chunk` is as in
         `add`. Raises InvalidMemoryError, StoreError, ModelError.
         """
-        call = Call([_as_memory(memory) for memory in memories], How(chunk, replace))
+        call = Call([as_memory(memory) for memory in memories], How(chunk, replace))
         self._adds.commit([call])
         return call.result()
 
@@ -519,7 +519,8 @@ class AgentMem:
         return [self._spec, *([] if staged is None else [EmbedderSpec.from_stored(staged)])]
 
 
-def _as_memory(given: Memory | Mapping[str, object]) -> Memory:
+def as_memory(given: Memory | Mapping[str, object]) -> Memory:
+    """What `AgentMem.add_batch` takes, as a Memory. Raises InvalidMemoryError."""
     if isinstance(given, Memory):
         return given
     if not isinstance(given, Mapping):

@@ -20,6 +20,7 @@ LAYERS: Final = (
     {"cli"},
     {"report"},
     {"bench"},
+    {"async_api"},
     {"api"},
     {"search", "ingest"},
     {"store", "embedding"},

@@ -1,6 +1,7 @@
 """Group commit: what several threads add at the same time becomes durable in one transaction."""
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -15,6 +16,7 @@ from agentmem_cli.records.memory import BatchResult, Memory, Outcome
 MOST_MEMORIES: Final = 256
 MOST_CHARS: Final = 1_000_000
 _LOOK_EVERY_S: Final = 1.0
+_MOMENT_S: Final = 50e-6
 
 
 class How(NamedTuple):
@@ -79,6 +81,7 @@ class GroupCommit:
         self._holder = threading.Condition(turn)  # type: ignore[arg-type]
         self._commit = commit
         self._waiting: deque[Call] = deque()
+        self._latest = 0  # calls in the latest group
 
     def commit(self, calls: Sequence[Call]) -> None:
         """Returns when all calls are done, each with its own outcome.
@@ -113,7 +116,9 @@ class GroupCommit:
                         self._commit_group()
 
     def _commit_group(self) -> None:
+        self._let_callers_return()
         group = self._first_group()
+        self._latest = len(group)
         try:
             self._run(group)
         finally:
@@ -122,6 +127,16 @@ class GroupCommit:
                     self._remove(call)
                     call.woken.put(None)
             self._wake_first()
+
+    def _let_callers_return(self) -> None:
+        """Gives the callers of the latest group, which were just woken, time to come with their next call.
+
+        Otherwise the first of them would commit alone, and the others wait for it. Ends when nobody came in a moment.
+        """
+        before = 0
+        while before < len(self._waiting) < self._latest:
+            before = len(self._waiting)
+            time.sleep(_MOMENT_S)
 
     def _run(self, group: Sequence[Call]) -> None:
         """Commits a group; where that fails, its calls are no longer grouped."""
