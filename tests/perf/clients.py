@@ -67,9 +67,8 @@ def main() -> None:
         rounds.append(samples)
         print(f"round {number + 1} done", file=sys.stderr, flush=True)
     first = next(iter(rounds[0]))
-    print(
-        f"{'clients':12} {'adds/s':>26} {'p50 ms':>7} {'p95 ms':>7} {'p99 ms':>7}  against {first}: rate, p99 to its p50"
-    )
+    heads = " ".join(f"{f'p{p} ms':>7}" for p in (50, 95, 99))
+    print(f"{'clients':12} {'adds/s':>26} {heads}  rate, p99 against {first}")
     for name in rounds[0]:
         own, base = [r[name] for r in rounds], [r[first] for r in rounds]
         rates = [s.adds_per_s for s in own]
