@@ -1,7 +1,9 @@
 """What the children do: each program notes what is durable, and where it is, outside the store."""
 
+import itertools
 import os
 import signal
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -52,6 +54,22 @@ def ingest(note: Note, store: str, file: str, batch: int, graph_every: int, ack_
         note("opened")
         mem.ingest([file], IngestOptions(batch_size=batch), _Acknowledging(mem, note, graph_every, ack_file))
     note("ended")
+
+
+def add_from_threads(note: Note, store: str, threads: int) -> None:
+    """Adds memories from many threads until it is killed; notes each once its add has returned."""
+    with AgentMem(store, embedder=embedder(), index="off") as mem:
+
+        def work(first: int) -> None:
+            for number in itertools.count(first, threads):
+                mem.add(text_of(number), id=f"m{number}", user_id="ana")
+                note(str(number))
+
+        started = [threading.Thread(target=work, args=(first,)) for first in range(threads)]
+        for thread in started:
+            thread.start()
+        for thread in started:
+            thread.join()
 
 
 def _note_publications(note: Note) -> None:
