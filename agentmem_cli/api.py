@@ -66,7 +66,8 @@ class AgentMem:
     finds every memory in each case: vectors that are not in the graph are scanned.
 
     Reading takes no lock. The first write takes the writer's lock, waits up to `wait_s` seconds for it, and keeps it
-    until `close`. Several threads may share one object: its calls take turns. After a fork, the child's copy opens the
+    until `close`. Several threads may share one object: its calls take turns, and what they add at the same time is
+    committed together (see `agentmem_cli.ingest.group`). After a fork, the child's copy opens the
     store again; it can write once the parent has closed its own. Every method raises AgentMemError and its kinds only;
     see `agentmem_cli.errors`.
     """
@@ -147,7 +148,10 @@ class AgentMem:
             self._embedder = None
 
     def close(self) -> None:
-        """Releases the lock and brings the graph up to date as `index` says. What was added is durable without it."""
+        """Commits what other threads wait to add, releases the lock and brings the graph up to date as `index` says.
+
+        What was added is durable without it.
+        """
         with self._turn:
             try:
                 self._adds.commit_waiting()

@@ -161,7 +161,7 @@ class GroupCommit:
         memories = chars = 0
         for call in self._waiting.copy():
             memories += len(call.memories)
-            if group and (call.alone or call.how != group[0].how or memories > MOST_MEMORIES):
+            if group and (call.how != group[0].how or memories > MOST_MEMORIES):
                 break
             chars += call.chars
             if group and chars > MOST_CHARS:

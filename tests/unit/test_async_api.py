@@ -57,6 +57,26 @@ def test_adds_of_many_tasks_share_commits_and_each_has_its_own_result(tmp_path: 
     assert embedder.batches == [[f"text {number}" for number in range(50)], ["changed", "new"]]
 
 
+def test_tasks_that_have_their_results_share_the_next_commit_with_those_that_came_meanwhile(tmp_path: Path) -> None:
+    embedder = _Embedder()
+
+    async def twice(mem: AsyncAgentMem) -> None:
+        await mem.add("gate")
+        await mem.add("again")
+
+    async def run() -> None:
+        async with AsyncAgentMem(tmp_path / "store", embedder=embedder, index="off") as mem:
+            first = asyncio.create_task(twice(mem))
+            await _until_at_gate(embedder)
+            meanwhile = asyncio.create_task(mem.add("meanwhile"))
+            await asyncio.sleep(0)
+            embedder.gate.set()
+            await asyncio.gather(first, meanwhile)
+
+    asyncio.run(run())
+    assert embedder.batches == [["gate"], ["meanwhile", "again"]]
+
+
 def test_an_error_reaches_its_own_task(tmp_path: Path) -> None:
     async def run() -> None:
         async with AsyncAgentMem(tmp_path / "store", embedder=_Embedder(), index="off") as mem:

@@ -241,7 +241,10 @@ def test_closing_commits_what_waits_and_gives_the_lock_back(mem: AgentMem) -> No
     assert sorted(_texts(mem).values()) == ["one", "three", "two"]
 
 
-def test_an_observer_may_add_while_others_wait_for_the_ingest(mem: AgentMem, tmp_path: Path) -> None:
+def test_an_observer_may_add_while_others_wait_for_the_ingest(
+    mem: AgentMem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group, "_LOOK_EVERY_S", 10 * _LIMIT_S)  # nobody looks after the others
     (tmp_path / "file").write_text('{"text": "from the file"}\n')
     clients: list[_Client] = []
 
