@@ -4,7 +4,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Final, NamedTuple, TypeAlias
@@ -63,8 +63,8 @@ class GroupCommit:
     """Gathers the calls of all threads, and commits those that wait in groups, in order of arrival.
 
     The thread whose call is first commits for itself and for those behind it, up to MOST_MEMORIES and MOST_CHARS; the
-    others wait for it. Nothing waits for more calls to come: those that come during a commit are the next group. A
-    call larger than a group is a group of its own, and only calls of the same `how` share one.
+    others wait for it. Calls that come during a commit are the next group; a thread that adds alone waits for no other.
+    A call larger than a group is a group of its own, and only calls of the same `how` share one.
 
     Each call has the result that it would have after those before it. Where a group fails, its calls are committed one
     by one, so that an error reaches the call that caused it, and no other. A thread that an exception interrupts leaves
@@ -74,11 +74,11 @@ class GroupCommit:
     # Only the deque is shared, by operations that no other thread and no signal handler can see half done. A call stays
     # in it until it is done: whatever stops a thread between two lines, the others find their calls still there.
 
-    def __init__(self, turn: AbstractContextManager[object], commit: Commit) -> None:
-        """`commit` makes memories durable, all or none, for a thread that holds the `turn`, an RLock. It says what
-        became of each, and raises AgentMemError."""
+    def __init__(self, turn: threading.RLock, commit: Commit) -> None:
+        """`commit` makes memories durable, all or none, for a thread that holds the `turn`. It says what became
+        of each, and raises AgentMemError."""
         self._turn = turn
-        self._holder = threading.Condition(turn)  # type: ignore[arg-type]
+        self._holder = threading.Condition(turn)  # tells whether a thread holds the turn
         self._commit = commit
         self._waiting: deque[Call] = deque()
         self._latest = 0  # calls in the latest group
@@ -105,7 +105,7 @@ class GroupCommit:
     def commit_waiting(self) -> None:
         """Commits all that waits now, for a thread that holds the turn."""
         for call in self._waiting.copy():
-            while not call.is_done:
+            while call in self._waiting:  # until it is done, or its thread has left
                 self._commit_group()
 
     def _finish(self, call: Call) -> None:
@@ -118,6 +118,8 @@ class GroupCommit:
     def _commit_group(self) -> None:
         self._let_callers_return()
         group = self._first_group()
+        if not group:
+            return  # the thread of the only call has left
         self._latest = len(group)
         try:
             self._run(group)
@@ -131,7 +133,7 @@ class GroupCommit:
     def _let_callers_return(self) -> None:
         """Gives the callers of the latest group, which were just woken, time to come with their next call.
 
-        Otherwise the first of them would commit alone, and the others wait for it. Ends when nobody came in a moment.
+        Otherwise the first of them would commit alone while the others wait. Ends when none came within a moment.
         """
         before = 0
         while before < len(self._waiting) < self._latest:
@@ -194,7 +196,7 @@ class GroupCommit:
 
 
 def _is_woken(call: Call) -> bool:
-    """Waits until the call is done or first; False where nobody has said so for long, to look after it oneself."""
+    """Waits until the call is done or first; False after a second without a word: then its thread looks itself."""
     try:
         call.woken.get(timeout=_LOOK_EVERY_S)
     except Empty:

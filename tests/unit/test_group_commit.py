@@ -30,9 +30,11 @@ class _Embedder(FakeEmbedder):
         self.at_gate = threading.Event()
         self.gate = threading.Event()
         self.interrupts = 0  # to be raised
+        self.on_embed: Callable[[], object] = lambda: None
 
     def embed(self, texts: Sequence[str]) -> Embedded:
         self.batches.append(list(texts))
+        self.on_embed()
         if "gate" in texts:
             self.at_gate.set()
             assert self.gate.wait(_LIMIT_S)
@@ -239,6 +241,14 @@ def test_closing_commits_what_waits_and_gives_the_lock_back(mem: AgentMem) -> No
     assert [client.ended() for client in clients] == ["id of one", "id of two", "id of three"]
     assert not mem._store.writing
     assert sorted(_texts(mem).values()) == ["one", "three", "two"]
+
+
+def test_closing_waits_for_no_call_whose_thread_has_left_meanwhile(mem: AgentMem, embedder: _Embedder) -> None:
+    gone = Call([Memory("gone")], How(replace=True))  # not of the first group
+    embedder.on_embed = lambda: mem._adds._waiting.remove(gone)
+    mem._adds._waiting.extend([Call([Memory("one")], How()), gone])
+    assert _Client(mem.close).ended() is None
+    assert list(_texts(mem).values()) == ["one"]
 
 
 def test_an_observer_may_add_while_others_wait_for_the_ingest(
