@@ -68,7 +68,8 @@ def test_the_report_says_what_was_predicted_what_it_brought_and_what_it_costs() 
 
 def test_a_run_without_trials_names_the_option_and_invents_nothing() -> None:
     document = bench_document(with_figures(with_remedies()), Words("en"))
-    assert document.advice == document.next_steps == []
+    assert not document.advice
+    assert not document.next_steps
     assert "--advise" in document.analysis[-1]
 
 
