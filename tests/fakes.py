@@ -1,5 +1,6 @@
 """Embedders that need no model: a deterministic one, and ones that fail as real ones do."""
 
+import functools
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,6 @@ class FakeEmbedder:
             name=name, revision=f"{name}-1", dim=dim, token_limit=token_limit, pooling="sum", precision="fp32"
         )
         self.texts_embedded = 0
-        self._words: dict[str, Vectors] = {}
 
     def embed(self, texts: Sequence[str]) -> Embedded:
         self.texts_embedded += len(texts)
@@ -48,11 +48,13 @@ class FakeEmbedder:
         return [match.span() for match in re.finditer(r"\w+", text)]
 
     def _word(self, word: str) -> Vectors:
-        if word not in self._words:
-            name = "" if self.spec.name == "fake" else self.spec.name
-            seed = int.from_bytes(hashlib.blake2b(f"{name}{word}".encode(), digest_size=8).digest(), "big")
-            self._words[word] = np.random.default_rng(seed).standard_normal(self.spec.dim, dtype=np.float32)
-        return self._words[word]
+        return _vector_of(word if self.spec.name == "fake" else f"{self.spec.name}{word}", self.spec.dim)
+
+
+@functools.cache  # for all embedders of a process: a test may make hundreds
+def _vector_of(word: str, dim: int) -> Vectors:
+    seed = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "big")
+    return np.random.default_rng(seed).standard_normal(dim, dtype=np.float32)
 
 
 class CosineEmbedder(FakeEmbedder):

@@ -19,7 +19,7 @@ from agentmem_cli.store.embedded import graph
 from tests.crash.forks import Child, Forks
 from tests.crash.inputs import column, embedder, ids_up_to, index_files, published, rows, text_of, write_input
 
-_SHAPES: Final = {10: (200, 3), 50: (500, 2), 200: (1000, 2), 1000: (2500, 1)}  # batch: memories, commits a graph
+_SHAPES: Final = {10: (120, 3), 50: (300, 2), 200: (600, 1), 1000: (2000, 1)}  # batch: memories, commits a graph
 _KILLS: Final = {10: 130, 50: 100, 200: 52, 1000: 18}  # of a first run
 _ON_THEIR_WAY: Final = 3  # batches that may be durable before anybody is told
 _EVERY_MEMORY: Final = 10_000  # with all of a graph visited, it must find what a scan finds

@@ -14,7 +14,8 @@ README = ROOT / "README.md"
 GUIDES = ROOT / "agentmem_cli" / "guides"
 PAGES = [README, *sorted(GUIDES.glob("*.md"))]
 FIGURE = re.compile(r"\d[\d,.]*")
-SHORT_RUN = " --repeats 3 --warmup 0"  # fewer have no intervals
+SHORT_RUN = " --repeats 3 --warmup 0 --compare 50"  # fewer repeats have no intervals
+SMALL_SIZES = " --sizes 10,20,30,40,50 --scale 1000"  # as many rows, and a store that has a graph
 
 
 def blocks(page: Path, language: str) -> list[tuple[str, str]]:
@@ -92,7 +93,7 @@ def test_each_exit_code_of_the_errors_is_in_the_readme() -> None:
 
 def _shortened(command: str) -> str:
     bench, pipe, rest = command.partition(" | ")
-    return bench + SHORT_RUN + pipe + rest
+    return bench + SHORT_RUN + ("" if "--sizes" in bench else SMALL_SIZES) + pipe + rest
 
 
 def _steps(block: str) -> list[tuple[str, str]]:
@@ -102,6 +103,8 @@ def _steps(block: str) -> list[tuple[str, str]]:
 
 def _run(command: str, folder: Path) -> str:
     environment = {**os.environ, "COLUMNS": "80", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    if not command.startswith("agentmem bench"):  # which sets what it finds against all cores
+        environment["AGENTMEM_THREADS"] = "1"  # tests run in a process a core
     done = subprocess.run(
         command,
         shell=True,
@@ -116,13 +119,13 @@ def _run(command: str, folder: Path) -> str:
 
 
 def _without_figures(text: str) -> list[str]:
-    """The words of a report: no figures, no machine, no warnings that a short run adds."""
+    """The words of a report: no figures, no machine, no warnings that a short run adds, no ends of lines."""
     text = text.partition("\nWarning")[0]
     lines = text[text.find("Batches:") :].splitlines() if "Batches:" in text else text.splitlines()
     words = [re.sub(r"[\s─]+|\b(met|missed)\b", " ", FIGURE.sub("#", line)) for line in lines]
     said = [" ".join(line.split()) for line in words]
     said = [line.replace("% of targ…", "% of target") for line in said]  # where a slow machine's intervals are wide
-    return [line for line in said if line and not line.startswith("agentmem: ")]
+    return " ".join(line for line in said if not line.startswith("agentmem: ")).split()
 
 
 def _figures(text: str) -> list[float]:

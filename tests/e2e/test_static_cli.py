@@ -1,5 +1,6 @@
 """The static model on the command line: made once with progress on stderr, used by name, carried by its store."""
 
+import functools
 import json
 import shutil
 from dataclasses import replace
@@ -8,6 +9,7 @@ from typing import Final
 
 import pytest
 
+from agentmem_cli.embedding import distill
 from tests.e2e.conftest import Cli, Ingested
 from tests.tiny_models import onnx_folder, static_spec
 
@@ -71,7 +73,8 @@ def test_it_is_listed_with_its_alias(made: Cli) -> None:
     assert (listed[STATIC]["alias"], listed[STATIC]["here"]) == ("minilm-static", True)
 
 
-def test_a_model_is_distilled_fitted_listed_and_used(agentmem: Cli) -> None:
+def test_a_model_is_distilled_fitted_listed_and_used(agentmem: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distill, "distill", functools.partial(distill.distill, count=60))
     folder = onnx_folder(agentmem.folder / "onnx")
     own = agentmem.write("own.jsonl", {"text": "the red cat"}, {"text": "a dog"})
     result = agentmem(

@@ -16,8 +16,8 @@ from agentmem_cli.records.memory import Hit
 from agentmem_cli.store.embedded.schema import PAGE_BYTES
 from tests.faults.stores import QUERIES, open_store, text_of
 
-_COUNT: Final = 150
-_FLIPS_PER_PAGE: Final = 8
+_COUNT: Final = 50
+_FLIPS_PER_PAGE: Final = 12
 _HEADER_BYTES: Final = 100
 _TABLES: Final = {
     "memories": "SELECT * FROM memories NOT INDEXED ORDER BY rowid",
