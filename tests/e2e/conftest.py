@@ -16,7 +16,7 @@ import threading
 import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +25,8 @@ from unittest.mock import patch
 import pytest
 
 from agentmem_cli.cli.main import run
+from agentmem_cli.embedding.catalog import STATIC_MODEL
+from tests.tiny_models import static_spec
 
 EXAMPLES: Final = Path(__file__).parents[2] / "examples"
 MEMORIES: Final = EXAMPLES / "memories.jsonl"
@@ -193,6 +195,20 @@ def assert_inert(output: str) -> None:
 def agentmem(tmp_path: Path) -> Cli:
     """Runs the command line in an empty folder."""
     return Cli(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def static_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model cache that has a tiny model in the place of the static one."""
+    models, made = tmp_path_factory.mktemp("static_models"), Path(static_spec().folder)
+    shutil.copytree(made, models / "static" / STATIC_MODEL / made.name)
+    return models
+
+
+@pytest.fixture
+def static(agentmem: Cli, static_models: Path) -> Cli:
+    """Runs the command line in the same folder; `--model minilm-static` is a model that is loaded in no time."""
+    return replace(agentmem, models=static_models)
 
 
 @pytest.fixture(scope="session")

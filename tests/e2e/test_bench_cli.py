@@ -15,6 +15,7 @@ from agentmem_cli.bench.result_file import read_result
 from tests.e2e.conftest import EXAMPLES, MEMORIES, TIMEOUT_S, Cli, Result, assert_inert
 
 RUN = ("bench", "--sizes", "10,20", "--repeats", "1", "--warmup", "0", "--compare", "10")
+STATIC_RUN = (*RUN, "--model", "minilm-static")
 
 
 @dataclass(frozen=True)
@@ -131,8 +132,8 @@ def test_a_run_leaves_no_store_and_no_temporary_files(run: Run) -> None:
     assert list(run.cli.temporary.iterdir()) == []
 
 
-def test_a_table_is_printed_where_no_json_is_asked_for(agentmem: Cli) -> None:
-    result = agentmem(*RUN, "--workload", MEMORIES)
+def test_a_table_is_printed_where_no_json_is_asked_for(static: Cli) -> None:
+    result = static(*STATIC_RUN, "--workload", MEMORIES)
     assert result.exit_code == 0
     assert_inert(result.stdout)
     for heading in ("Batches", "Single against batch: the same 10 memories", "Targets"):
@@ -184,26 +185,26 @@ def test_models_that_are_no_list_of_different_ones_are_a_usage_error(arguments: 
     assert (result.exit_code, "--models" in result.error()) == (2, True)
 
 
-def test_a_slowdown_for_tests_is_said_aloud_and_refused_where_it_is_none(agentmem: Cli) -> None:
-    slowed = agentmem(*RUN, "--json", variables={"AGENTMEM_TEST_SLOWDOWN": "0.5"})
+def test_a_slowdown_for_tests_is_said_aloud_and_refused_where_it_is_none(static: Cli) -> None:
+    slowed = static(*STATIC_RUN, "--json", variables={"AGENTMEM_TEST_SLOWDOWN": "0.5"})
     assert "AGENTMEM_TEST_SLOWDOWN slows this run down by 50%" in [w["message"] for w in slowed.json()["warnings"]]
-    refused = agentmem(*RUN, variables={"AGENTMEM_TEST_SLOWDOWN": "a bit"})
+    refused = static(*STATIC_RUN, variables={"AGENTMEM_TEST_SLOWDOWN": "a bit"})
     assert (refused.exit_code, "AGENTMEM_TEST_SLOWDOWN is a bit" in refused.error()) == (2, True)
 
 
-def test_a_store_grows_to_the_sizes_that_are_asked_for(agentmem: Cli) -> None:
-    result = agentmem(*RUN, "--scale", "15,40", "--json")
+def test_a_store_grows_to_the_sizes_that_are_asked_for(static: Cli) -> None:
+    result = static(*STATIC_RUN, "--scale", "15,40", "--json")
     (model,) = result.json()["models"]
     assert [(store["memories"], store["added"]) for store in model["stores"]] == [(15, 15), (40, 25)]
 
 
 @pytest.mark.parametrize(("sent", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_run_leaves_what_it_has_measured(sent: signal.Signals, exit_code: int, agentmem: Cli) -> None:
-    process = agentmem.start(*RUN, "--repeats", "1000", "--output", "r.json", "--quiet")
+def test_an_interrupted_run_leaves_what_it_has_measured(sent: signal.Signals, exit_code: int, static: Cli) -> None:
+    process = static.start(*STATIC_RUN, "--repeats", "1000", "--output", "r.json", "--quiet")
     stores: set[Path] = set()
 
     def has_repeated() -> bool:
-        stores.update(agentmem.temporary.glob("agentmem-bench-*/*/store"))
+        stores.update(static.temporary.glob("agentmem-bench-*/*/store"))
         return len(stores) > 4  # a repeat measures two sizes, one by one, and one batch: each in a store of its own
 
     _wait_for(process, has_repeated)
@@ -211,19 +212,19 @@ def test_an_interrupted_run_leaves_what_it_has_measured(sent: signal.Signals, ex
     assert process.wait(TIMEOUT_S) == exit_code
     assert process.stderr is not None
     assert process.stderr.read() == b""
-    result = read_result((agentmem.folder / "r.json").read_bytes(), "r.json")
+    result = read_result((static.folder / "r.json").read_bytes(), "r.json")
     assert result.complete is False
     assert len(result.models[0].batches[0].samples) >= 1
-    assert list(agentmem.temporary.iterdir()) == []
+    assert list(static.temporary.iterdir()) == []
 
 
-def test_a_run_that_is_interrupted_before_it_has_measured_anything_leaves_a_former_result_alone(agentmem: Cli) -> None:
-    (agentmem.folder / "r.json").write_text("a former result")
-    process = agentmem.start("bench", "--warmup", "100", "--output", "r.json")
-    _wait_for(process, lambda: list(agentmem.temporary.glob("agentmem-bench-*/*/store/memories.db")))
+def test_a_run_that_is_interrupted_before_it_has_measured_anything_leaves_a_former_result_alone(static: Cli) -> None:
+    (static.folder / "r.json").write_text("a former result")
+    process = static.start("bench", "--model", "minilm-static", "--warmup", "100", "--output", "r.json")
+    _wait_for(process, lambda: list(static.temporary.glob("agentmem-bench-*/*/store/memories.db")))
     process.send_signal(signal.SIGINT)
     assert process.wait(TIMEOUT_S) == 130
-    assert (agentmem.folder / "r.json").read_text() == "a former result"
+    assert (static.folder / "r.json").read_text() == "a former result"
 
 
 def test_labelled_queries_are_asked_of_all_memories_of_the_file(agentmem: Cli) -> None:

@@ -18,6 +18,7 @@ from tests.bench_results import batch_run, bench_result, comparison, model_resul
 from tests.e2e.conftest import MEMORIES, TIMEOUT_S, Cli, assert_inert
 
 RUN = ("bench", "--sizes", "10,20", "--repeats", "1", "--warmup", "0", "--compare", "10", "--workload", MEMORIES)
+STATIC_RUN = (*RUN, "--model", "minilm-static")
 STEADY = (0.98, 0.99, 1.0, 1.01, 1.02)
 
 
@@ -38,21 +39,21 @@ def write(cli: Cli, name: str, content: BenchResult) -> str:
 
 
 class TestBounds:
-    def test_figures_that_keep_them_are_shown_with_them(self, agentmem: Cli) -> None:
-        (agentmem.folder / "pyproject.toml").write_text("[tool.agentmem.gate]\nmin-ops = 1\nmax-ms = 0.0001\n")
-        kept = agentmem(*RUN, "--max-ms", "10000", "--min-speedup", "0.001")
+    def test_figures_that_keep_them_are_shown_with_them(self, static: Cli) -> None:
+        (static.folder / "pyproject.toml").write_text("[tool.agentmem.gate]\nmin-ops = 1\nmax-ms = 0.0001\n")
+        kept = static(*STATIC_RUN, "--max-ms", "10000", "--min-speedup", "0.001")
         assert kept.exit_code == 0, kept.stderr
         lines = kept.stdout.partition("Gate")[2].partition("Warning")[0].splitlines()
         assert [line.split()[-1] for line in lines if "of " in line or "batch " in line] == ["met"] * 3
 
-    def test_a_miss_ends_with_4_and_is_named_after_the_result(self, agentmem: Cli) -> None:
-        missed = agentmem(*RUN, "--min-ops", "1000000", "--json", "--quiet", "--output", "r.json")
+    def test_a_miss_ends_with_4_and_is_named_after_the_result(self, static: Cli) -> None:
+        missed = static(*STATIC_RUN, "--min-ops", "1000000", "--json", "--quiet", "--output", "r.json")
         assert missed.exit_code == 4
         (verdict,) = missed.json()["gate"]
         assert (verdict["metric"], verdict["bound"], verdict["outcome"]) == ("ops_per_s", 1_000_000, "missed")
-        assert (agentmem.folder / "r.json").exists()
+        assert (static.folder / "r.json").exists()
         (line,) = missed.stderr.splitlines()
-        assert line.startswith("agentmem: error: gate: ops_per_s of all-MiniLM-L6-v2, batch ")
+        assert line.startswith("agentmem: error: gate: ops_per_s of all-MiniLM-L6-v2-static, batch ")
         assert line.endswith("is less than 1,000,000")
 
     @pytest.mark.parametrize(
@@ -252,8 +253,11 @@ class TestAb:
         other = ["head 1", "base 1", "head 2", "base 2", "head 3", "base 3", "head 4"]
         assert steps == (one + other) * 3
 
-    def test_agentmem_waits_for_its_turn_before_every_step(self) -> None:
-        options = ("--sizes", "10,20", "--compare", "10", "--repeats", "1", "--warmup", "0", "--workload", "mixed")
+    def test_agentmem_waits_for_its_turn_before_every_step(
+        self, static_models: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("FASTEMBED_CACHE_PATH", str(static_models))
+        options = ("--sizes", "10,20", "--compare", "10", "--repeats", "1", "--warmup", "0", "--model", "minilm-static")
         with measuring(this_installation(), options) as side:
             turns = 1
             while side.go_on():

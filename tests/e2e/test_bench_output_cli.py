@@ -25,21 +25,34 @@ def text_of(agentmem: Cli, name: str) -> str:
     return (agentmem.folder / name).read_text(encoding="utf-8")
 
 
-def test_one_run_is_written_in_every_format(agentmem: Cli) -> None:
+def test_one_run_is_written_in_every_format(static: Cli) -> None:
     outputs = [part for name in ("r.html", "r.md", "r.csv", "r.json") for part in ("--output", name)]
-    run = ("bench", "--sizes", "10", "--compare", "10", "--repeats", "1", "--warmup", "0", "--quiet")
+    run = (
+        "bench",
+        "--sizes",
+        "10",
+        "--compare",
+        "10",
+        "--repeats",
+        "1",
+        "--warmup",
+        "0",
+        "--model",
+        "minilm-static",
+        "--quiet",
+    )
     ci = ("--junit", "r.xml", "--github-summary", "--lang", "zh")
-    result = agentmem(*run, *outputs, *ci, variables={"GITHUB_STEP_SUMMARY": "summary.md"})
+    result = static(*run, "--quiet", *outputs, *ci, variables={"GITHUB_STEP_SUMMARY": "summary.md"})
     assert (result.exit_code, result.stderr) == (0, "")
     assert "批量模式性能" in result.stdout
-    measured = read_result((agentmem.folder / "r.json").read_bytes(), "r.json")
+    measured = read_result((static.folder / "r.json").read_bytes(), "r.json")
     (sample,) = measured.models[0].batches[0].samples
-    rows = list(csv.DictReader(text_of(agentmem, "r.csv").splitlines()))
+    rows = list(csv.DictReader(text_of(static, "r.csv").splitlines()))
     assert float(rows[0]["value"]) == sample.total_s
-    assert text_of(agentmem, "r.md").startswith("# Phase 4: 批量模式性能测试报告\n")
-    assert "<title>Phase 4: 批量模式性能测试报告</title>" in text_of(agentmem, "r.html")
-    assert text_of(agentmem, "summary.md") == text_of(agentmem, "r.md")
-    assert len(ElementTree.fromstring(text_of(agentmem, "r.xml").encode()).findall("testsuite/testcase")) == 3
+    assert text_of(static, "r.md").startswith("# Phase 4: 批量模式性能测试报告\n")
+    assert "<title>Phase 4: 批量模式性能测试报告</title>" in text_of(static, "r.html")
+    assert text_of(static, "summary.md") == text_of(static, "r.md")
+    assert len(ElementTree.fromstring(text_of(static, "r.xml").encode()).findall("testsuite/testcase")) == 3
 
 
 def test_a_stored_result_is_shown_as_it_was_when_it_was_measured(agentmem: Cli, stored: str) -> None:
