@@ -68,7 +68,7 @@ class Cli:
         """Runs a command to its end, in this process."""
         with (
             _streams(stdin) as (stdout, stderr),
-            patch.dict(os.environ, self._environment(variables), clear=True),
+            patch.dict(os.environ, {**_set_by_agentmem(), **self._environment(variables)}, clear=True),
             pytest.MonkeyPatch.context() as monkeypatch,
         ):
             monkeypatch.chdir(self.folder)
@@ -149,6 +149,11 @@ class Ingested:
         """New memories whose texts the store has: to take them in needs no model."""
         numbered = list(enumerate(self.memories))[first : first + count]
         return [{"id": f"again-{i}", "text": memory["text"], "metadata": {"pad": pad}} for i, memory in numbered]
+
+
+def _set_by_agentmem() -> dict[str, str]:
+    """What agentmem sets when it is imported, as it was above: it stays in a process, and so between commands."""
+    return {"ORT_DISABLE_TELEMETRY": os.environ["ORT_DISABLE_TELEMETRY"]}
 
 
 @contextmanager
