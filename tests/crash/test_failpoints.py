@@ -30,6 +30,7 @@ from tests.fakes import FakeEmbedder
 from tests.stores import embedded
 
 _MEMORIES: Final = 2600  # more than two batches of a re-embedding
+_FEW: Final = 1400  # whose distinct texts are enough for a graph
 _BATCH: Final = 50
 _ONCE: Final = ("create", "switch")  # what a run does once only
 _STEPS: Final = [(step, n) for step in failpoints.STEPS for n in (1, 2) if n == 1 or not step.startswith(_ONCE)]
@@ -55,9 +56,18 @@ def _search_visits_every_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of many memories with a published graph, closed."""
-    folder = tmp_path_factory.mktemp("filled")
+    return _fill(tmp_path_factory.mktemp("filled"), _MEMORIES)
+
+
+@pytest.fixture(scope="module")
+def filled_with_few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of fewer memories with a published graph, closed."""
+    return _fill(tmp_path_factory.mktemp("few"), _FEW)
+
+
+def _fill(folder: Path, count: int) -> Path:
     with AgentMem(folder / "store", embedder=embedder(), index="wait") as mem:
-        mem.ingest([str(write_input(folder / "memories.jsonl", _MEMORIES))])
+        mem.ingest([str(write_input(folder / "memories.jsonl", count))])
     assert published(folder / "store")
     return folder / "store"
 
@@ -65,6 +75,11 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def store(filled: Path, tmp_path: Path) -> Path:
     return Path(copytree(filled, tmp_path / "store"))
+
+
+@pytest.fixture
+def small(filled_with_few: Path, tmp_path: Path) -> Path:
+    return Path(copytree(filled_with_few, tmp_path / "store"))
 
 
 def _killed(child: Child, step: str) -> Child:
@@ -125,36 +140,36 @@ def test_a_batch_killed_in_its_commit_is_there_whole_or_not_at_all(
 
 @_steps_of("publish")
 def test_a_killed_publication_changes_no_answer_and_is_made_up_for(
-    forks: Forks, store: Path, step: str, occurrence: int
+    forks: Forks, small: Path, step: str, occurrence: int
 ) -> None:
-    before, adds = published(store), 400
-    child = _killed(forks.start("publish", store, _MEMORIES + 1, adds, step, occurrence), step)
-    count = _MEMORIES + occurrence * adds
+    before, adds = published(small), 400
+    child = _killed(forks.start("publish", small, _FEW + 1, adds, step, occurrence), step)
+    count = _FEW + occurrence * adds
     assert child.durable == count
     if occurrence == 1:
-        assert (published(store) == before) == (step not in {"publish.recorded", "publish.cleaned"})
-    _holds(store, ids_up_to(count))
+        assert (published(small) == before) == (step not in {"publish.recorded", "publish.cleaned"})
+    _holds(small, ids_up_to(count))
     new = [{"id": id_of(count + n), "text": text_of(count + n)} for n in range(1, 401)]
-    with AgentMem(store, embedder=embedder(), index="wait") as mem:
+    with AgentMem(small, embedder=embedder(), index="wait") as mem:
         mem.add_batch(new)
         assert embedded(mem).refresh_graph(min_tail=1)
-    assert index_files(store) == published(store) != before
-    _holds(store, ids_up_to(count + 400))
+    assert index_files(small) == published(small) != before
+    _holds(small, ids_up_to(count + 400))
 
 
 @_steps_of("delete")
 def test_a_killed_removal_has_removed_nothing_and_is_done_again(
-    forks: Forks, store: Path, step: str, occurrence: int
+    forks: Forks, small: Path, step: str, occurrence: int
 ) -> None:
     parts = [[id_of(n) for n in range(start, start + 40)] for start in (101, 201)]
-    child = _killed(forks.start("delete", store, *parts, step, occurrence), step)
+    child = _killed(forks.start("delete", small, *parts, step, occurrence), step)
     assert child.notes.count("deleted") == occurrence - 1
     gone = set(parts[0]) if occurrence == 2 else set()
-    _holds(store, [identity for identity in ids_up_to(_MEMORIES) if identity not in gone])
-    _write(store, lambda mem: mem.delete(*parts[0], *parts[1]))
+    _holds(small, [identity for identity in ids_up_to(_FEW) if identity not in gone])
+    _write(small, lambda mem: mem.delete(*parts[0], *parts[1]))
     gone = {*parts[0], *parts[1]}
-    _holds(store, [identity for identity in ids_up_to(_MEMORIES) if identity not in gone])
-    deleted = column(store, "SELECT id FROM history WHERE event = 'delete'")
+    _holds(small, [identity for identity in ids_up_to(_FEW) if identity not in gone])
+    deleted = column(small, "SELECT id FROM history WHERE event = 'delete'")
     assert sorted(map(str, deleted)) == sorted(gone)
 
 
@@ -233,14 +248,14 @@ def test_a_reembedding_killed_after_its_switch_has_the_new_vectors_in_use(forks:
 
 @_steps_of("compact", "publish")
 def test_a_killed_compaction_loses_nothing_and_is_done_again(
-    forks: Forks, store: Path, step: str, occurrence: int
+    forks: Forks, small: Path, step: str, occurrence: int
 ) -> None:
-    _write(store, lambda mem: mem.delete(*ids_up_to(99)))
-    kept = ids_up_to(_MEMORIES)[99:]
-    assert column(store, "PRAGMA freelist_count") != [0]
-    _killed(forks.start("compact", store, step, occurrence), step)
-    _holds(store, kept)
-    _write(store, lambda mem: mem.compact())
-    _holds(store, kept)
-    assert index_files(store) == published(store) != []
-    assert column(store, "PRAGMA freelist_count") == [0]
+    _write(small, lambda mem: mem.delete(*ids_up_to(99)))
+    kept = ids_up_to(_FEW)[99:]
+    assert column(small, "PRAGMA freelist_count") != [0]
+    _killed(forks.start("compact", small, step, occurrence), step)
+    _holds(small, kept)
+    _write(small, lambda mem: mem.compact())
+    _holds(small, kept)
+    assert index_files(small) == published(small) != []
+    assert column(small, "PRAGMA freelist_count") == [0]
