@@ -17,7 +17,7 @@ from agentmem_cli.bench.figures import (
 from agentmem_cli.bench.result import BenchResult, BenchWarning, ModelResult
 from agentmem_cli.bench.verdict import TargetVerdict, Verdict
 from agentmem_cli.bench.workload import PHASE4
-from agentmem_cli.report.document import NONE, Cell, Document, Facts, Row, Table, interval_text, or_none, table
+from agentmem_cli.report.document import NONE, Cell, Document, Facts, Row, Section, Table, interval_text, or_none, table
 from agentmem_cli.report.findings import analysis, hint, next_steps, remedies
 from agentmem_cli.report.gate_report import bounds_table
 from agentmem_cli.report.translations import TEXTS, Words
@@ -327,17 +327,19 @@ def bench_document(measured: Measured, words: Words) -> Document:
     result, models = measured.result, measured.models
     is_one = len(models) == 1
     tables = _of_one(*models[0], words) if is_one else tables_of_several(models, words)
+    judged = [
+        *(verdicts(models[0][1], words) if is_one else []),
+        *([bounds_table(measured.verdicts, words)] if measured.verdicts else []),
+    ]
     return Document(
         lang=words.lang,
         title=words("title", _workload_title(result, words)),
         header=[(what, how) for what, how in _header(result, words) if how],
-        tables=tables,
-        analysis=_analysis(*models[0], words) if is_one else [],
-        advice=[remedies(models[0][1].remedies, words)] if is_one and models[0][1].remedies else [],
-        next_steps=next_steps(models[0][1], words) if is_one else [],
-        verdicts=[
-            *(verdicts(models[0][1], words) if is_one else []),
-            *([bounds_table(measured.verdicts, words)] if measured.verdicts else []),
+        sections=[
+            Section(words("results"), tables),
+            *(_findings(*models[0], words) if is_one else []),
+            Section(words("targets"), judged, leads=True),
+            Section(words("next"), sentences=next_steps(models[0][1], words) if is_one else []),
         ],
         warnings=[_warning(warning, words) for warning in result.warnings],
         glossary=_glossary([figures for _, figures in models], words),
@@ -348,11 +350,17 @@ def _of_one(measured: ModelResult, figures: Figures, words: Words) -> list[Table
     return [*seed_tables(figures, words), *model_tables(measured, figures, words)]
 
 
-def _analysis(measured: ModelResult, figures: Figures, words: Words) -> list[str]:
+def _findings(measured: ModelResult, figures: Figures, words: Words) -> list[Section]:
+    """What limits the model, and what would help."""
     found = figures.bottleneck
     if found is None:
         return []
-    return [*analysis(found, words), *([] if figures.remedies else [hint(measured.model.name, found, words)])]
+    hints = [] if figures.remedies else [hint(measured.model.name, found, words)]
+    tried = [remedies(figures.remedies, words)] if figures.remedies else []
+    return [
+        Section(words("analysis"), sentences=[*analysis(found, words), *hints]),
+        Section(words("advice"), tried),
+    ]
 
 
 def _workload_title(result: BenchResult, words: Words) -> str:

@@ -40,25 +40,35 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
-    """A report: what it is of, its tables, what they amount to, the doubts about it, and what its words mean.
+class Section:
+    """A part of a report: sentences, and tables after them. On a page, one that `leads` comes before the plots."""
 
-    `analysis` explains the tables in sentences; `advice` are tables of what would help, and `next_steps` the ways to go
-    on. `notes` are of what it left out; the `conclusion` says what to do.
+    title: str
+    tables: list[Table] = field(default_factory=list)
+    sentences: list[str] = field(default_factory=list)
+    leads: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A report: what it is of, its sections, the doubts about it, and what its words mean.
+
+    Sections without content are left out. `notes` are of what it left out; the `conclusion` says what to do.
     """
 
     lang: Lang
     title: str
     header: Facts
-    tables: list[Table]
-    analysis: list[str] = field(default_factory=list)
-    advice: list[Table] = field(default_factory=list)
-    verdicts: list[Table] = field(default_factory=list)
+    sections: list[Section]
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     glossary: Facts = field(default_factory=list)
-    next_steps: list[str] = field(default_factory=list)
     conclusion: list[str] = field(default_factory=list)
+
+    @property
+    def shown(self) -> list[Section]:
+        """The sections that have something to show."""
+        return [section for section in self.sections if section.tables or section.sentences]
 
 
 NONE: Final = "-"

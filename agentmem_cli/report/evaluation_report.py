@@ -9,7 +9,7 @@ from typing import Final
 
 from agentmem_cli.bench.gates import LEAST_SAMPLES
 from agentmem_cli.bench.verdict import Verdict
-from agentmem_cli.report.document import Cell, Column, Document, Table
+from agentmem_cli.report.document import Cell, Column, Document, Section, Table
 from agentmem_cli.report.export import verdict_file
 from agentmem_cli.report.gate_report import bounds_table
 from agentmem_cli.report.translations import Words
@@ -83,12 +83,15 @@ def evaluation_document(evaluated: Evaluated) -> Document:
         tables.append(_differences_table(evaluated.comparisons))
     if evaluated.worst:
         tables.append(_worst_table(runs[0].evaluation.worst(evaluated.worst), runs[0].mode))
+    bounds = [bounds_table(evaluated.verdicts, _ENGLISH)] if evaluated.verdicts else []
     return Document(
         lang="en",
         title=f"Evaluation: {len(runs[0].evaluation.judged):,} queries",
         header=[],
-        tables=tables,
-        verdicts=[bounds_table(evaluated.verdicts, _ENGLISH)] if evaluated.verdicts else [],
+        sections=[
+            Section(_ENGLISH("results"), tables),
+            Section(_ENGLISH("targets"), bounds, leads=True),
+        ],
         warnings=evaluated.warnings,
         conclusion=[*evaluated.advice],
     )

@@ -67,7 +67,7 @@ def remedies(found: Sequence[RemedyFigures], words: Words) -> Table:
         for remedy in found
     ]
     headings, caption = ("predicted", "measured", "interval", "cost"), words("advice.caption")
-    shown = table(words, "advice", words("advice"), ("remedy",), headings, rows, caption=caption)
+    shown = table(words, "advice", words("advice.title"), ("remedy",), headings, rows, caption=caption)
     last = len(shown.columns) - 1
     return replace(shown, columns=[replace(c, is_number=c.is_number and i < last) for i, c in enumerate(shown.columns)])
 

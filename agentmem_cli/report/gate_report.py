@@ -6,7 +6,7 @@ from typing import Final
 
 from agentmem_cli.bench.gates import GateReport
 from agentmem_cli.bench.verdict import Outcome, Verdict
-from agentmem_cli.report.document import NONE, Cell, Document, Mood, Row, Table, interval_text, table
+from agentmem_cli.report.document import NONE, Cell, Document, Mood, Row, Section, Table, interval_text, table
 from agentmem_cli.report.translations import Words
 from agentmem_cli.search import evaluation
 
@@ -51,8 +51,7 @@ def gate_document(report: GateReport, words: Words) -> Document:
         lang=words.lang,
         title=words("gate.title", report.new.name, report.base.name),
         header=[(what, f"{side.name} (agentmem {side.agentmem})") for what, side in sides],
-        tables=[],
-        verdicts=[_against_base(report, words)],
+        sections=[Section(words("results"), [_against_base(report, words)])],
         warnings=[words("gate.differs", difference) for difference in report.differences],
         notes=[words("gate.unmatched", line) for line in report.unmatched],
     )

@@ -5,7 +5,7 @@ from importlib.resources import files
 from typing import Final
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from agentmem_cli.report.document import Cell, Document, Facts, Table
+from agentmem_cli.report.document import Cell, Document, Facts, Section, Table
 from agentmem_cli.report.plots import Plot
 from agentmem_cli.report.translations import Words
 from agentmem_cli.support.safe_text import printable
@@ -29,21 +29,17 @@ def html(document: Document, plots: Sequence[Plot]) -> str:
     for sentence in document.conclusion:
         _text(main, "p", sentence)
     _warnings(main, document.warnings, words)
-    for table in document.verdicts:
-        _table(main, table)
-    _sentences(main, words("analysis"), document.analysis)
-    for table in document.advice:
-        _table(main, table)
-    _sentences(main, words("next"), document.next_steps)
+    for section in document.shown:
+        if section.leads:
+            _section(main, section)
     if plots:
         _text(main, "h2", words("plots"))
         grid = SubElement(main, "div", {"class": "plots"})
         for plot in plots:
             _plot(grid, plot)
-    if document.tables:
-        _text(main, "h2", words("results"))
-    for table in document.tables:
-        _table(main, table)
+    for section in document.shown:
+        if not section.leads:
+            _section(main, section)
     for note in document.notes:
         _text(main, "p", note, "caption")
     if document.glossary:
@@ -65,11 +61,12 @@ def _facts(parent: Element, facts: Facts, of_class: str) -> None:
         _text(rows, "dd", how)
 
 
-def _sentences(parent: Element, heading: str, sentences: Sequence[str]) -> None:
-    if sentences:
-        _text(parent, "h2", heading)
-    for sentence in sentences:
+def _section(parent: Element, section: Section) -> None:
+    _text(parent, "h2", section.title)
+    for sentence in section.sentences:
         _text(parent, "p", sentence)
+    for table in section.tables:
+        _table(parent, table)
 
 
 def _warnings(parent: Element, messages: Sequence[str], words: Words) -> None:

@@ -16,11 +16,9 @@ _OPENS_A_BLOCK: Final = re.compile(r"^(\d*)([#>+=-]|(?<=\d)[.)])")
 def markdown(document: Document) -> str:
     """The whole report; text from outside is escaped."""
     words = Words(document.lang)
-    parts = [f"# {_inert(document.title)}", _lines(document.header), f"## {words('results')}"]
-    parts += [_table(table) for table in document.tables]
-    parts += _sentences(words("analysis"), document.analysis)
-    parts += [_table(table) for table in (*document.advice, *document.verdicts)]
-    parts += _sentences(words("next"), document.next_steps)
+    parts = [f"# {_inert(document.title)}", _lines(document.header)]
+    for section in document.shown:
+        parts += [f"## {_inert(section.title)}", *map(_paragraph, section.sentences), *map(_table, section.tables)]
     if document.warnings:
         parts.append(f"## {words('warnings')}")
         parts += [f"> ⚠️ {_inert(message)}" for message in document.warnings]
@@ -29,10 +27,6 @@ def markdown(document: Document) -> str:
         parts.append(f"## {words('glossary')}")
         parts.append("\n".join(f"- **{_inert(what)}**: {_inert(how)}" for what, how in document.glossary))
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _sentences(heading: str, sentences: Sequence[str]) -> list[str]:
-    return [f"## {heading}", *(_paragraph(sentence) for sentence in sentences)] if sentences else []
 
 
 def _table(table: Table) -> str:

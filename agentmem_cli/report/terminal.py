@@ -1,6 +1,5 @@
 """Reports for Rich. Text from outside is never markup."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -36,20 +35,18 @@ def renderables(report: document.Document) -> list[RenderableType]:
     words = Words(report.lang)
     return [
         *([_facts(report.header)] if report.header else []),
-        *(part for table in report.tables for part in _table(table)),
-        *_sentences(words("analysis"), report.analysis),
-        *(part for table in (*report.advice, *report.verdicts) for part in _table(table)),
-        *_sentences(words("next"), report.next_steps),
+        *(part for section in report.shown for part in _section(section)),
         *(Text(f"{words('warning')}: {printable(message)}", style="yellow") for message in report.warnings),
         *(Text(printable(note), style="dim") for note in report.notes),
         *(inert(sentence) for sentence in report.conclusion),
     ]
 
 
-def _sentences(heading: str, sentences: Sequence[str]) -> list[RenderableType]:
-    if not sentences:
-        return []
-    return [Text(heading, style="bold"), *(inert(sentence) for sentence in sentences), Text()]
+def _section(section: document.Section) -> list[RenderableType]:
+    """Tables have titles of their own; sentences have that of their section."""
+    heading = [Text(section.title, style="bold")] if section.sentences else []
+    sentences = [*heading, *map(inert, section.sentences), *([Text()] if section.sentences else [])]
+    return [*sentences, *(part for table in section.tables for part in _table(table))]
 
 
 def _table(report: document.Table) -> list[RenderableType]:

@@ -384,8 +384,9 @@ _GATE: Final = {
 }
 
 _FINDINGS: Final = {
-    "analysis": ("What limits it", "🔍 性能瓶颈分析"),
+    "analysis": ("What limits it", "🔍 关键发现：性能瓶颈分析"),
     "advice": ("What would help", "📈 性能优化建议"),
+    "advice.title": ("Remedies, predicted and tried", "优化措施：预期与实测"),
     "advice.remedy": ("remedy", "优化措施"),
     "advice.predicted": ("predicted", "预期"),
     "advice.measured": ("measured", "实测"),
@@ -411,6 +412,7 @@ _FINDINGS: Final = {
     "price.repeats": ("none: only where texts repeat", "无：仅对重复文本有效"),
     "price.larger": ("memories wait until a batch is full", "需攒够一批"),
     "price.clients": ("threads or tasks that add at once", "需多个线程或任务同时添加"),
+    "targets": ("Targets and bounds", "✅ 完成状态"),
     "next": ("Next steps", "🎯 下一步建议"),
     "next.keep": (
         "Go on with this model: {0} made it {1:.2f}x as fast here, some {2:,.0f} memories/s.",

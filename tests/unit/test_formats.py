@@ -16,7 +16,7 @@ from agentmem_cli.bench.result import BenchResult, BenchWarning, ModelResult, Wo
 from agentmem_cli.bench.verdict import Verdict
 from agentmem_cli.errors import UsageError
 from agentmem_cli.report.bench_report import bench_document, with_figures
-from agentmem_cli.report.document import Document, Table
+from agentmem_cli.report.document import Document, Section, Table
 from agentmem_cli.report.export import (
     COLUMNS,
     check_result_file,
@@ -145,10 +145,16 @@ def test_nothing_from_outside_is_markdown(lang: Lang) -> None:
 
 @pytest.mark.parametrize("opening", ["# a", "> a", "- a", "=== a", "12. a"])
 def test_no_note_from_outside_is_a_heading_or_a_list(opening: str) -> None:
-    document = Document("en", "title", [("", opening)], [Table("t", [], [], caption=opening)], notes=[opening])
+    document = Document(
+        "en",
+        "title",
+        [("", opening)],
+        [Section("s", [Table("t", [], [], caption=opening)], [opening])],
+        notes=[opening],
+    )
     lines = markdown(document).splitlines()
     assert opening not in lines
-    assert sum(line.replace("\\", "") == opening for line in lines) == 3
+    assert sum(line.replace("\\", "") == opening for line in lines) == 4
 
 
 @pytest.mark.parametrize(("result", "lang"), [(bench_result, "en"), (full_result, "en"), (full_result, "zh")])

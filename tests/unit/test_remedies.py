@@ -12,6 +12,7 @@ from agentmem_cli.bench.workload import make_workload
 from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.records.jsonl import parse_memory
 from agentmem_cli.report.bench_report import bench_document, with_figures
+from agentmem_cli.report.document import Section
 from agentmem_cli.report.markdown import markdown
 from agentmem_cli.report.translations import Words
 from tests.bench_results import full_result
@@ -21,6 +22,12 @@ from tests.tiny_models import onnx_folder
 def with_remedies(*remedies: Remedy) -> BenchResult:
     result = full_result("all-MiniLM-L6-v2")
     return replace(result, models=[replace(result.models[0], remedies=list(remedies))])
+
+
+def sections(result: BenchResult) -> list[Section]:
+    """What limits it, what would help, and the next steps."""
+    shown = {section.title: section for section in bench_document(with_figures(result), Words("en")).sections}
+    return [shown[title] for title in ("What limits it", "What would help", "Next steps")]
 
 
 def test_what_is_tried_fits_the_model_and_has_its_prediction_and_a_sample_a_round(tmp_path: Path) -> None:
@@ -54,25 +61,26 @@ _FOUND = (
 
 
 def test_the_report_says_what_was_predicted_what_it_brought_and_what_it_costs() -> None:
-    document = bench_document(with_figures(with_remedies(*_FOUND)), Words("en"))
-    rows = {row[0].text: [cell.text for cell in row[1:]] for row in document.advice[0].rows}
+    limits, advice, steps = sections(with_remedies(*_FOUND))
+    rows = {row[0].text: [cell.text for cell in row[1:]] for row in advice.tables[0].rows}
     assert rows["--model minilm-int8"][:2] == ["2.00x", "2.20x"]
     assert "cosine 0.9910" in rows["--model minilm-int8"][-1]
     assert "nDCG@10" in rows["--model minilm-static"][-1]
-    steps = document.next_steps
-    assert steps[0].startswith("1. Go on with this model: --model minilm-int8 made it 2.20x as fast here")
-    assert steps[1].startswith("2. Accept it:")
-    assert "32 clients at once 2.2x" in steps[2]
-    assert not any("--advise" in sentence for sentence in document.analysis)
+    assert steps.sentences[0].startswith("1. Go on with this model: --model minilm-int8 made it 2.20x as fast here")
+    assert steps.sentences[1].startswith("2. Accept it:")
+    assert "32 clients at once 2.2x" in steps.sentences[2]
+    assert not any("--advise" in sentence for sentence in limits.sentences)
 
 
 def test_a_run_without_trials_names_the_option_and_invents_nothing() -> None:
-    document = bench_document(with_figures(with_remedies()), Words("en"))
-    assert not document.advice
-    assert not document.next_steps
-    assert "--advise" in document.analysis[-1]
+    limits, advice, steps = sections(with_remedies())
+    assert not advice.tables
+    assert not steps.sentences
+    assert "--advise" in limits.sentences[-1]
 
 
-@pytest.mark.parametrize("heading", ["## 🔍 性能瓶颈分析", "### 📈 性能优化建议", "## 🎯 下一步建议"])
+@pytest.mark.parametrize(
+    "heading", ["## 📊 测试结果总结", "## 🔍 关键发现", "## 📈 性能优化建议", "## ✅ 完成状态", "## 🎯 下一步建议"]
+)
 def test_the_chinese_document_has_the_headings_of_the_earlier_report(heading: str) -> None:
     assert heading in markdown(bench_document(with_figures(with_remedies(*_FOUND)), Words("zh")))
