@@ -10,28 +10,25 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import orjson
 
-from agentmem_cli.bench.bottleneck import Bottleneck
-from agentmem_cli.bench.figures import figures_of
+from agentmem_cli.bench.bottleneck import PARTS, Cost
+from agentmem_cli.bench.figures import BatchFigures, Figures, figures_of
 from agentmem_cli.bench.measure import add_one_by_one, check_searchable, collect_garbage, fresh_store, ingest_batch
 from agentmem_cli.bench.result import BenchResult, ModelResult, Remedy
 from agentmem_cli.bench.workload import Workload
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder
 from agentmem_cli.embedding.choice import ModelChoice
-from agentmem_cli.ingest.options import MAX_BATCH_SIZE, MIN_BATCH_SIZE
+from agentmem_cli.ingest.options import MIN_BATCH_SIZE
 from agentmem_cli.records.jsonl import parse_memory
 from agentmem_cli.support.machine import usable_cores
 from agentmem_cli.support.statistics import median
 
-if TYPE_CHECKING:
-    from agentmem_cli.embedding.minilm_onnx import ProductRates
-
 ROUNDS: Final = 5
-_LONGEST_MS: Final = 500.0  # of a trial of the base: so many memories are tried at once
+_LONGEST_MS: Final = 600.0  # of a trial of the base
 _CLIENTS: Final = 32
 _ADDS_A_CLIENT: Final = 2
 _LARGER: Final = 10  # times the smallest batch
@@ -58,11 +55,11 @@ def advised(
 ) -> BenchResult:
     """The result of one model with the remedies for it. Raises AgentMemError."""
     measured = result.models[0]
-    bottleneck = figures_of(result, measured).bottleneck
-    if bottleneck is None:
+    figures = figures_of(result, measured)
+    if figures.bottleneck is None:
         return result
     on_step("loading the models to try")
-    trials = _Trials(measured, bottleneck, choice, workload, folder)
+    trials = _Trials(measured, figures, choice, workload, folder)
     samples = _in_turn(trials.arms, on_step)
     remedies = [
         Remedy(trial.name, trial.at, trial.predicted_speedup, samples[trial.base], samples[trial.arm], trial.cosine)
@@ -87,64 +84,53 @@ class _Trials:
     """The arms to run, by name, and the remedies that they try."""
 
     def __init__(
-        self, measured: ModelResult, bottleneck: Bottleneck, choice: ModelChoice, workload: Workload, folder: Path
+        self, measured: ModelResult, figures: Figures, choice: ModelChoice, workload: Workload, folder: Path
     ) -> None:
         self.arms: dict[str, Arm] = {}
         self.planned: list[_Trial] = []
-        self._cost = bottleneck.cost
-        self._embedding = bottleneck.costs["embedding"]
+        self._measured = measured
         self._workload = workload
         self._folder = folder
-        spec = catalog.resolve(choice)
-        self._embedder = catalog.load(spec, choice)
         self._choice = choice
-        self._size = self._affordable(len(workload.batch_lines))
-        self._plan(measured)
+        self._embedder = catalog.load(catalog.resolve(choice), choice)
+        self._base = _affordable(figures.batches)
+        self._size = self._base.batch_size
+        self._embedding_ms = sum(self._base.stages_ms.get(stage, 0.0) for stage in PARTS["embedding"])
+        self._plan_for_model()
+        if figures.bottleneck is not None:
+            self._plan_for_small_batches(figures.bottleneck.cost)
 
-    def _affordable(self, most: int) -> int:
-        """The largest batch of round size whose trial is short, of those that there are texts for."""
-        sizes = [size for size in (10, 20, 50, 100, 200, 500, MAX_BATCH_SIZE) if size <= most]
-        return max((size for size in sizes if self._cost.of(size) <= _LONGEST_MS), default=sizes[0])
-
-    def _plan(self, measured: ModelResult) -> None:
-        size, name = self._size, self._embedder.spec.name
+    def _plan_for_model(self) -> None:
+        """What makes embedding cheaper."""
         self.arms["base"] = self._batches(self._embedder)
-        if name == catalog.DEFAULT_MODEL and self._choice.device == "cpu" and self._choice.path is None:
+        if self._embedder.spec.name == catalog.DEFAULT_MODEL and self._choice.device == "cpu":
             from agentmem_cli.embedding.minilm_onnx import product_rates
 
-            rates = product_rates(usable_cores())
-            self._plan_models(measured, rates)
-            if usable_cores() > 1 and self._choice.threads is None:
-                alone = product_rates(1)
-                slower = self._without_embedding_ms(size) + self._embedding.of(size) * rates.fp32 / alone.fp32
+            cores = usable_cores()
+            rates = product_rates(cores)
+            int8 = _loaded(catalog.INT8_ALIAS)
+            products = self._products_ratio(rates.fp32)
+            faster = 1 - products * (1 - rates.fp32 / rates.int8)
+            self._try("int8", "", self._batches(int8), faster, self._cosine(int8))
+            self._try("static", "", self._batches(_loaded(catalog.STATIC_ALIAS)), 0)
+            if cores > 1 and self._choice.threads is None:
                 one = catalog.load(self._embedder.spec, replace(self._choice, threads=1))
-                self._try("threads", f"{usable_cores()} → 1", self._batches(one), slower)
+                self._try("threads", f"{cores} → 1", self._batches(one), rates.fp32 / product_rates(1).fp32)
         for share in (0.5, 0.9):
-            left = self._without_embedding_ms(size) + self._embedding.of(size * (1 - share))
-            self._try("repeats", f"{share:.0%}", self._repeating(share), left)
-        self._plan_small_batches()
+            self._try("repeats", f"{share:.0%}", self._repeating(share), 1 - share)
 
-    def _plan_models(self, measured: ModelResult, rates: "ProductRates") -> None:
-        """The same model in int8, and the static model made from it."""
-        size, storage_ms, embedding_ms = (
-            self._size,
-            self._without_embedding_ms(self._size),
-            self._embedding.of(self._size),
-        )
-        counts, flop = measured.batches[-1].counts, measured.model.flop_per_token or 0
-        products_ms = 1000 * size * counts.tokens / max(counts.texts, 1) * flop / rates.fp32
-        products_ms = min(products_ms, embedding_ms)
-        int8_ms = storage_ms + embedding_ms - products_ms * (1 - rates.fp32 / rates.int8)
-        int8 = _loaded(catalog.INT8_ALIAS)
-        self._try("int8", "", self._batches(int8), int8_ms, self._cosine(int8))
-        self._try("static", "", self._batches(_loaded(catalog.STATIC_ALIAS)), storage_ms)
+    def _products_ratio(self, flop_per_s: float) -> float:
+        """The share of the time of embedding that matrix products take at this rate."""
+        counts = next(run.counts for run in self._measured.batches if run.batch_size == self._size)
+        products_ms = 1000 * counts.tokens * (self._measured.model.flop_per_token or 0) / flop_per_s
+        return min(1.0, products_ms / self._embedding_ms) if self._embedding_ms else 0.0
 
-    def _plan_small_batches(self) -> None:
+    def _plan_for_small_batches(self, cost: Cost) -> None:
         """What larger batches, and clients that add at once, do for small ones."""
         larger = _LARGER * MIN_BATCH_SIZE
         if len(self._workload.batch_lines) >= larger:
             self.arms["batches of 10"] = lambda turn: self._added_s(larger, MIN_BATCH_SIZE, turn)
-            speedup = _LARGER * self._cost.of(MIN_BATCH_SIZE) / self._cost.of(larger)
+            speedup = _LARGER * cost.of(MIN_BATCH_SIZE) / cost.of(larger)
             self.arms["a batch of 100"] = lambda turn: self._added_s(larger, larger, turn)
             self.planned.append(
                 _Trial("larger", f"{MIN_BATCH_SIZE} → {larger}", "batches of 10", "a batch of 100", speedup)
@@ -153,16 +139,15 @@ class _Trials:
         if len(self._workload.batch_lines) >= adds:
             self.arms["one client"] = lambda turn: self._one_by_one_s(adds, turn)
             self.arms["32 clients"] = lambda turn: self._by_clients_s(adds, turn)
-            speedup = _CLIENTS * self._cost.of(1) / self._cost.of(_CLIENTS)
+            speedup = _CLIENTS * cost.of(1) / cost.of(_CLIENTS)
             self.planned.append(_Trial("clients", str(_CLIENTS), "one client", "32 clients", speedup))
 
-    def _try(self, name: str, at: str, arm: Arm, predicted_ms: float, cosine: float | None = None) -> None:
+    def _try(self, name: str, at: str, arm: Arm, embedding_ratio: float, cosine: float | None = None) -> None:
+        """Plans a remedy that changes the time of embedding, to this share of it, and nothing else."""
         label = f"{name} {at}".strip()
         self.arms[label] = arm
-        self.planned.append(_Trial(name, at, "base", label, self._cost.of(self._size) / predicted_ms, cosine))
-
-    def _without_embedding_ms(self, size: int) -> float:
-        return self._cost.of(size) - self._embedding.of(size)
+        predicted_ms = self._base.total_ms - self._embedding_ms * (1 - embedding_ratio)
+        self.planned.append(_Trial(name, at, "base", label, self._base.total_ms / predicted_ms, cosine))
 
     def _cosine(self, other: Embedder) -> float:
         """The median cosine of this model's vectors and another's, of some texts."""
@@ -230,6 +215,14 @@ def repeated(lines: Sequence[bytes], distinct: int) -> list[bytes]:
     last = parse_memory(lines[distinct - 1]).text
     rows = [orjson.dumps({"id": f"m{i}", "text": texts[i % distinct]}) for i in range(len(lines) - 1)]
     return [*rows, orjson.dumps({"id": f"m{len(lines) - 1}", "text": last})]
+
+
+def _affordable(batches: Sequence[BatchFigures]) -> BatchFigures:
+    """The largest batch whose trials are short, or else the smallest."""
+    short = [batch for batch in batches if batch.total_ms <= _LONGEST_MS]
+    if short:
+        return max(short, key=lambda batch: batch.batch_size)
+    return min(batches, key=lambda batch: batch.batch_size)
 
 
 def _loaded(alias: str) -> Embedder:

@@ -15,7 +15,7 @@ from agentmem_cli.report.bench_report import bench_document, with_figures
 from agentmem_cli.report.document import Section
 from agentmem_cli.report.markdown import markdown
 from agentmem_cli.report.translations import Words
-from tests.bench_results import full_result
+from tests.bench_results import batch_run, bench_result, full_result, model_result
 from tests.tiny_models import onnx_folder
 
 
@@ -32,7 +32,9 @@ def sections(result: BenchResult) -> list[Section]:
 
 def test_what_is_tried_fits_the_model_and_has_its_prediction_and_a_sample_a_round(tmp_path: Path) -> None:
     choice = ModelChoice(path=str(onnx_folder(tmp_path / "model")))
-    result = advised(full_result(), choice, make_workload("mixed", 100, 10), tmp_path, lambda step: None)
+    runs = [batch_run(10, [0.02] * 3), batch_run(100, [0.1] * 3)]
+    measured = bench_result(model_result(runs=runs))
+    result = advised(measured, choice, make_workload("mixed", 100, 10), tmp_path, lambda step: None)
     found = figures_of(result, result.models[0]).remedies
     assert [(remedy.name, remedy.at) for remedy in found] == [
         ("repeats", "50%"),
