@@ -12,13 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeAlias
 
-import orjson
-
 from agentmem_cli.bench.bottleneck import PARTS, Cost
 from agentmem_cli.bench.figures import BatchFigures, Figures, figures_of
 from agentmem_cli.bench.measure import add_one_by_one, check_searchable, collect_garbage, fresh_store, ingest_batch
 from agentmem_cli.bench.result import BenchResult, ModelResult, Remedy
-from agentmem_cli.bench.workload import Workload
+from agentmem_cli.bench.workload import Workload, repeated
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder
 from agentmem_cli.embedding.choice import ModelChoice
@@ -116,7 +114,7 @@ class _Trials:
             if cores > 1 and self._choice.threads is None:
                 one = catalog.load(self._embedder.spec, replace(self._choice, threads=1))
                 self._try("threads", f"{cores} → 1", self._batches(one), rates.fp32 / product_rates(1).fp32)
-        for share in (0.5, 0.9):
+        for share in () if self._workload.repeats_ratio else (0.5, 0.9):
             self._try("repeats", f"{share:.0%}", self._repeating(share), 1 - share)
 
     def _products_ratio(self, flop_per_s: float) -> float:
@@ -163,10 +161,9 @@ class _Trials:
 
     def _repeating(self, share: float) -> Arm:
         """Ingests memories of which this share has the text of another one; the store embeds a text once."""
-        distinct = max(1, round(self._size * (1 - share)))
 
         def arm(turn: int) -> float:
-            lines = repeated(self._workload.batch(self._size, turn), distinct)
+            lines = repeated(self._workload.batch(self._size, turn), share)
             return ingest_batch(self._embedder, lines, self._folder)[0].total_s
 
         return arm
@@ -207,14 +204,6 @@ class _Trials:
             spent_s = time.perf_counter() - start
             check_searchable(mem, lines[-1], memories)
         return spent_s
-
-
-def repeated(lines: Sequence[bytes], distinct: int) -> list[bytes]:
-    """As many memories as lines, each with an id, but with only so many texts: those of the first lines, in turn."""
-    texts = [parse_memory(line).text for line in lines[:distinct]]
-    last = parse_memory(lines[distinct - 1]).text
-    rows = [orjson.dumps({"id": f"m{i}", "text": texts[i % distinct]}) for i in range(len(lines) - 1)]
-    return [*rows, orjson.dumps({"id": f"m{len(lines) - 1}", "text": last})]
 
 
 def _affordable(batches: Sequence[BatchFigures]) -> BatchFigures:

@@ -57,12 +57,16 @@ class Config:
 
 @dataclass(frozen=True, slots=True)
 class WorkloadFacts:
-    """The texts. `sha256` is the checksum of their lines; `duplicates` is the number of lines left out."""
+    """The texts. `sha256` is the checksum of their lines; `duplicates` is the number of lines left out.
+
+    `repeats_ratio` is the share of memories with the text of another one in the same batch.
+    """
 
     name: str
     memories: int
     sha256: str = ""
     duplicates: int = 0
+    repeats_ratio: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -80,7 +80,8 @@ class Workload:
     `duplicates` is the number of lines that were left out because they repeat a text or an id.
 
     A tokenizer may be faster with texts that it has seen. Each measurement is therefore a turn with texts of its own,
-    which are as long as those of every other turn; a store that grows has the lines as they are.
+    which are as long as those of every other turn; a store that grows has the lines as they are. `repeats_ratio` is the
+    share of the memories of a turn that have the text of another one.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Workload:
     compare_lines: Sequence[bytes]
     queries: Sequence[str] = ()
     duplicates: int = 0
+    repeats_ratio: float = 0.0
 
     def texts(self) -> list[str]:
         """The texts of the batches."""
@@ -95,11 +97,14 @@ class Workload:
 
     def batch(self, size: int, turn: int) -> list[bytes]:
         """The lines of a batch in a turn, which is a number from 0 on."""
-        return [_of_turn(line, turn) for line in self.batch_lines[:size]]
+        return self._with_repeats([_of_turn(line, turn) for line in self.batch_lines[:size]])
 
     def compared(self, size: int, turn: int) -> list[bytes]:
         """As `batch`, for the comparison."""
-        return [_of_turn(line, turn) for line in self.compare_lines[:size]]
+        return self._with_repeats([_of_turn(line, turn) for line in self.compare_lines[:size]])
+
+    def _with_repeats(self, lines: list[bytes]) -> list[bytes]:
+        return repeated(lines, self.repeats_ratio) if self.repeats_ratio else lines
 
     def facts(self) -> WorkloadFacts:
         """The workload's entry in a result; the checksum includes the lines of one turn, from which the others follow.
@@ -110,14 +115,23 @@ class Workload:
         turn = self.batch(len(self.batch_lines), 0), self.compared(len(self.compare_lines), 0)
         for line in (*self.batch_lines, b"", *self.compare_lines, b"", *turn[0], b"", *turn[1]):
             digest.update(line + b"\n")
-        return WorkloadFacts(printable(self.name), len(self.batch_lines), digest.hexdigest(), self.duplicates)
+        return WorkloadFacts(
+            printable(self.name), len(self.batch_lines), digest.hexdigest(), self.duplicates, self.repeats_ratio
+        )
 
 
-def make_workload(name: str, memories: int, compare: int, seed: int = 0) -> Workload:
+def make_workload(name: str, memories: int, compare: int, seed: int = 0, repeats_ratio: float = 0.0) -> Workload:
     """The workload of this name or JSONL file: `memories` lines for the batches and `compare` for the comparison.
 
-    Raises UsageError if a file has too few distinct lines: a store would reuse the vectors of repeated texts.
+    Raises UsageError if a file has too few distinct lines: a store would reuse the vectors of repeated texts. With
+    `repeats_ratio` it does so on purpose, for this share of the memories of a batch.
     """
+    if not 0 <= repeats_ratio < 1:
+        raise UsageError(f"--repeats-of-text {repeats_ratio:g}: give a share of at least 0 and below 1, such as 0.5")
+    return replace(_distinct(name, memories, compare, seed), repeats_ratio=repeats_ratio)
+
+
+def _distinct(name: str, memories: int, compare: int, seed: int) -> Workload:
     if name == PHASE4:
         short = [f"批量测试记忆 #{i}" for i in range(max(compare, _QUERIES))]
         return Workload(
@@ -134,6 +148,18 @@ def make_workload(name: str, memories: int, compare: int, seed: int = 0) -> Work
         lines, duplicates = _distinct_lines(name, count)
         queries = [parse_memory(line).text for line in lines[:: -(-len(lines) // _QUERIES)]]
     return Workload(name, lines[:memories], lines[:compare], queries, duplicates)
+
+
+def repeated(lines: Sequence[bytes], share: float) -> list[bytes]:
+    """As many memories as lines, each with an id; this share of them has the text of another, the same for all texts.
+
+    The last memory has the text of the last distinct line.
+    """
+    distinct = max(1, round(len(lines) * (1 - share)))
+    texts = [parse_memory(line).text for line in lines[:distinct]]
+    return [
+        orjson.dumps({"id": f"m{place}", "text": texts[(place - len(lines)) % distinct]}) for place in range(len(lines))
+    ]
 
 
 _FIRST_TURN: Final = 100  # the first 900 turns have three digits, which most vocabularies have as one token

@@ -87,6 +87,14 @@ def bench(
         str,
         typer.Option("--workload", help="phase4 (the short strings of an earlier report), mixed, or a JSONL file."),
     ] = "phase4",
+    repeats_of_text: Annotated[
+        float,
+        typer.Option(
+            "--repeats-of-text",
+            metavar="SHARE",
+            help="The share of the memories of a batch that have the text of another one, such as 0.5.",
+        ),
+    ] = 0.0,
     scale: Annotated[
         str | None,
         typer.Option(
@@ -158,7 +166,7 @@ def bench(
         {"min-ops": min_ops, "max-ms": max_ms, "min-speedup": min_speedup, "min-recall": min_recall}, bench_options
     )
     slowdown()
-    texts = make_workload(workload, bench_options.memories, compare)
+    texts = make_workload(workload, bench_options.memories, compare, repeats_ratio=repeats_of_text)
     with steps_view(quiet) as on_step:
         choices = [model] if models is None else [replace(model, name=name) for name in _names(models)]
         subjects = [_subject(choice, on_step) for choice in choices]

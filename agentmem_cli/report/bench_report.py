@@ -377,6 +377,8 @@ def _header(result: BenchResult, words: Words) -> Facts:
     models = ", ".join(f"{m.model.name} ({m.model.revision[:12]})" for m in result.models)
     threads = "" if config.threads is None else words("workload.threads", config.device, config.threads)
     workload = words("workload", result.workload.name, result.workload.memories)
+    if result.workload.repeats_ratio:
+        workload += words("workload.repeats", result.workload.repeats_ratio)
     return [
         (words("header.date"), _date(result.started_at)),
         (words("header.tool"), f"agentmem {environment.agentmem} · {models}"),

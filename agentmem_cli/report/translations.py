@@ -156,6 +156,7 @@ _HEADER: Final = {
     "machine": ("{0}, {1} cores{2} · {3} · Python {4}", "{0}，{1} 核{2} · {3} · Python {4}"),
     "machine.memory": (", {0:.0f} GiB", "，{0:.0f} GiB"),
     "workload": ("{0}, {1:,} memories", "{0}，{1:,} 条记忆"),
+    "workload.repeats": (", {0:.0%} of a batch with a repeated text", "，每批 {0:.0%} 的文本重复"),
     "workload.threads": (" · {0}, {1} threads at most", " · {0}，最多 {1} 线程"),
     "method": (
         "median of {0} and its 95 % interval, fresh store each, after {1} warm-up",

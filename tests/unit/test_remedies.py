@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 
 from agentmem_cli.bench.figures import figures_of
-from agentmem_cli.bench.remedies import ROUNDS, advised, repeated
+from agentmem_cli.bench.remedies import ROUNDS, advised
 from agentmem_cli.bench.result import BenchResult, Remedy
 from agentmem_cli.bench.workload import make_workload
 from agentmem_cli.embedding.choice import ModelChoice
-from agentmem_cli.records.jsonl import parse_memory
 from agentmem_cli.report.bench_report import bench_document, with_figures
 from agentmem_cli.report.document import Section
 from agentmem_cli.report.markdown import markdown
@@ -45,13 +44,6 @@ def test_what_is_tried_fits_the_model_and_has_its_prediction_and_a_sample_a_roun
     assert all(remedy.predicted_speedup > 0 for remedy in found)
     assert {len(times) for r in result.models[0].remedies for times in (r.base_s, r.remedy_s)} == {ROUNDS}
     assert found[2].speedup > 1
-
-
-def test_repeated_texts_are_memories_of_their_own() -> None:
-    lines = make_workload("phase4", 20, 10).batch(20, 0)
-    memories = [parse_memory(line) for line in repeated(lines, 2)]
-    assert len({memory.id for memory in memories}) == 20
-    assert len({memory.text for memory in memories}) == 2
 
 
 _FOUND = (

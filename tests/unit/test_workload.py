@@ -10,6 +10,7 @@ import pytest
 from agentmem_cli.bench.workload import make_workload
 from agentmem_cli.embedding.synthetic_texts import mixed_texts
 from agentmem_cli.errors import UsageError
+from agentmem_cli.records.jsonl import parse_memory
 
 
 def texts(lines: object) -> list[str]:
@@ -117,3 +118,19 @@ def test_a_file_whose_name_is_no_unicode_is_named_as_it_can_be_written(tmp_path:
     file.write_bytes(b"".join(b'{"text": "%d"}\n' % number for number in range(10)))
     facts = make_workload(str(file), 10, 10).facts()
     assert facts.name.encode().endswith(b"\\udcff.jsonl")
+
+
+@pytest.mark.parametrize(("share", "texts"), [(0.5, 10), (0.9, 2), (0.99, 1)])
+def test_repeated_texts_are_memories_of_their_own_and_the_same_share_of_every_turn(share: float, texts: int) -> None:
+    workload = make_workload("mixed", 20, 20, repeats_ratio=share)
+    for lines in (workload.batch(20, 0), workload.batch(20, 1), workload.compared(20, 2)):
+        memories = [parse_memory(line) for line in lines]
+        assert len({memory.id for memory in memories}) == 20
+        assert len({memory.text for memory in memories}) == texts
+    assert workload.facts().repeats_ratio == share
+
+
+@pytest.mark.parametrize("share", [-0.1, 1, 2, float("nan")])
+def test_a_share_of_repeats_that_is_none_is_refused(share: float) -> None:
+    with pytest.raises(UsageError, match="--repeats-of-text"):
+        make_workload("mixed", 20, 20, repeats_ratio=share)
