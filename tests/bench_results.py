@@ -57,15 +57,19 @@ def model_result(name: str = "fake", runs: Sequence[BatchRun] = ()) -> ModelResu
     """A model with two sizes, a comparison, a cold start and a store."""
     return ModelResult(
         model=ModelFacts(name, "0123456789abcdef", 384, "fp32", 256, 1_000_000),
-        batches=list(runs) or [batch_run(10, [0.012, 0.0134, 0.02]), batch_run(1000, [0.19, 0.2, 0.21])],
-        comparison=comparison([1.2, 1.25, 1.3], [0.25, 0.25, 0.26]),
+        batches=list(runs)
+        or [
+            batch_run(10, [0.012, 0.013, 0.0134, 0.014, 0.02]),
+            batch_run(1000, [0.19, 0.195, 0.2, 0.205, 0.21]),
+        ],
+        comparison=comparison([1.2, 1.22, 1.25, 1.28, 1.3], [0.25, 0.25, 0.25, 0.26, 0.26]),
         cold_start=ColdStart(0.1, 0.7, 0.2, 10),
         stores=[store_point(1000, [10, 10, 9, 10])],
     )
 
 
 def bench_result(
-    *models: ModelResult, machine: Machine | None = None, repeats: int = 3, workload: WorkloadFacts | None = None
+    *models: ModelResult, machine: Machine | None = None, repeats: int = 5, workload: WorkloadFacts | None = None
 ) -> BenchResult:
     """A run on two cores, on which matrix products reach 100 MFLOP/s and an fsync takes 1 ms."""
     return BenchResult(

@@ -21,6 +21,7 @@ from agentmem_cli.bench.result import (
 )
 from agentmem_cli.bench.verdict import TargetVerdict
 from agentmem_cli.support.statistics import (
+    Estimate,
     Interval,
     bootstrap_interval,
     bootstrap_intervals,
@@ -30,7 +31,6 @@ from agentmem_cli.support.statistics import (
 )
 
 K: Final = 10
-_LEAST_FOR_INTERVAL: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Latencies:
 
 @dataclass(frozen=True, slots=True)
 class BatchFigures:
-    """Medians of batches of one size, with 95 % intervals from 3 samples on.
+    """Medians of batches of one size, with 95 % intervals from 5 samples on.
 
     `stages_ms` are medians by stage. `tokens_per_s` counts tokens that the model read. `target_ratio` is the share of
     the target of 5,000 ops/s.
@@ -60,6 +60,11 @@ class BatchFigures:
     tokens_per_s: float
     target_ratio: float
     stages_ms: dict[str, float]
+
+    @property
+    def ms_per_memory_interval(self) -> Interval | None:
+        """The 95 % interval of `ms_per_memory`."""
+        return _scaled(self.total_ms_interval, 1 / self.batch_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +205,7 @@ def latencies(samples_s: Sequence[float]) -> Latencies:
 
 
 def _interval(samples: Sequence[float]) -> Interval | None:
-    return bootstrap_interval(samples, "median") if len(samples) >= _LEAST_FOR_INTERVAL else None
+    return bootstrap_interval(samples, "median") if len(samples) >= verdict.LEAST_SAMPLES else None
 
 
 def _batch_figures(run: BatchRun) -> BatchFigures:
@@ -236,7 +241,7 @@ def _comparison_figures(comparison: Comparison) -> ComparisonFigures:
     singles_s = [sample.total_s for sample in comparison.single]
     batches_s = [sample.total_s for sample in comparison.batch]
     single, batch = (_mode_figures(comparison.memories, samples_s) for samples_s in (singles_s, batches_s))
-    is_sure = len(singles_s) >= _LEAST_FOR_INTERVAL
+    is_sure = len(singles_s) >= verdict.LEAST_SAMPLES
     return ComparisonFigures(
         memories=comparison.memories,
         single=single,
@@ -326,7 +331,11 @@ def _bottleneck(
 
 
 def _targets(best: BatchFigures, comparison: ComparisonFigures | None) -> list[TargetVerdict]:
-    return verdict.judge(best.ops_per_s, best.ms_per_memory, None if comparison is None else comparison.speedup)
+    return verdict.judge(
+        Estimate(best.ops_per_s, best.ops_per_s_interval),
+        Estimate(best.ms_per_memory, best.ms_per_memory_interval),
+        None if comparison is None else Estimate(comparison.speedup, comparison.speedup_interval),
+    )
 
 
 Metric: TypeAlias = Literal["ops_per_s", "add_ms", "search_ms", "peak_resident_bytes", "bytes_per_memory"]

@@ -1,5 +1,6 @@
 """Gates: new results compared with a base, bounds on figures of speed, and bounds on the quality of searches."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import msgspec
 
 from agentmem_cli.bench.figures import COUNTED, HIGHER_IS_BETTER, Figures, K, MeasureKey, figures_of, measures_of
 from agentmem_cli.bench.result import BenchResult, ModelResult
-from agentmem_cli.bench.verdict import Outcome, Verdict
+from agentmem_cli.bench.verdict import LEAST_SAMPLES, NOT_CERTAIN, Outcome, Verdict, outcome_of_bound
 from agentmem_cli.bench.workload import BenchOptions
 from agentmem_cli.errors import UsageError
 from agentmem_cli.search.evaluation import Comparison, Run
@@ -24,7 +25,6 @@ from agentmem_cli.support.statistics import (
     paired_ratio,
 )
 
-LEAST_SAMPLES: Final = 5  # with fewer, a bootstrap of medians has a coverage of 90 %, not 95 %
 _GIB: Final = 2**30
 
 Samples: TypeAlias = Mapping[MeasureKey, Sequence[float]]
@@ -128,9 +128,13 @@ def told(verdict: Verdict) -> str:
         "too few samples" if verdict.interval is None else f"{verdict.interval.low:.3f} to {verdict.interval.high:.3f}"
     )
     return (
-        f"{verdict.metric} {verdict.at} of {verdict.model} {verdict.outcome}: {verdict.figure:.3f} of the base "
+        f"{verdict.metric} {verdict.at} of {verdict.model} {_named(verdict.outcome)}: {verdict.figure:.3f} of the base "
         f"(95 %: {sure}), bound {verdict.bound:.3f}"
     )
+
+
+def _named(outcome: Outcome) -> str:
+    return NOT_CERTAIN if outcome == "inconclusive" else outcome
 
 
 def differences(base: BenchResult, new: BenchResult) -> list[str]:
@@ -299,14 +303,50 @@ def check(result: BenchResult, bounds: Bounds) -> list[Verdict]:
     return [verdict for measured in result.models for verdict in _check_model(result, measured, bounds)]
 
 
+def is_decided(result: BenchResult, bounds: Bounds) -> bool:
+    """Whether further repeats are of no use: each bound on times or, without such bounds, each target is certain."""
+    verdicts = check(result, msgspec.structs.replace(bounds, min_recall=None))
+    outcomes = [verdict.outcome for verdict in verdicts]
+    if not verdicts:
+        outcomes = [target.outcome for model in result.models for target in figures_of(result, model).targets]
+    return "inconclusive" not in outcomes
+
+
 def missed(verdict: Verdict) -> str:
     """A missed bound in words: metric, figure, interval and bound."""
+    side = "less" if verdict.higher_is_better else "more"
+    return f"{_measured(verdict)} is {side} than {_written(verdict.bound)}"
+
+
+def uncertain(verdict: Verdict, repeats: int) -> str:
+    """A bound that `repeats` repeats do not decide, in words, and how many would."""
+    side = "at least" if verdict.higher_is_better else "at most"
+    return (
+        f"{_measured(verdict)} is {NOT_CERTAIN} to be {side} {_written(verdict.bound)}: {_to_decide(verdict, repeats)}"
+    )
+
+
+_MOST_REPEATS: Final = 1000
+
+
+def _to_decide(verdict: Verdict, repeats: int) -> str:
+    """How many repeats would be enough, if the figure and the spread stay as they are."""
+    if verdict.interval is None:
+        return f"an interval needs at least {LEAST_SAMPLES} repeats"
+    if verdict.metric == "recall":
+        return "recall does not depend on the number of repeats"
+    apart = abs(verdict.figure - verdict.bound)
+    end = verdict.interval.low if verdict.figure > verdict.bound else verdict.interval.high
+    needed = math.inf if apart == 0 else repeats * ((verdict.figure - end) / apart) ** 2
+    if needed > _MOST_REPEATS:
+        return f"more than {_MOST_REPEATS:,} repeats would be needed"
+    return f"about {math.ceil(round(needed, 6))} repeats would decide (--repeats, or --max-time)"
+
+
+def _measured(verdict: Verdict) -> str:
     interval = verdict.interval
     sure = "" if interval is None else f" (95 %: {_written(interval.low)} to {_written(interval.high)})"
-    return (
-        f"{verdict.metric} of {verdict.model}, {verdict.at}: {_written(verdict.figure)}{sure} is "
-        f"{'less' if verdict.higher_is_better else 'more'} than {_written(verdict.bound)}"
-    )
+    return f"{verdict.metric} of {verdict.model}, {verdict.at}: {_written(verdict.figure)}{sure}"
 
 
 def _written(figure: float) -> str:
@@ -327,8 +367,7 @@ def _check_model(result: BenchResult, measured: ModelResult, bounds: Bounds) -> 
             continue
         if figure.value is None:
             raise UsageError(f"the gate needs {metric} of {measured.model.name}, which {option} measures")
-        is_met = figure.value >= bound if higher_is_better else figure.value <= bound
-        outcome: Outcome = "met" if is_met else "missed"
+        outcome = outcome_of_bound(figure.interval, bound, higher_is_better=higher_is_better)
         name = measured.model.name
         yield Verdict(name, metric, figure.at, figure.value, bound, figure.interval, outcome, higher_is_better)
 
@@ -337,9 +376,11 @@ def _best_batch(figures: Figures) -> tuple[_Figure, _Figure]:
     best = figures.best
     if best is None:
         return _Figure(None, None, ""), _Figure(None, None, "")
-    at, total = f"batch {best.batch_size}", best.total_ms_interval
-    each = None if total is None else Interval(total.low / best.batch_size, total.high / best.batch_size)
-    return _Figure(best.ops_per_s, best.ops_per_s_interval, at), _Figure(best.ms_per_memory, each, at)
+    at = f"batch {best.batch_size}"
+    return (
+        _Figure(best.ops_per_s, best.ops_per_s_interval, at),
+        _Figure(best.ms_per_memory, best.ms_per_memory_interval, at),
+    )
 
 
 def _speedup(figures: Figures) -> _Figure:
@@ -366,7 +407,7 @@ def check_bounds(run: Run, bounds: Mapping[str, float]) -> list[Verdict]:
     for metric, bound in bounds.items():
         estimate = run.evaluation.estimates[metric]
         interval = estimate.interval if len(run.evaluation.judged) >= LEAST_SAMPLES else None
-        outcome = _outcome(interval, bound, higher_is_better=True)
+        outcome = outcome_of_bound(interval, bound, higher_is_better=True)
         verdicts.append(Verdict(run.model, metric, run.mode, estimate.mean, bound, interval, outcome, True))
     return verdicts
 
@@ -375,16 +416,6 @@ def check_loss(comparison: Comparison, max_loss: float) -> Verdict:
     """A verdict on how much lower nDCG@10 is in the base of a comparison than in the other run, query by query."""
     base, other, lost = comparison.base, comparison.run, comparison.differences[LOSS_METRIC]
     interval = lost.interval if lost.queries >= LEAST_SAMPLES else None
-    outcome = _outcome(interval, max_loss, higher_is_better=False)
+    outcome = outcome_of_bound(interval, max_loss, higher_is_better=False)
     at = f"{base.mode}, lost against {other.store}"
     return Verdict(base.model, LOSS_METRIC, at, lost.mean, max_loss, interval, outcome, False)
-
-
-def _outcome(interval: Interval | None, bound: float, *, higher_is_better: bool) -> Outcome:
-    if interval is None:
-        return "inconclusive"
-    worst, best = (interval.low, interval.high) if higher_is_better else (-interval.high, -interval.low)
-    limit = bound if higher_is_better else -bound
-    if best < limit:
-        return "missed"
-    return "met" if worst >= limit else "inconclusive"

@@ -43,7 +43,10 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The options of the benchmark; `threads` is None if unknown, `queries` is a file name."""
+    """The options of the benchmark; `threads` is None if unknown, `queries` is a file name.
+
+    With `max_time_s` there may be more repeats than `repeats`, if bounds were not certain.
+    """
 
     sizes: list[int]
     compare: int
@@ -53,6 +56,7 @@ class Config:
     threads: int | None = None
     device: str = "cpu"
     queries: str | None = None
+    max_time_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,3 +266,9 @@ class BenchResult:
     machine: Machine
     models: list[ModelResult]
     warnings: list[BenchWarning]
+
+    @property
+    def repeats(self) -> int:
+        """The number of repeats that were completed; those asked for, if there are no batches."""
+        counts = [len(run.samples) for measured in self.models for run in measured.batches]
+        return min(counts, default=self.config.repeats)

@@ -116,7 +116,7 @@ class ModelRun:
 
     def measure(self, repeat: int) -> None:
         """One repeat: each batch size, then one by one and in one batch."""
-        of = f"repeat {repeat + 1} of {self._options.repeats}"
+        of = f"repeat {repeat + 1}" + ("" if self._options.max_time_s else f" of {self._options.repeats}")
         for size in rotated(self._options.sizes, repeat):
             self._say(f"{of}: batch of {size}")
             self._measure_batch(size)
@@ -188,7 +188,10 @@ def rotated(items: Sequence[Item], by: int) -> list[Item]:
 
 
 class Bench:
-    """One benchmark of several models. Raises UsageError for a workload that is too small."""
+    """One benchmark of several models. Raises UsageError for a workload that is too small.
+
+    `is_decided` says whether further repeats of a result would be of no use.
+    """
 
     def __init__(
         self,
@@ -196,6 +199,7 @@ class Bench:
         workload: Workload,
         options: BenchOptions,
         on_step: OnStep = lambda step: None,
+        is_decided: Callable[[BenchResult], bool] = lambda result: True,
     ) -> None:
         if len(workload.batch_lines) < options.memories or len(workload.compare_lines) < options.compare:
             raise UsageError(f"workload {workload.name} has too few memories for these sizes")
@@ -203,6 +207,7 @@ class Bench:
         self._workload = workload
         self._options = options
         self._on_step = on_step
+        self._is_decided = is_decided
         self._runs: list[ModelRun] = []
         self._sgemm_flop_per_s: list[float] = []
         self._fsync_s: list[list[float]] = []
@@ -240,6 +245,7 @@ class Bench:
                 threads=options.threads,
                 device=options.device,
                 queries=None if options.labelled is None else printable(options.labelled.queries_file),
+                max_time_s=options.max_time_s,
             ),
             workload=self._workload.facts(),
             machine=Machine(self._sgemm_flop_per_s, self._fsync_s, self._load_average, self._steal.ratio()),
@@ -255,12 +261,21 @@ class Bench:
             self._runs.append(ModelRun(subject, self._workload, self._options, folder, self._on_step))
         for run in self._runs:
             run.warm_up()
-        for repeat in range(self._options.repeats):
+        repeat, start = 0, time.monotonic()
+        while repeat < self._options.repeats or self._goes_on(repeat, time.monotonic() - start):
             self._on_step("measuring the machine")
             self._sgemm_flop_per_s.append(machine.sgemm_flop_per_s())
             self._fsync_s.append(machine.fsync_times_s(folder))
             for run in rotated(self._runs, repeat):
                 run.measure(repeat)
+            repeat += 1
+
+    def _goes_on(self, repeats: int, spent_s: float) -> bool:
+        """Whether there is time for one more repeat than those that were asked for, and a use for it."""
+        time_s = self._options.max_time_s
+        if time_s is None or spent_s * (repeats + 1) / repeats > time_s:
+            return False
+        return not self._is_decided(self.result())
 
     def _grow_stores(self, folder: Path) -> None:
         options, workload = self._options, self._workload

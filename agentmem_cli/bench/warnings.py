@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from agentmem_cli.bench.result import BatchRun, BenchResult, BenchWarning, Machine, ModelResult
+from agentmem_cli.bench.verdict import LEAST_SAMPLES
 from agentmem_cli.embedding.languages import UNREAD_WARNING_RATIO
 from agentmem_cli.support.failpoints import SLOWDOWN_VARIABLE, slowdown
 from agentmem_cli.support.statistics import bootstrap_interval, drift, median, relative_spread
 
-_FEW_REPEATS: Final = 3
 _NOISY: Final = 0.25  # the maximum width of an interval, as a share of the median
 _MACHINE_NOISY: Final = 0.15  # the maximum relative spread of the measurements of the machine
 _STOLEN: Final = 0.02
@@ -46,11 +46,12 @@ def _about_the_machine(result: BenchResult) -> Iterator[BenchWarning]:
 
 
 def _about_the_workload(result: BenchResult) -> Iterator[BenchWarning]:
-    repeats, workload = result.config.repeats, result.workload
-    if repeats < _FEW_REPEATS:
+    repeats, workload = result.repeats, result.workload
+    if repeats < LEAST_SAMPLES:
         yield BenchWarning(
             "few-samples",
-            f"{repeats} repeats are too few to estimate the spread: use at least {_FEW_REPEATS}",
+            f"{repeats} repeats are too few for 95 % intervals, so nothing about time is certain: use at least "
+            f"{LEAST_SAMPLES}",
             data={"repeats": repeats},
         )
     if workload.duplicates:
@@ -138,7 +139,7 @@ def _reason(machine: Machine) -> str:
 
 
 def _is_noisy(samples_s: Sequence[float]) -> bool:
-    if len(samples_s) < _FEW_REPEATS:
+    if len(samples_s) < LEAST_SAMPLES:
         return False
     interval = bootstrap_interval(samples_s, "median")
     return interval.high - interval.low > _NOISY * median(samples_s)

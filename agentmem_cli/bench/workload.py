@@ -1,6 +1,7 @@
 """What a benchmark measures: its options, and its texts, which are short strings, mixed English texts or a file."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +28,8 @@ class BenchOptions:
 
     `scale` lists the sizes that a store grows to; by default that is the size of the largest batch. `labelled` names
     the queries that measure the quality of searches. `threads` and `device` are only recorded in the result: the
-    embedders have their own.
+    embedders have their own. With `max_time_s`, there are more repeats while these can decide something, as long as all
+    repeats together take no more seconds than that.
     """
 
     sizes: Sequence[int]
@@ -38,6 +40,7 @@ class BenchOptions:
     threads: int | None = None
     device: str = "cpu"
     labelled: Labelled | None = None
+    max_time_s: float | None = None
 
     def __post_init__(self) -> None:
         if not self.sizes:
@@ -49,6 +52,8 @@ class BenchOptions:
             raise UsageError("--sizes names a size twice")
         if self.repeats < 1 or self.warmup < 0:
             raise UsageError("--repeats must be at least 1 and --warmup at least 0")
+        if self.max_time_s is not None and not 0 < self.max_time_s < math.inf:
+            raise UsageError(f"--max-time {self.max_time_s:g}: give a number of seconds above 0")
         for size in self.scale:
             if not MIN_BATCH_SIZE <= size <= MAX_SCALE:
                 raise UsageError(f"--scale: {size} memories is not between {MIN_BATCH_SIZE} and {MAX_SCALE:,}")

@@ -119,6 +119,8 @@ def bench(
     max_ms: bench_gates.MaxMsOption = None,
     min_speedup: bench_gates.MinSpeedupOption = None,
     min_recall: bench_gates.MinRecallOption = None,
+    strict: bench_gates.StrictOption = False,
+    max_time: bench_gates.MaxTimeOption = None,
     json: options.JsonOption = False,
     output: report_output.ResultFilesOption = None,
     lang: report_output.LangOption = "en",
@@ -132,8 +134,8 @@ def bench(
     Every repeat uses a fresh store, after a warm-up; the figures are medians with 95 % intervals. At the end, each
     model fills a store in a separate process, which measures its cold start, its searches and its memory use.
 
-    A bound on a figure is an option here or a line of [tool.agentmem.gate] in pyproject.toml. The exit code is 4 if a
-    bound is missed.
+    A bound on a figure is an option here or a line of [tool.agentmem.gate] in pyproject.toml. It is met or missed if
+    the whole 95 % interval says so, and not certain otherwise. The exit code is 4 if a bound is missed.
     """
     if context.invoked_subcommand is not None:
         bench_gates.refuse_options_of(context)
@@ -161,6 +163,7 @@ def bench(
         threads=model.threads or usable_cores(),
         device=model.device,
         labelled=None if queries is None else _labelled(workload, queries),
+        max_time_s=max_time,
     )
     bounds = bench_gates.bounds_of(
         {"min-ops": min_ops, "max-ms": max_ms, "min-speedup": min_speedup, "min-recall": min_recall}, bench_options
@@ -170,7 +173,8 @@ def bench(
     with steps_view(quiet) as on_step:
         choices = [model] if models is None else [replace(model, name=name) for name in _names(models)]
         subjects = [_subject(choice, on_step) for choice in choices]
-        result = _run(Bench(subjects, texts, bench_options, in_turn(on_step)), outputs)
+        is_decided = partial(bench_gates.is_decided, bounds=bounds)
+        result = _run(Bench(subjects, texts, bench_options, in_turn(on_step), is_decided), outputs)
         if advise:
             result = _advised(result, model, texts, on_step)
     try:
@@ -179,7 +183,7 @@ def bench(
         outputs.write_measured(with_figures(result))  # keep the measurements even if a bound is invalid
         raise
     measured = with_figures(result, verdicts)
-    outputs.write_result(measured)
+    outputs.write_result(measured, strict=strict)
     if json:
         from agentmem_cli.bench.result_file import as_document
 
@@ -188,7 +192,7 @@ def bench(
         from agentmem_cli.report.terminal import bench_report
 
         print_rich(*bench_report(measured, words))
-    bench_gates.require_met(verdicts)
+    bench_gates.require_met(verdicts, result.repeats, strict)
 
 
 def _labelled(workload: str, queries: str) -> "Labelled":

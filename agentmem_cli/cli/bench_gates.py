@@ -45,8 +45,17 @@ MinRecallOption: TypeAlias = Annotated[
 _MaxRegressionOption: TypeAlias = Annotated[
     str, typer.Option("--max-regression", help="How much worse a metric may be, such as 10% or 0.1.")
 ]
-_StrictOption: TypeAlias = Annotated[
-    bool, typer.Option("--strict", help="Also exit with code 4 if the result is inconclusive.")
+StrictOption: TypeAlias = Annotated[
+    bool, typer.Option("--strict", help="Also exit with code 4 if a verdict is not certain.")
+]
+MaxTimeOption: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        "--max-time",
+        metavar="SECONDS",
+        help="Repeat more often than --repeats until every bound (without bounds: every target) is certain, for so "
+        "long at most.",
+    ),
 ]
 
 
@@ -56,7 +65,7 @@ def compare(
         str, typer.Argument(metavar="NEW", help="The new result, from the same machine, models and workload.")
     ],
     max_regression: _MaxRegressionOption = "10%",
-    strict: _StrictOption = False,
+    strict: StrictOption = False,
     force: Annotated[
         bool, typer.Option("--force", help="Compare results of different machines, models or workloads.")
     ] = False,
@@ -105,7 +114,7 @@ def ab(
     ] = None,
     rounds: Annotated[int, typer.Option("--rounds", help="The number of pairs of runs, at least 6.")] = 7,
     max_regression: _MaxRegressionOption = "10%",
-    strict: _StrictOption = False,
+    strict: StrictOption = False,
     sizes: Annotated[str, typer.Option("--sizes", help="As for bench.")] = "100",
     model: options.ModelOptions,
     compare: Annotated[int, typer.Option("--compare", help="As for bench.")] = 50,
@@ -162,13 +171,26 @@ def checked(result: "BenchResult", bounds: "Bounds") -> "list[Verdict]":
     return check(result, bounds)
 
 
-def require_met(verdicts: "Sequence[Verdict]") -> None:
-    """Raises GateError if a bound was missed."""
-    from agentmem_cli.bench.gates import missed
+def is_decided(result: "BenchResult", bounds: "Bounds") -> bool:
+    """Whether further repeats would not change a verdict on the bounds."""
+    from agentmem_cli.bench import gates
 
-    misses = [missed(verdict) for verdict in verdicts if verdict.has_failed]
-    if misses:
-        raise GateError(f"gate: {'; '.join(misses)}")
+    return gates.is_decided(result, bounds)
+
+
+def require_met(verdicts: "Sequence[Verdict]", repeats: int, strict: bool) -> None:
+    """Raises GateError if a bound was missed or, if `strict`, is not certain; says what is not certain otherwise."""
+    from agentmem_cli.bench.gates import missed, uncertain
+
+    failures = [missed(verdict) for verdict in verdicts if verdict.has_failed]
+    doubts = [uncertain(verdict, repeats) for verdict in verdicts if not verdict.is_certain]
+    if strict:
+        failures += doubts
+    else:
+        for doubt in doubts:
+            say(doubt)
+    if failures:
+        raise GateError(f"gate: {'; '.join(failures)}")
 
 
 def refuse_options_of(context: typer.Context) -> None:
@@ -203,8 +225,7 @@ def _finish(report: "GateReport", strict: bool, json: bool, outputs: BenchOutput
         print_rich(*comparison_report(report, outputs.words))
     for difference in report.differences:
         say(f"warning: not the same: {difference}")
-    closing = ("regressed", "inconclusive") if strict else ("regressed",)
-    failures = [verdict for verdict in report.verdicts if verdict.outcome in closing]
+    failures = [verdict for verdict in report.verdicts if verdict.has_failed or (strict and not verdict.is_certain)]
     if failures:
         from agentmem_cli.bench.gates import told
 

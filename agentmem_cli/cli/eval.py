@@ -211,11 +211,12 @@ def _verdicts(
 
 def _judge(verdicts: "Sequence[Verdict]") -> None:
     """Says which bounds are not certain to be met. Raises GateError if one is missed."""
+    from agentmem_cli.bench.verdict import NOT_CERTAIN
     from agentmem_cli.report.export import told
 
     for verdict in verdicts:
-        if verdict.outcome == "inconclusive":
-            say(f"not certain: {told(verdict)}; more queries would decide")
+        if not verdict.is_certain:
+            say(f"{NOT_CERTAIN}: {told(verdict)}; more queries would decide")
     failures = [told(verdict) for verdict in verdicts if verdict.has_failed]
     if failures:
         raise GateError(f"gate: {'; '.join(failures)}")

@@ -139,14 +139,14 @@ class BenchOutputs(Outputs):
 
         self.write_files(lambda name: result_as_file(measured, name, self.words))
 
-    def write_result(self, measured: "Measured") -> None:
+    def write_result(self, measured: "Measured", *, strict: bool = False) -> None:
         """Writes all outputs of a result. JUnit XML has the verdicts on bounds, or else those on the targets."""
         from agentmem_cli.report.bench_report import bench_document
         from agentmem_cli.report.export import of_targets
 
         self.write_measured(measured)
         self.summarize(bench_document(measured, self.words))
-        self.write_junit("agentmem bench", measured.verdicts or of_targets(measured))
+        self.write_junit("agentmem bench", measured.verdicts or of_targets(measured), strict=strict)
 
     def write_verdicts(self, report: "GateReport", *, strict: bool = False) -> None:
         """Writes all outputs of a comparison. Raises AgentMemError."""

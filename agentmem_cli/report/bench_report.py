@@ -15,11 +15,11 @@ from agentmem_cli.bench.figures import (
     figures_of,
 )
 from agentmem_cli.bench.result import BenchResult, BenchWarning, ModelResult
-from agentmem_cli.bench.verdict import TargetVerdict, Verdict
+from agentmem_cli.bench.verdict import Outcome, TargetVerdict, Verdict
 from agentmem_cli.bench.workload import PHASE4
 from agentmem_cli.report.document import NONE, Cell, Document, Facts, Row, Section, Table, interval_text, or_none, table
 from agentmem_cli.report.findings import analysis, hint, next_steps, remedies
-from agentmem_cli.report.gate_report import bounds_table
+from agentmem_cli.report.gate_report import MOODS, bounds_table
 from agentmem_cli.report.translations import TEXTS, Words
 from agentmem_cli.support.statistics import median
 
@@ -221,7 +221,7 @@ def verdicts(figures: Figures, words: Words) -> list[Table]:
     """The best figures and the targets."""
     if figures.best is None:
         return []
-    return [_targets(figures.targets, _actual(figures.best, words), words)]
+    return [_targets(figures.targets, _actual(figures.best, figures.targets[0].outcome, words), words)]
 
 
 def _batches(batches: list[BatchFigures], words: Words) -> Table:
@@ -293,12 +293,11 @@ def _intervals(figures: Figures, words: Words) -> Table:
     return table(words, "intervals", words("intervals.title"), ("what",), ("total", "ops"), rows, facts=facts)
 
 
-def _actual(best: BatchFigures, words: Words) -> Facts:
-    reached = "reached" if best.ops_per_s >= verdict.TARGET_OPS_PER_S else "missed"
+def _actual(best: BatchFigures, outcome: Outcome, words: Words) -> Facts:
     return [
         (words("actual.figure"), words("actual.of_batch", best.ops_per_s, best.batch_size)),
         (words("actual.target"), words("actual.wanted", verdict.TARGET_OPS_PER_S)),
-        (words("actual.gap"), words(f"actual.{reached}", best.target_ratio)),
+        (words("actual.gap"), words(f"actual.{outcome}", best.target_ratio)),
     ]
 
 
@@ -308,7 +307,7 @@ def _targets(targets: list[TargetVerdict], actual: Facts, words: Words) -> Table
             words(f"target.{verdict.name}"),
             words(f"wanted.{verdict.name}", verdict.target),
             words(f"measured.{verdict.name}", verdict.actual),
-            Cell(words(f"verdict.{_verdict(verdict)}"), mood="good" if verdict.met else "bad"),
+            Cell(words(_verdict(verdict)), mood=MOODS[verdict.outcome]),
         ]
         for verdict in targets
     ]
@@ -317,9 +316,8 @@ def _targets(targets: list[TargetVerdict], actual: Facts, words: Words) -> Table
 
 
 def _verdict(verdict: TargetVerdict) -> str:
-    if verdict.met:
-        return "met"
-    return "near" if verdict.name == "speedup" and verdict.actual >= _GOOD_SPEEDUP else "missed"
+    is_near = verdict.name == "speedup" and verdict.actual >= _GOOD_SPEEDUP
+    return "outcome.near" if verdict.outcome == "missed" and is_near else f"outcome.{verdict.outcome}"
 
 
 def bench_document(measured: Measured, words: Words) -> Document:
@@ -385,7 +383,7 @@ def _header(result: BenchResult, words: Words) -> Facts:
         (words("header.machine"), words("machine", *machine)),
         (words("header.versions"), ", ".join(f"{name} {version}" for name, version in environment.versions.items())),
         (words("header.workload"), workload + threads),
-        (words("header.method"), words("method", config.repeats, config.warmup)),
+        (words("header.method"), words("method", result.repeats, config.warmup)),
         (words("header.ceiling"), _ceiling(result, words)),
         (words("header.interrupted"), "" if result.complete else words("interrupted")),
     ]

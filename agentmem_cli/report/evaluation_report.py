@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from agentmem_cli.bench.gates import LEAST_SAMPLES
-from agentmem_cli.bench.verdict import Verdict
+from agentmem_cli.bench.verdict import LEAST_SAMPLES, Verdict
 from agentmem_cli.report.document import Cell, Column, Document, Section, Table
 from agentmem_cli.report.export import verdict_file
 from agentmem_cli.report.gate_report import bounds_table

@@ -183,17 +183,17 @@ _OF_VERDICTS: Final[dict[str, Callable[[Document], str]]] = {
 
 
 def junit_xml(suite: str, verdicts: Sequence[Verdict], *, strict: bool = False) -> bytes:
-    """The verdicts as a suite. An inconclusive verdict is skipped or, with `strict`, a failure."""
+    """The verdicts as a suite. A verdict that is not certain is skipped or, with `strict`, a failure."""
     root = Element("testsuites")
     cases = SubElement(root, "testsuite", name=printable(suite), tests=str(len(verdicts)))
     failures = skipped = 0
     for verdict in verdicts:
         name = f"{verdict.metric}, {verdict.at}" if verdict.at else verdict.metric
         case = SubElement(cases, "testcase", classname=printable(verdict.model), name=printable(name))
-        if verdict.has_failed or (strict and verdict.outcome == "inconclusive"):
+        if verdict.has_failed or (strict and not verdict.is_certain):
             failures += 1
             SubElement(case, "failure", type=verdict.outcome, message=told(verdict)).text = told(verdict)
-        elif verdict.outcome == "inconclusive":
+        elif not verdict.is_certain:
             skipped += 1
             SubElement(case, "skipped", message=told(verdict))
         SubElement(case, "system-out").text = told(verdict)
@@ -224,7 +224,7 @@ def _of_target(model: str, target: TargetVerdict) -> Verdict:
         at="best batch" if target.name != "speedup" else "",
         figure=target.actual,
         bound=target.target,
-        interval=None,
-        outcome="met" if target.met else "missed",
+        interval=target.interval,
+        outcome=target.outcome,
         higher_is_better=target.name != "ms_per_memory",
     )

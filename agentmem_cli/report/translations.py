@@ -11,7 +11,7 @@ _WARNINGS: Final = {  # by kind; English has the warning's own sentence
     "warning.noisy": ("", "{model} 的结果有噪声：批次 {batch_sizes} 的中位数不确定度超过 25%"),
     "warning.drift": ("", "{model} 从首次重复到末次重复变化了 {change:+.0%} (总时间)，可能是过热或其他负载"),
     "warning.load": ("", "开始时机器繁忙：{cores:.0f} 核上平均负载 {load_average:.1f}"),
-    "warning.few-samples": ("", "仅 {repeats} 次重复，难以判断离散程度：至少用 3 次"),
+    "warning.few-samples": ("", "仅 {repeats} 次重复，不足以得出 95% 区间，耗时均无法判定：至少用 5 次"),
     "warning.unknown-tokens": (
         "",
         "负载中 {unknown_token_ratio:.0%} 的 token 是 {model} 不认识的：速度真实，但对这类文本的搜索没有意义",
@@ -77,8 +77,9 @@ _GLOSSARY: Final = {
     ),
     "term.interval": ("95 %", "95%"),
     "mean.interval": (
-        "A bootstrap interval: such intervals hold the true figure about 19 times of 20; few repeats make them rough.",
-        "自助法区间：这样的区间 20 次中约有 19 次包含真值；重复次数少则较粗略。",
+        "A bootstrap interval, from 5 repeats on: about 19 of 20 such intervals hold the true figure. A verdict is not "
+        "certain where its interval holds the bound, or where there is none.",
+        "自助法区间，至少需 5 次重复：这样的区间 20 次中约有 19 次包含真值。区间跨越界限或没有区间时，无法判定。",
     ),
     "term.target": ("% of target", "目标达成率"),
     "mean.target": ("The share of 5,000 memories a second.", "占每秒 5,000 条的比例。"),
@@ -209,8 +210,9 @@ _SEED: Final = {
     "actual.gap": ("", "差距"),
     "actual.of_batch": ("", "{0:.2f} ops/s (批次{1})"),
     "actual.wanted": ("", "{0:,.0f} ops/s"),
-    "actual.reached": ("", "已达到目标 ({0:.0%} of target)"),
+    "actual.met": ("", "已达到目标 ({0:.0%} of target)"),
     "actual.missed": ("", "未达到目标 ({0:.0%} of target)"),
+    "actual.inconclusive": ("", "无法判定是否达到目标 ({0:.0%} of target)"),
     "intervals.title": ("", "95% 置信区间"),
     "intervals.what": ("", "项目"),
     "intervals.total": ("", "总时间"),
@@ -230,9 +232,6 @@ _SEED: Final = {
     "measured.ops_per_s": ("{0:,.2f} ops/s", "{0:.2f} ops/s"),
     "measured.ms_per_memory": ("{0:.3f} ms/memory", "{0:.3f}ms/条"),
     "measured.speedup": ("{0:.2f}x", "{0:.2f}x"),
-    "verdict.met": ("met", "✅ 达标"),
-    "verdict.missed": ("missed", "⚠️ 未达标"),
-    "verdict.near": ("missed", "⚠️ 接近目标"),
 }
 
 _ONE_MODEL: Final = {
@@ -356,7 +355,7 @@ _GATE: Final = {
     "gate.verdict": ("verdict", "判定"),
     "gate.caption": (
         "medians; regressed: the ratio's whole interval is below {0:.4g} (ops/s) or above {1:.4g} (the rest); "
-        "inconclusive: a part of it is, or there are too few samples for one",
+        "not certain: a part of it is, or there are too few samples for one",
         "均为中位数；退化：比值的整个区间低于 {0:.4g} (ops/s) 或高于 {1:.4g} (其余)；"
         "无法判定：区间跨越界限，或样本太少",
     ),
@@ -378,9 +377,10 @@ _GATE: Final = {
     "metric.ndcg@10": ("nDCG@10", "nDCG@10"),
     "outcome.met": ("met", "✅ 达标"),
     "outcome.missed": ("missed", "⚠️ 未达标"),
+    "outcome.near": ("missed", "⚠️ 接近目标"),
     "outcome.ok": ("ok", "✅ 正常"),
     "outcome.improved": ("improved", "✅ 提升"),
-    "outcome.inconclusive": ("inconclusive", "⚠️ 无法判定"),
+    "outcome.inconclusive": ("not certain", "⚠️ 无法判定"),
     "outcome.regressed": ("regressed", "❌ 退化"),
 }
 

@@ -90,15 +90,12 @@ def test_figures_follow_from_the_samples(run: Run) -> None:
     assert run.model["figures"]["comparison"]["speedup"] == pytest.approx(single["total_s"] / batch["total_s"])
 
 
-def test_every_target_has_a_true_verdict(run: Run) -> None:
+def test_every_target_has_a_verdict_of_which_one_repeat_is_not_certain(run: Run) -> None:
     figures = run.model["figures"]
     targets = {target["name"]: target for target in figures["targets"]}
     assert set(targets) == {"ops_per_s", "ms_per_memory", "speedup"}
     assert targets["ops_per_s"]["actual"] == max(batch["ops_per_s"] for batch in figures["batches"])
-    for target in targets.values():
-        lower_is_better = target["name"] == "ms_per_memory"
-        reached = target["actual"] < target["target"] if lower_is_better else target["actual"] >= target["target"]
-        assert target["met"] is reached
+    assert {(target["outcome"], target["interval"]) for target in targets.values()} == {("inconclusive", None)}
 
 
 def test_stages_are_those_of_the_ingest_and_no_longer_than_it(run: Run) -> None:

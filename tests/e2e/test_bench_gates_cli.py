@@ -41,13 +41,13 @@ def write(cli: Cli, name: str, content: BenchResult) -> str:
 class TestBounds:
     def test_figures_that_keep_them_are_shown_with_them(self, static: Cli) -> None:
         (static.folder / "pyproject.toml").write_text("[tool.agentmem.gate]\nmin-ops = 1\nmax-ms = 0.0001\n")
-        kept = static(*STATIC_RUN, "--max-ms", "10000", "--min-speedup", "0.001")
+        kept = static(*STATIC_RUN, "--repeats", "5", "--max-ms", "10000", "--min-speedup", "0.001", "--strict")
         assert kept.exit_code == 0, kept.stderr
         lines = kept.stdout.partition("Gate")[2].partition("Warning")[0].splitlines()
         assert [line.split()[-1] for line in lines if "of " in line or "batch " in line] == ["met"] * 3
 
     def test_a_miss_ends_with_4_and_is_named_after_the_result(self, static: Cli) -> None:
-        missed = static(*STATIC_RUN, "--min-ops", "1000000", "--json", "--quiet", "--output", "r.json")
+        missed = static(*STATIC_RUN, "--repeats", "5", "--min-ops", "1000000", "--json", "--quiet", "--output", "r.json")
         assert missed.exit_code == 4
         (verdict,) = missed.json()["gate"]
         assert (verdict["metric"], verdict["bound"], verdict["outcome"]) == ("ops_per_s", 1_000_000, "missed")
@@ -56,10 +56,30 @@ class TestBounds:
         assert line.startswith("agentmem: error: gate: ops_per_s of all-MiniLM-L6-v2-static, batch ")
         assert line.endswith("is less than 1,000,000")
 
+    def test_what_is_not_certain_is_said_and_fails_only_if_strict(self, static: Cli) -> None:
+        doubt = "is not certain to be at least 1: an interval needs at least 5 repeats"
+        passed = static(*STATIC_RUN, "--min-ops", "1", "--quiet", "--junit", "j.xml")
+        assert (passed.exit_code, doubt in passed.stderr) == (0, True)
+        assert 'skipped="1"' in (static.folder / "j.xml").read_text(encoding="utf-8")
+        row = next(line for line in passed.stdout.partition("Gate")[2].splitlines() if "batch " in line)
+        assert row.rstrip().endswith("not certain")
+        failed = static(*STATIC_RUN, "--min-ops", "1", "--quiet", "--junit", "j.xml", "--strict")
+        assert failed.exit_code == 4
+        assert failed.stderr.startswith("agentmem: error: gate: ops_per_s of all-MiniLM-L6-v2-static, batch ")
+        assert doubt in failed.stderr
+        assert 'failures="1"' in (static.folder / "j.xml").read_text(encoding="utf-8")
+
+    def test_with_time_it_repeats_until_a_bound_is_certain(self, static: Cli) -> None:
+        decided = static(*STATIC_RUN, "--min-ops", "1", "--max-time", "500", "--strict", "--json", "--quiet")
+        assert decided.exit_code == 0, decided.stderr
+        assert decided.json()["gate"][0]["outcome"] == "met"
+        assert len(decided.json()["models"][0]["batches"][0]["samples"]) == 5
+
     @pytest.mark.parametrize(
         ("options", "project", "said"),
         [
             (("--min-ops", "0"), "", "--min-ops 0: "),
+            (("--max-time", "0"), "", "--max-time 0: "),
             (("--min-recall", "95"), "", "--min-recall 95: "),
             (("--min-recall", "0.9"), "", "give --scale 1000 or more"),
             ((), "[tool.agentmem.gate]\nmin-op = 1\n", "pyproject.toml, [tool.agentmem.gate]: "),
@@ -96,7 +116,8 @@ class TestCompare:
         report = compared.json()
         assert {v["metric"]: v["outcome"] for v in report["verdicts"]}["ops_per_s"] == outcome
         assert json.loads((agentmem.folder / "verdicts.json").read_bytes()) == report
-        assert (f"ops_per_s batch 100 of fake {outcome}: " in compared.stderr) == (exit_code == 4)
+        named = "not certain" if outcome == "inconclusive" else outcome
+        assert (f"ops_per_s batch 100 of fake {named}: " in compared.stderr) == (exit_code == 4)
 
     def test_a_table_names_what_was_compared(self, agentmem: Cli) -> None:
         files = write(agentmem, "base.json", result()), write(agentmem, "new.json", result(1.3))

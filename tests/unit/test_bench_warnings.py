@@ -37,8 +37,9 @@ def test_stores_in_memory_are_told_of() -> None:
 
 
 def test_too_few_repeats_are_told_of() -> None:
-    found = the_only(measured(1.0, 2.0))
-    assert (found.kind, found.data) == ("few-samples", {"repeats": 2})
+    found = the_only(measured(1.0, 2.0, 1.0, 2.0))
+    assert (found.kind, found.data) == ("few-samples", {"repeats": 4})
+    assert found.message.endswith("use at least 5")
 
 
 def test_lines_of_a_file_that_were_left_out_are_told_of() -> None:
@@ -58,7 +59,7 @@ def test_unknown_words_and_cut_texts_are_told_of_with_the_model() -> None:
 
 @pytest.mark.parametrize(("slowest_s", "kinds"), [(1.25, []), (1.26, ["noisy"])])
 def test_a_median_that_is_uncertain_makes_a_noisy_run(slowest_s: float, kinds: list[str]) -> None:
-    assert [found.kind for found in warnings_of(measured(1.0, 1.0, slowest_s))] == kinds
+    assert [found.kind for found in warnings_of(measured(1.0, slowest_s, 1.0, slowest_s, 1.0))] == kinds
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_a_median_that_is_uncertain_makes_a_noisy_run(slowest_s: float, kinds: l
     ],
 )
 def test_a_noisy_run_says_what_of_the_machine_was_unsteady(machine: Machine, reason: str) -> None:
-    found = the_only(measured(1.0, 2.0, 1.5, machine=machine))
+    found = the_only(measured(1.0, 2.0, 1.5, 2.0, 1.0, machine=machine))
     assert (found.kind, found.data) == ("noisy", {"batch_sizes": [10.0]})
     assert reason in found.message
 

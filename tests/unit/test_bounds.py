@@ -5,22 +5,31 @@ from pathlib import Path
 
 import pytest
 
-from agentmem_cli.bench.gates import Bounds, check, missed, overridden, read_bounds, require_measured
+from agentmem_cli.bench.gates import (
+    Bounds,
+    check,
+    is_decided,
+    missed,
+    overridden,
+    read_bounds,
+    require_measured,
+    uncertain,
+)
 from agentmem_cli.bench.workload import BenchOptions
 from agentmem_cli.errors import UsageError
 from tests.bench_results import batch_run, bench_result, comparison, model_result, store_point
 
 RESULT = bench_result(
     replace(
-        model_result("fake", [batch_run(100, [0.05, 0.05, 0.06]), batch_run(1000, [0.19, 0.2, 0.21])]),
-        comparison=comparison([1.2, 1.25, 1.3], [0.25, 0.25, 0.26]),
+        model_result("fake", [batch_run(100, [0.05] * 5), batch_run(1000, [0.19, 0.19, 0.2, 0.21, 0.21])]),
+        comparison=comparison([1.2, 1.2, 1.25, 1.3, 1.3], [0.25, 0.25, 0.25, 0.26, 0.26]),
         stores=[store_point(1000, [10, 9, 9, 10]), store_point(2000, [])],
     )
 )
 
 
 def test_medians_of_the_best_batch_are_held_against_bounds_that_are_set() -> None:
-    verdicts = {verdict.metric: verdict for verdict in check(RESULT, Bounds(5000, 1, 5, 0.95))}
+    verdicts = {verdict.metric: verdict for verdict in check(RESULT, Bounds(4700, 1, 4.8, 0.9))}
     assert list(verdicts) == ["ops_per_s", "ms_per_memory", "speedup", "recall"]
     assert {verdict.outcome for verdict in verdicts.values()} == {"met"}
     assert [verdict.figure for verdict in verdicts.values()] == pytest.approx([5000, 0.2, 5, 0.95])
@@ -33,10 +42,9 @@ def test_medians_of_the_best_batch_are_held_against_bounds_that_are_set() -> Non
 @pytest.mark.parametrize(
     ("bounds", "said"),
     [
-        (Bounds(min_ops=5001), "ops_per_s of fake, batch 1000: 5,000 (95 %: 4,761.90 to 5,263.16) is less than 5,001"),
-        (Bounds(max_ms=0.19), "ms_per_memory of fake, batch 1000: 0.2 (95 %: 0.19 to 0.21) is more than 0.19"),
+        (Bounds(min_ops=5300), "ops_per_s of fake, batch 1000: 5,000 (95 %: 4,761.90 to 5,263.16) is less than 5,300"),
+        (Bounds(max_ms=0.18), "ms_per_memory of fake, batch 1000: 0.2 (95 %: 0.19 to 0.21) is more than 0.18"),
         (Bounds(min_speedup=5.1), "speedup of fake, of 100: 5 (95 %: 4.8 to 5) is less than 5.1"),
-        (Bounds(min_recall=0.96), "recall of fake, of 1,000: 0.95 (95 %: 0.9 to 1) is less than 0.96"),
     ],
 )
 def test_a_miss_names_the_metric_the_figure_and_the_bound(bounds: Bounds, said: str) -> None:
@@ -44,8 +52,48 @@ def test_a_miss_names_the_metric_the_figure_and_the_bound(bounds: Bounds, said: 
     assert (verdict.outcome, verdict.has_failed, missed(verdict)) == ("missed", True, said)
 
 
+@pytest.mark.parametrize(
+    ("bounds", "said"),
+    [
+        (
+            Bounds(min_ops=5001),
+            "ops_per_s of fake, batch 1000: 5,000 (95 %: 4,761.90 to 5,263.16) is not certain to be at least 5,001: "
+            "more than 1,000 repeats would be needed",
+        ),
+        (
+            Bounds(max_ms=0.205),
+            "ms_per_memory of fake, batch 1000: 0.2 (95 %: 0.19 to 0.21) is not certain to be at most 0.205: about 20 "
+            "repeats would decide (--repeats, or --max-time)",
+        ),
+        (
+            Bounds(min_recall=0.96),
+            "recall of fake, of 1,000: 0.95 (95 %: 0.9 to 1) is not certain to be at least 0.96: recall does not "
+            "depend on the number of repeats",
+        ),
+    ],
+)
+def test_a_bound_within_the_interval_is_not_certain_and_says_what_would_decide(bounds: Bounds, said: str) -> None:
+    (verdict,) = check(RESULT, bounds)
+    assert (verdict.outcome, verdict.has_failed, uncertain(verdict, 5)) == ("inconclusive", False, said)
+
+
+def test_too_few_repeats_decide_nothing_and_say_how_many_are_needed() -> None:
+    few = bench_result(model_result("fake", [batch_run(10, [0.1] * 4)]))
+    (verdict,) = check(few, Bounds(min_ops=1))
+    assert verdict.outcome == "inconclusive"
+    assert uncertain(verdict, 4).endswith("at least 1: an interval needs at least 5 repeats")
+
+
+def test_repeats_go_on_for_bounds_on_time_or_else_for_the_targets() -> None:
+    assert is_decided(RESULT, Bounds(max_ms=1, min_recall=0.96))
+    assert not is_decided(RESULT, Bounds(max_ms=0.205))
+    assert not is_decided(RESULT, Bounds(min_recall=0.96))  # the target of 5,000 is within the interval
+    quick = replace(RESULT.models[0], batches=[batch_run(1000, [0.1] * 5)], comparison=None)
+    assert is_decided(bench_result(quick), Bounds())
+
+
 def test_each_model_must_keep_them() -> None:
-    slow = model_result("slow", [batch_run(10, [0.1, 0.1, 0.1])])
+    slow = model_result("slow", [batch_run(10, [0.1] * 5)])
     verdicts = check(bench_result(model_result("quick"), slow), Bounds(min_ops=1000))
     assert [(verdict.model, verdict.outcome) for verdict in verdicts] == [("quick", "met"), ("slow", "missed")]
 

@@ -34,15 +34,17 @@ def test_the_best_batch_is_the_quickest_and_is_what_the_targets_judge() -> None:
     assert actual == {"ops_per_s": found.best.ops_per_s, "ms_per_memory": 0.2, "speedup": 5.0}
 
 
-def test_two_samples_have_no_interval() -> None:
-    measured = model_result(runs=[batch_run(10, [0.1, 0.2])])
-    (batch,) = figures(measured).batches
+def test_four_samples_have_no_interval_and_decide_nothing() -> None:
+    measured = model_result(runs=[batch_run(10, [0.1, 0.2, 0.1, 0.2])])
+    found = figures(measured)
+    (batch,) = found.batches
     assert (batch.total_ms_interval, batch.ops_per_s_interval) == (None, None)
     assert batch.total_ms == pytest.approx(150)
+    assert {target.name: target.outcome for target in found.targets}["ops_per_s"] == "inconclusive"
 
 
 def test_the_speed_up_is_of_medians_and_its_interval_of_pairs() -> None:
-    measured = replace(model_result(), comparison=comparison([1.0, 2.0, 4.0], [0.25, 0.5, 1.0]))
+    measured = replace(model_result(), comparison=comparison([1.0, 2.0, 4.0, 2.0, 1.0], [0.25, 0.5, 1.0, 0.5, 0.25]))
     found = figures(measured).comparison
     assert found is not None
     assert (found.speedup, found.time_saved_ratio) == (4.0, 0.75)
@@ -55,7 +57,7 @@ def test_latencies_say_how_many_they_are_and_only_what_these_can_tell() -> None:
     assert (found.n, found.p50_ms, found.p95_ms, found.p99_ms) == (50, 25.0, 48.0, None)
     add = figures().add
     assert add is not None
-    assert add.n == 300
+    assert add.n == 500
     assert add.p99_ms == pytest.approx(13.0)
 
 

@@ -31,7 +31,7 @@ def test_the_report_of_a_benchmark_says_what_it_was_measured_on() -> None:
         "with: agentmem 0.1.0 · fake (0123456789ab)",
         "machine: A CPU, 2 cores, 8 GiB · Linux · Python 3.11.7",
         "workload: mixed, 1,000 memories · cpu, 2 threads at most",
-        "method: median of 3 and its 95 % interval, fresh store each, after 1 warm-up",
+        "method: median of 5 and its 95 % interval, fresh store each, after 1 warm-up",
         "this machine's own ceiling: 100 GFLOP/s (float32 products), 1,000 fsync/s",
     ):
         assert part in said
@@ -49,7 +49,7 @@ def test_the_report_of_a_benchmark_holds_its_figures() -> None:
         "in one batch 250.00 250.0 to 260.0 400.00 5.00x",
         "time saved: 80.0%",
         "speed-up, 95 %: 4.80 to 5.00",
-        "one add, until it is durable 300 12.50 13.00 13.00",
+        "one add, until it is durable 500 12.50 13.00 13.00",
         "one search of 1,000 memories 20 10.00 19.00 -",
         "tokens/s, best batch 50,000",
         "of what this machine's arithmetic allows 50%",
@@ -58,9 +58,9 @@ def test_the_report_of_a_benchmark_holds_its_figures() -> None:
         "store, bytes a memory 1,500",
         "building the graph of 1,000, ms 250.0",
         "recall@10 of the graph 0.9750 (against an exact scan)",
-        "throughput, best batch >= 5,000 ops/s 5,000.00 ops/s met",
+        "throughput, best batch >= 5,000 ops/s 5,000.00 ops/s not certain",
         "latency, best batch < 1 ms/memory 0.200 ms/memory met",
-        "batch against single >= 5x 5.00x met",
+        "batch against single >= 5x 5.00x not certain",
     ):
         assert row in found
 

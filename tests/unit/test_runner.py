@@ -239,6 +239,8 @@ def test_a_run_whose_memories_can_not_be_found_again_is_no_result(workload: Work
         {"sizes": [10], "compare": 1001},
         {"sizes": [10], "repeats": 0},
         {"sizes": [10], "warmup": -1},
+        {"sizes": [10], "max_time_s": 0.0},
+        {"sizes": [10], "max_time_s": float("nan")},
         {"sizes": [10], "scale": [9]},
         {"sizes": [10], "scale": [10_000_001]},
         {"sizes": [10], "scale": [1000, 1000]},
@@ -246,7 +248,7 @@ def test_a_run_whose_memories_can_not_be_found_again_is_no_result(workload: Work
     ],
 )
 def test_sizes_that_no_batch_or_store_can_have_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match=r"^(--)?(sizes?|repeats|scale)[ :]"):
+    with pytest.raises(UsageError, match=r"^(--)?(sizes?|repeats|scale|max-time)[ :]"):
         BenchOptions(**options)
 
 
@@ -296,6 +298,24 @@ def test_each_repeat_begins_with_another_size(workload: Workload, monkeypatch: p
     assert [step.rpartition(" ")[2] for step in steps if "batch of" in step] == [
         "10", "20", "30", "20", "30", "10", "30", "10", "20"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("time_s", "repeats"), [(None, 2), (1e-6, 2), (1000.0, 5)])
+def test_repeats_go_on_while_they_can_decide_something_and_there_is_time(
+    time_s: float | None, repeats: int, workload: Workload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script(monkeypatch, [0.1] * 10, [0.1] * 5)
+    options = BenchOptions([10], compare=12, repeats=2, warmup=0, max_time_s=time_s)
+    seen: list[int] = []
+
+    def is_decided(result: BenchResult) -> bool:
+        seen.append(result.repeats)
+        return result.repeats == 5
+
+    result = Bench(without_growth(FakeEmbedder()), workload, options, is_decided=is_decided).run()
+    assert (result.repeats, result.config.repeats, result.config.max_time_s) == (repeats, 2, time_s)
+    assert len(result.machine.sgemm_flop_per_s) == repeats
+    assert seen == ([2, 3, 4, 5] if repeats == 5 else [])
 
 
 def test_models_are_measured_in_turn_and_another_is_first_in_each_repeat(workload: Workload) -> None:

@@ -37,13 +37,13 @@ SEED = """\
 
 @pytest.fixture
 def seed() -> BenchResult:
-    """What the seed's report says was measured, once each."""
+    """What the seed's report says was measured, in each of five repeats."""
     rates = {10: 318.12, 50: 539.59, 100: 679.52, 500: 727.04, 1000: 751.26}
     runs = [
-        BatchRun(size, TokenCounts(size, 30 * size, 0, 0, 0), [IngestSample(size / rate, {})])
+        BatchRun(size, TokenCounts(size, 30 * size, 0, 0, 0), [IngestSample(size / rate, {})] * 5)
         for size, rate in rates.items()
     ]
-    compared = Comparison(100, [AddSample(0.255626, [])], [IngestSample(0.0687488, {})])
+    compared = Comparison(100, [AddSample(0.255626, [])] * 5, [IngestSample(0.0687488, {})] * 5)
     measured = replace(model_result(runs=runs), comparison=compared, stores=[], cold_start=None)
     result = bench_result(measured)
     return replace(result, workload=replace(result.workload, name="phase4"))
