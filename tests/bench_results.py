@@ -33,6 +33,7 @@ def comparison(single_s: Sequence[float], batch_s: Sequence[float], memories: in
     """One by one, each as long as the others, against batches."""
     return Comparison(
         memories,
+        TokenCounts(memories, 10 * memories, 2 * memories, 0, 0),
         [AddSample(total_s, [total_s / memories] * memories) for total_s in single_s],
         [IngestSample(total_s, {}) for total_s in batch_s],
     )

@@ -18,6 +18,7 @@ from agentmem_cli.bench.result import (
     Remedy,
     Retrieval,
     StorePoint,
+    TokenCounts,
 )
 from agentmem_cli.bench.verdict import TargetVerdict
 from agentmem_cli.support.statistics import (
@@ -81,6 +82,7 @@ class ComparisonFigures:
     """One by one against one batch; `speedup_interval` is that of the median of the ratios of the repeats."""
 
     memories: int
+    tokens_per_memory: float | None
     single: ModeFigures
     batch: ModeFigures
     speedup: float
@@ -184,7 +186,7 @@ def figures_of(result: BenchResult, measured: ModelResult) -> Figures:
         batches=batches,
         best_batch=None if best is None else best.batch_size,
         comparison=comparison,
-        tokens_per_memory=counts.tokens / counts.texts if counts is not None and counts.texts else None,
+        tokens_per_memory=None if counts is None else _tokens_per_memory(counts),
         unknown_token_ratio=counts.unknown_tokens / own_tokens if counts is not None and own_tokens else None,
         add=_add_latencies(measured.comparison),
         stores=[_store_figures(store) for store in measured.stores],
@@ -229,6 +231,10 @@ def _batch_figures(run: BatchRun) -> BatchFigures:
     )
 
 
+def _tokens_per_memory(counts: TokenCounts) -> float | None:
+    return counts.tokens / counts.texts if counts.texts else None
+
+
 def _scaled(interval: Interval | None, factor: float) -> Interval | None:
     return None if interval is None else Interval(factor * interval.low, factor * interval.high)
 
@@ -244,6 +250,7 @@ def _comparison_figures(comparison: Comparison) -> ComparisonFigures:
     is_sure = len(singles_s) >= verdict.LEAST_SAMPLES
     return ComparisonFigures(
         memories=comparison.memories,
+        tokens_per_memory=_tokens_per_memory(comparison.counts),
         single=single,
         batch=batch,
         speedup=single.total_ms / batch.total_ms,

@@ -142,9 +142,13 @@ class AddSample:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The same memories added one by one and in one batch, in turn within each repeat."""
+    """Memories added one by one, and as many equally long ones in one batch, in turn within each repeat.
+
+    `counts` are the tokens of one batch: the texts may be shorter than those of `BatchRun`.
+    """
 
     memories: int
+    counts: TokenCounts
     single: list[AddSample]
     batch: list[IngestSample]
 

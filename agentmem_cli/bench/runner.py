@@ -82,6 +82,7 @@ class ModelRun:
         self._by_size = {size: _Batches(TokenCounts(0, 0, 0, 0, 0)) for size in options.sizes}
         self._single: list[AddSample] = []
         self._batch: list[IngestSample] = []
+        self._compared = TokenCounts(0, 0, 0, 0, 0)
         self._cold_start: ColdStart | None = None
         self._stores: list[StorePoint] = []
         self._retrieval: list[Retrieval] = []
@@ -150,7 +151,9 @@ class ModelRun:
                 for size, batches in self._by_size.items()
                 if batches.samples
             ],
-            comparison=Comparison(self._options.compare, self._single[:measured], self._batch[:measured])
+            comparison=Comparison(
+                self._options.compare, self._compared, self._single[:measured], self._batch[:measured]
+            )
             if measured
             else None,
             cold_start=self._cold_start,
@@ -175,7 +178,8 @@ class ModelRun:
         self._single.append(add_one_by_one(self._embedder, lines, self._folder))
 
     def _measure_whole(self, lines: Sequence[bytes]) -> None:
-        self._batch.append(ingest_batch(self._embedder, lines, self._folder)[0])
+        sample, self._compared = ingest_batch(self._embedder, lines, self._folder)
+        self._batch.append(sample)
 
     def _say(self, step: str) -> None:
         self._on_step(f"{self._embedder.spec.name}: {step}")

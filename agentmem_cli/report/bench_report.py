@@ -202,7 +202,10 @@ def _of_store(figures: Figures, words: Words) -> list[tuple[str, str]]:
     return found
 
 
-_GOOD_SPEEDUP: Final = 3.0  # the seed's report calls 3 to 5 times good, and near its target
+# The seed's report calls 3 to 5 times good, and near its target.
+_GOOD_SPEEDUP: Final = 3.0
+_FAIR_SPEEDUP: Final = 2.0
+_ALIKE: Final = 0.1  # lengths of texts that differ by less, as a share, are alike
 
 
 def seed_tables(figures: Figures, words: Words) -> list[Table]:
@@ -211,7 +214,7 @@ def seed_tables(figures: Figures, words: Words) -> list[Table]:
     if figures.batches:
         found.append(_batches(figures.batches, words))
     if figures.comparison is not None:
-        found.append(_comparison(figures.comparison, words))
+        found.append(_comparison(figures.comparison, figures.tokens_per_memory, words))
     if words("intervals.title") and figures.batches:
         found.append(_intervals(figures, words))
     return found
@@ -240,7 +243,7 @@ def _batches(batches: list[BatchFigures], words: Words) -> Table:
     return table(words, "batches", words("batches.title"), (), columns, rows, caption=words("batches.caption"))
 
 
-def _comparison(comparison: ComparisonFigures, words: Words) -> Table:
+def _comparison(comparison: ComparisonFigures, batch_tokens: float | None, words: Words) -> Table:
     speedups = {"single": Cell(words("comparison.one")), "batch": Cell(f"{comparison.speedup:.2f}x", strong=True)}
     rows: list[Row] = [
         [
@@ -259,6 +262,7 @@ def _comparison(comparison: ComparisonFigures, words: Words) -> Table:
         ("mode",),
         ("total", "interval", "ops", "speedup"),
         rows,
+        caption=_compared_texts(comparison.tokens_per_memory, batch_tokens, words),
         facts=[
             (words("comparison.saved"), f"{comparison.time_saved_ratio:.1%}"),
             (words("comparison.sure"), interval_text(words, comparison.speedup_interval, ".2f")),
@@ -267,12 +271,20 @@ def _comparison(comparison: ComparisonFigures, words: Words) -> Table:
     )
 
 
+def _compared_texts(tokens: float | None, batch_tokens: float | None, words: Words) -> str:
+    """How long the texts are, and whether those of the table of batches are as long."""
+    if not tokens or not batch_tokens:
+        return ""
+    is_alike = abs(tokens / batch_tokens - 1) < _ALIKE
+    return words("comparison.alike" if is_alike else "comparison.other", tokens, batch_tokens)
+
+
 def _effect(speedup: float) -> str:
     if speedup >= verdict.TARGET_SPEEDUP:
         return "excellent"
     if speedup >= _GOOD_SPEEDUP:
         return "good"
-    return "some" if speedup >= 1 else "none"
+    return "fair" if speedup >= _FAIR_SPEEDUP else "poor"
 
 
 def _intervals(figures: Figures, words: Words) -> Table:

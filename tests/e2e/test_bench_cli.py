@@ -133,7 +133,7 @@ def test_a_table_is_printed_where_no_json_is_asked_for(static: Cli) -> None:
     result = static(*STATIC_RUN, "--workload", MEMORIES)
     assert result.exit_code == 0
     assert_inert(result.stdout)
-    for heading in ("Batches", "Single against batch: the same 10 memories", "Targets"):
+    for heading in ("Batches", "Single against batch: 10 memories each", "Targets"):
         assert heading in result.stdout
     measured_sizes = [line.split()[0] for line in result.stdout.splitlines() if line.split()[:1] in (["10"], ["20"])]
     assert measured_sizes == ["10", "20"] * 2  # of batches, and of their stages

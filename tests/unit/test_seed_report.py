@@ -35,6 +35,9 @@ SEED = """\
 """
 
 
+COUNTS = TokenCounts(100, 1200, 200, 0, 0)
+
+
 @pytest.fixture
 def seed() -> BenchResult:
     """What the seed's report says was measured, in each of five repeats."""
@@ -43,7 +46,7 @@ def seed() -> BenchResult:
         BatchRun(size, TokenCounts(size, 30 * size, 0, 0, 0), [IngestSample(size / rate, {})] * 5)
         for size, rate in rates.items()
     ]
-    compared = Comparison(100, [AddSample(0.255626, [])] * 5, [IngestSample(0.0687488, {})] * 5)
+    compared = Comparison(100, COUNTS, [AddSample(0.255626, [])] * 5, [IngestSample(0.0687488, {})] * 5)
     measured = replace(model_result(runs=runs), comparison=compared, stores=[], cold_start=None)
     result = bench_result(measured)
     return replace(result, workload=replace(result.workload, name="phase4"))
@@ -57,9 +60,34 @@ def test_the_seed_s_report_comes_out_of_the_seed_s_figures(seed: BenchResult) ->
 
 
 @pytest.mark.parametrize(
-    ("single_s", "said"), [(0.5, "优秀 (5x 以上)"), (0.3, "良好 (3-5x)"), (0.2, "一般 (1-3x)"), (0.05, "无 (1x 以下)")]
+    ("single_s", "chinese", "english"),
+    [
+        (0.5, "✅ 优秀 (5x 以上)", "excellent (5x or more)"),
+        (0.3, "✅ 良好 (3-5x)", "good (3-5x)"),
+        (0.2, "⚠️ 一般 (2-3x)", "fair (2-3x)"),
+        (0.19, "❌ 较差 (2x 以下)", "poor (below 2x)"),
+    ],
 )
-def test_the_effect_of_batching_is_named_as_the_seed_names_it(seed: BenchResult, single_s: float, said: str) -> None:
-    compared = Comparison(100, [AddSample(single_s, [])], [IngestSample(0.1, {})])
+def test_the_effect_of_batching_is_named_as_the_seed_names_it(
+    seed: BenchResult, single_s: float, chinese: str, english: str
+) -> None:
+    compared = Comparison(100, COUNTS, [AddSample(single_s, [])], [IngestSample(0.1, {})])
     result = replace(seed, models=[replace(seed.models[0], comparison=compared)])
-    assert said in markdown(bench_document(with_figures(result), Words("zh")))
+    assert f"**批量优化效果**: {chinese}" in markdown(bench_document(with_figures(result), Words("zh")))
+    assert f"**effect of batching**: {english}" in markdown(bench_document(with_figures(result), Words()))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "chinese", "english"),
+    [
+        (3100, "每条平均 31 个 token，与上表批次相同", "31 tokens a memory, as in the batches above"),
+        (1200, "每条平均 12 个 token，上表 30 个", "12 tokens a memory, there 30, so figures for one size differ"),
+    ],
+)
+def test_two_figures_for_one_size_are_explained_where_their_texts_differ(
+    seed: BenchResult, tokens: int, chinese: str, english: str
+) -> None:
+    compared = Comparison(100, TokenCounts(100, tokens, 0, 0, 0), [AddSample(0.3, [])], [IngestSample(0.1, {})])
+    result = replace(seed, models=[replace(seed.models[0], comparison=compared)])
+    assert chinese in markdown(bench_document(with_figures(result), Words("zh")))
+    assert english in markdown(bench_document(with_figures(result), Words()))
