@@ -301,7 +301,7 @@ def _retrieval_figures(retrieval: Retrieval) -> RetrievalFigures:
 
 
 def _remedy_figures(remedy: Remedy) -> RemedyFigures:
-    is_sure = len(remedy.base_s) >= _LEAST_FOR_INTERVAL
+    is_sure = len(remedy.base_s) >= verdict.LEAST_SAMPLES
     return RemedyFigures(
         name=remedy.name,
         at=remedy.at,

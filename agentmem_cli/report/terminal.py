@@ -1,10 +1,12 @@
 """Reports for Rich. Text from outside is never markup."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from rich.cells import cell_len
-from rich.console import RenderableType
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType, RenderResult
+from rich.table import Table
 from rich.text import Text
 
 from agentmem_cli.bench.gates import GateReport
@@ -50,18 +52,82 @@ def _section(section: document.Section) -> list[RenderableType]:
 
 
 def _table(report: document.Table) -> list[RenderableType]:
-    table = plain_table(report.title)
-    table.min_width = min(cell_len(report.title), _TITLE_WIDTH)  # a narrow table would break its title
-    for column in report.columns:
-        if column.is_number:
-            table.add_column(inert(column.heading), justify="right", no_wrap=True)
-        else:
-            table.add_column(inert(column.heading), overflow="fold")
-    for row in report.rows:
+    return [Fitted(report), _facts(report.facts)] if report.facts else [Fitted(report)]
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A table that fits the width of the console and has nothing cut off.
+
+    If it is too wide, first headings break into lines, then texts, then numbers at their spaces. A table that is too
+    wide even so is a list, with a line for each cell.
+    """
+
+    table: document.Table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yields the table for the width of the console."""
+        shown, room = self.table, options.max_width
+        widths = _widths(shown, room - _EDGES - _GAP * (len(shown.columns) - 1))
+        yield _listed(shown) if widths is None else _laid_out(shown, widths, room)
+
+
+_EDGES: Final = 2  # the blanks of the box at the left and at the right
+_GAP: Final = 3
+_LONG_WORD: Final = 24  # longer ones, such as paths, are folded before numbers break
+_LEAST_TEXT: Final = 10
+
+
+def _widths(table: document.Table, room: int) -> list[int] | None:
+    """The widths of the columns, in all no more than `room`; None if that is too little."""
+    columns = list(enumerate(table.columns))
+    cells = [[printable(row[index].text) for row in table.rows] for index, _ in columns]
+    headings = [printable(column.heading) for column in table.columns]
+    widest = [max((cell_len(text) for text in column), default=0) for column in cells]
+    words = [_longest_word([heading, *column]) for heading, column in zip(headings, cells, strict=True)]
+    widths = [max(cell_len(heading), width) for heading, width in zip(headings, widest, strict=True)]
+    steps = (
+        [max(_longest_word([headings[i]]), widest[i]) if column.is_number else widths[i] for i, column in columns],
+        [0 if column.is_number else min(words[i], _LONG_WORD) for i, column in columns],
+        words,
+        [words[i] if column.is_number else min(words[i], _LEAST_TEXT) for i, column in columns],
+    )
+    for step in steps:
+        while sum(widths) > room:
+            index = max(range(len(widths)), key=lambda i: (widths[i] > step[i] > 0, widths[i]))
+            if not widths[index] > step[index] > 0:
+                break
+            widths[index] -= 1
+    return widths if sum(widths) <= room else None
+
+
+def _longest_word(texts: Sequence[str]) -> int:
+    return max((cell_len(word) for text in texts for word in text.split()), default=1)
+
+
+def _laid_out(shown: document.Table, widths: Sequence[int], room: int) -> Table:
+    table = plain_table(shown.title)
+    table.min_width = min(cell_len(shown.title), _TITLE_WIDTH, room)  # a narrow table would break its title
+    for column, width in zip(shown.columns, widths, strict=True):
+        justify: JustifyMethod = "right" if column.is_number else "left"
+        table.add_column(inert(column.heading), justify=justify, width=width, overflow="fold")
+    for row in shown.rows:
         table.add_row(*(_cell(cell) for cell in row))
-    if report.caption:
-        table.caption = inert(report.caption)
-    return [table, _facts(report.facts)] if report.facts else [table]
+    if shown.caption:
+        table.caption = inert(shown.caption)
+    return table
+
+
+def _listed(shown: document.Table) -> Text:
+    headings = [f"{column.heading}: " if column.heading else "" for column in shown.columns]
+    rows = [
+        Text("\n").join(
+            Text.assemble(printable(heading), _cell(cell)) for heading, cell in zip(headings, row, strict=True)
+        )
+        for row in shown.rows
+    ]
+    title, caption = Text(printable(shown.title), style="bold"), [inert(shown.caption)] if shown.caption else []
+    return Text("\n\n").join([title, *rows, *caption])
 
 
 def _cell(cell: document.Cell) -> Text:

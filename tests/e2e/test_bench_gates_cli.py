@@ -47,7 +47,9 @@ class TestBounds:
         assert [line.split()[-1] for line in lines if "of " in line or "batch " in line] == ["met"] * 3
 
     def test_a_miss_ends_with_4_and_is_named_after_the_result(self, static: Cli) -> None:
-        missed = static(*STATIC_RUN, "--repeats", "5", "--min-ops", "1000000", "--json", "--quiet", "--output", "r.json")
+        missed = static(
+            *STATIC_RUN, "--repeats", "5", "--min-ops", "1000000", "--json", "--quiet", "--output", "r.json"
+        )
         assert missed.exit_code == 4
         (verdict,) = missed.json()["gate"]
         assert (verdict["metric"], verdict["bound"], verdict["outcome"]) == ("ops_per_s", 1_000_000, "missed")
