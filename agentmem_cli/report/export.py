@@ -10,6 +10,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 import orjson
 
+from agentmem_cli.bench.figures import Figures
 from agentmem_cli.bench.gates import GateReport
 from agentmem_cli.bench.result import BatchRun, BenchResult, Comparison, IngestSample, ModelResult, StorePoint
 from agentmem_cli.bench.result_file import as_bytes
@@ -23,6 +24,7 @@ from agentmem_cli.report.markdown import markdown
 from agentmem_cli.report.plots import check_matplotlib
 from agentmem_cli.report.translations import Words
 from agentmem_cli.support.safe_text import printable
+from agentmem_cli.support.statistics import Interval
 
 COLUMNS: Final = ("model", "what", "size", "repeat", "stage", "value", "unit")
 # What a spreadsheet computes rather than shows, full-width signs among it; a number may have a sign.
@@ -117,7 +119,35 @@ def _each(what: str, size: int | None, stage: str, values: Sequence[float], unit
         yield what, size, repeat, stage, value, unit
 
 
+def action_points(measured: Measured) -> list[dict[str, float | str]]:
+    """The figures of which more is better, as github-action-benchmark reads them with `customBiggerIsBetter`."""
+    return [point for model, figures in measured.models for point in _points(printable(model.model.name), figures)]
+
+
+def _points(model: str, figures: Figures) -> Iterator[dict[str, float | str]]:
+    for batch in figures.batches:
+        yield _point(f"{model}: batch of {batch.batch_size}", "ops/s", batch.ops_per_s, batch.ops_per_s_interval)
+    if figures.comparison is not None:
+        compared = figures.comparison
+        name = f"{model}: {compared.memories} in one batch against one by one"
+        yield _point(name, "x", compared.speedup, compared.speedup_interval)
+    for store in figures.stores:
+        of = f"{model}: {store.memories:,} memories"
+        if store.search.p50_ms:
+            yield _point(f"{of}, searches one after the other", "searches/s", 1000 / store.search.p50_ms, None)
+        if store.graph_recall_at_10 is not None:
+            yield _point(f"{of}, recall@10 of the graph", "recall", store.graph_recall_at_10, None)
+
+
+def _point(name: str, unit: str, value: float, interval: Interval | None) -> dict[str, float | str]:
+    point: dict[str, float | str] = {"name": name, "unit": unit, "value": value}
+    if interval is not None:
+        point["range"] = f"{interval.low:.6g} to {interval.high:.6g}"
+    return point
+
+
 _JSON: Final = ".json"
+_ACTION: Final = ".gab.json"
 _HTML: Final = ".html"
 
 
@@ -161,7 +191,7 @@ def _check(name: str, formats: Iterable[str]) -> None:
 
 
 def _ending(name: str) -> str:
-    return PurePath(name).suffix.lower()
+    return _ACTION if name.lower().endswith(_ACTION) else PurePath(name).suffix.lower()
 
 
 def _page(measured: Measured, words: Words) -> str:
@@ -172,6 +202,7 @@ def _page(measured: Measured, words: Words) -> str:
 
 _OF_RESULTS: Final[dict[str, Callable[[Measured, Words], bytes]]] = {
     _JSON: lambda measured, words: as_bytes(measured.result),
+    _ACTION: lambda measured, words: orjson.dumps(action_points(measured), option=orjson.OPT_INDENT_2),
     ".md": lambda measured, words: markdown(bench_document(measured, words)).encode(),
     ".csv": lambda measured, words: csv_text(measured.result).encode(),
     _HTML: lambda measured, words: _page(measured, words).encode(),

@@ -9,6 +9,7 @@ from functools import cache
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
+import orjson
 import pytest
 
 from agentmem_cli.bench.gates import GateReport, Side
@@ -99,6 +100,15 @@ def test_every_sample_is_a_row_of_the_csv() -> None:
     assert {row["repeat"] for row in adds} == {"1", "2", "3", "4", "5"}
     assert {row["what"] for row in rows} >= {"cold start", "store", "likeness", "retrieval, vector", "machine"}
     assert all(row["value"] and None not in row for row in rows)
+
+
+def test_the_points_for_an_action_have_what_it_reads_and_only_figures_of_which_more_is_better() -> None:
+    measured = with_figures(full_result())
+    points = orjson.loads(result_as_file(measured, "out/x.GAB.json", Words()))
+    assert {frozenset(point) - {"range"} for point in points} == {frozenset({"name", "unit", "value"})}
+    assert {point["unit"] for point in points} == {"ops/s", "x", "searches/s", "recall"}
+    assert all(isinstance(point["value"], float) for point in points)
+    assert len({point["name"] for point in points}) == len(points)
 
 
 def test_a_csv_with_hostile_names_still_has_its_rows() -> None:
