@@ -101,8 +101,8 @@ ResultFilesOption: TypeAlias = Annotated[
     typer.Option(
         "--output",
         metavar="FILE",
-        help="Write the result to FILE, as .json, .md, .csv, .html or .gab.json (for github-action-benchmark). Repeat for "
-        "more. An interrupted run writes its results so far.",
+        help="Write the result to FILE, as .json, .md, .csv, .html or .gab.json (for github-action-benchmark). Repeat "
+        "for more. An interrupted run writes its results so far.",
     ),
 ]
 LangOption: TypeAlias = Annotated[Lang, typer.Option("--lang", help="The language of the report.")]
