@@ -135,7 +135,6 @@ def _without_figures(text: str) -> list[str]:
     lines = text[text.find("Batches:") :].splitlines() if "Batches:" in text else text.splitlines()
     words = [re.sub(r"[\s─]+|\b(met|missed)\b", " ", FIGURE.sub("#", line)) for line in lines]
     said = [" ".join(line.split()) for line in words]
-    said = [line.replace("% of targ…", "% of target") for line in said]  # where a slow machine's intervals are wide
     return " ".join(line for line in said if not line.startswith("agentmem: ")).split()
 
 
