@@ -72,7 +72,7 @@ def test_no_heading_and_no_figure_of_a_report_is_cut(width: int, lang: Lang) -> 
     documents += evaluation_documents() if lang == "en" else []
     for document in documents:
         shown = whole(renderables(document), width)
-        tables = [*document.tables, *document.advice, *document.verdicts]
+        tables = [table for section in document.sections for table in section.tables]
         assert tables
         for table in tables:
             texts = [column.heading for column in table.columns] + [cell.text for row in table.rows for cell in row]
