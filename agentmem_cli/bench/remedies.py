@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from agentmem_cli.bench.bottleneck import PARTS, Cost
+from agentmem_cli.bench.bottleneck import PARTS, Bottleneck
 from agentmem_cli.bench.figures import BatchFigures, Figures, figures_of
 from agentmem_cli.bench.measure import add_one_by_one, check_searchable, collect_garbage, fresh_store, ingest_batch
 from agentmem_cli.bench.result import BenchResult, ModelResult, Remedy
@@ -96,7 +96,7 @@ class _Trials:
         self._embedding_ms = sum(self._base.stages_ms.get(stage, 0.0) for stage in PARTS["embedding"])
         self._plan_for_model()
         if figures.bottleneck is not None:
-            self._plan_for_small_batches(figures.bottleneck.cost)
+            self._plan_for_small_batches(figures.bottleneck)
 
     def _plan_for_model(self) -> None:
         """What makes embedding cheaper."""
@@ -123,8 +123,9 @@ class _Trials:
         products_ms = 1000 * counts.tokens * (self._measured.model.flop_per_token or 0) / flop_per_s
         return min(1.0, products_ms / self._embedding_ms) if self._embedding_ms else 0.0
 
-    def _plan_for_small_batches(self, cost: Cost) -> None:
+    def _plan_for_small_batches(self, bottleneck: Bottleneck) -> None:
         """What larger batches, and clients that add at once, do for small ones."""
+        cost = bottleneck.cost
         larger = _LARGER * MIN_BATCH_SIZE
         if len(self._workload.batch_lines) >= larger:
             self.arms["batches of 10"] = lambda turn: self._added_s(larger, MIN_BATCH_SIZE, turn)
@@ -137,8 +138,16 @@ class _Trials:
         if len(self._workload.batch_lines) >= adds:
             self.arms["one client"] = lambda turn: self._one_by_one_s(adds, turn)
             self.arms["32 clients"] = lambda turn: self._by_clients_s(adds, turn)
-            speedup = _CLIENTS * cost.of(1) / cost.of(_CLIENTS)
+            speedup = _CLIENTS * self._single_ms(bottleneck) / cost.of(_CLIENTS)
             self.planned.append(_Trial("clients", str(_CLIENTS), "one client", "32 clients", speedup))
+
+    def _single_ms(self, bottleneck: Bottleneck) -> float:
+        """The time of an add by itself; the run's are of shorter texts, so the tokens that these lack are added."""
+        compared, counts = self._measured.comparison, self._measured.batches[-1].counts
+        if compared is None or bottleneck.single_ms is None or not counts.tokens:
+            return bottleneck.cost.of(1)
+        tokens_ratio = compared.counts.tokens / compared.counts.texts / (counts.tokens / counts.texts)
+        return bottleneck.single_ms + bottleneck.costs["embedding"].each_ms * max(0.0, 1 - tokens_ratio)
 
     def _try(self, name: str, at: str, arm: Arm, embedding_ratio: float, cosine: float | None = None) -> None:
         """Plans a remedy that changes the time of embedding, to this share of it, and nothing else."""
