@@ -48,7 +48,8 @@ class Bottleneck:
     `best` and `smallest` are the longest parts of the best and of the smallest batch size. `costs` are those of each
     part. `storage_ops_per_s` is the rate of the best batch size without embedding, and `storage_ratio` that share of
     its time. `ceiling_ratio` is that of `Figures`. `fsync_ms` is the median of one fsync of the disk, `single_ms` the
-    time of one memory added by itself; both are None where they were not measured.
+    time of one memory added by itself, and `busy_cores` how many of `cores` the best batch size keeps busy; they are
+    None where they were not measured.
     """
 
     best: Share
@@ -59,6 +60,8 @@ class Bottleneck:
     ceiling_ratio: float | None
     fsync_ms: float | None
     single_ms: float | None
+    busy_cores: float | None
+    cores: int | None
 
     @property
     def cost(self) -> Cost:
@@ -81,6 +84,8 @@ def bottleneck_of(
     ceiling_ratio: float | None = None,
     fsync_ms: float | None = None,
     single_ms: float | None = None,
+    busy_cores: float | None = None,
+    cores: int | None = None,
 ) -> Bottleneck | None:
     """What limits a model, from the medians of its stages and of its totals by batch size; None without stages."""
     parts = {size: _parts(stages, totals_ms[size]) for size, stages in stages_ms.items() if stages}
@@ -98,6 +103,8 @@ def bottleneck_of(
         ceiling_ratio=ceiling_ratio,
         fsync_ms=fsync_ms,
         single_ms=single_ms,
+        busy_cores=busy_cores,
+        cores=cores,
     )
 
 

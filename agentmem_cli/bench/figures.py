@@ -194,7 +194,7 @@ def figures_of(result: BenchResult, measured: ModelResult) -> Figures:
         likeness=None if measured.likeness is None else _likeness_figures(measured.likeness),
         retrieval=[_retrieval_figures(retrieval) for retrieval in measured.retrieval],
         ceiling_ratio=ceiling_ratio,
-        bottleneck=_bottleneck(result, batches, comparison, ceiling_ratio),
+        bottleneck=_bottleneck(result, measured, batches, comparison, ceiling_ratio),
         remedies=[_remedy_figures(remedy) for remedy in measured.remedies],
         targets=[] if best is None else _targets(best, comparison),
     )
@@ -323,17 +323,23 @@ def _ceiling_ratio(result: BenchResult, measured: ModelResult, best: BatchFigure
 
 def _bottleneck(
     result: BenchResult,
+    measured: ModelResult,
     batches: Sequence[BatchFigures],
     comparison: ComparisonFigures | None,
     ceiling_ratio: float | None,
 ) -> Bottleneck | None:
     fsyncs_s = [spent_s for repeat in result.machine.fsync_s for spent_s in repeat]
+    best = max(batches, key=lambda batch: batch.ops_per_s, default=None)
+    samples = [run.samples for run in measured.batches if best is not None and run.batch_size == best.batch_size]
+    busy = [s.cpu_s / s.total_s for s in (samples[0] if samples else []) if s.cpu_s is not None and s.total_s > 0]
     return bottleneck_of(
         {batch.batch_size: batch.stages_ms for batch in batches},
         {batch.batch_size: batch.total_ms for batch in batches},
         ceiling_ratio=ceiling_ratio,
         fsync_ms=1000 * median(fsyncs_s) if fsyncs_s else None,
         single_ms=None if comparison is None else comparison.single.total_ms / comparison.memories,
+        busy_cores=median(busy) if busy else None,
+        cores=result.environment.cores,
     )
 
 

@@ -121,9 +121,11 @@ def _ingest(mem: AgentMem, lines: Sequence[bytes]) -> tuple[IngestSample, TokenC
     path = mem.path.parent / "workload.jsonl"
     path.write_bytes(b"\n".join(lines))
     collect_garbage()
+    cpu_s = time.process_time()
     report = mem.ingest([str(path)], IngestOptions(batch_size=max(len(lines), MIN_BATCH_SIZE)))
+    cpu_s = time.process_time() - cpu_s
     check_searchable(mem, lines[-1], len(lines))
-    return IngestSample(report.elapsed_s, report.stages_s), token_counts(report)
+    return IngestSample(report.elapsed_s, report.stages_s, cpu_s), token_counts(report)
 
 
 NEIGHBOURS: Final = 10

@@ -116,11 +116,12 @@ class IngestSample:
     """One ingest of a batch, from bytes until it is durable and searchable, and its stages.
 
     `parse` turns JSON into memories, `plan` finds what changes in the store, `tokenize` and `embed` are the model's
-    time, and `commit` is the durable transaction.
+    time, and `commit` is the durable transaction. `cpu_s` is the processor time of all threads; None if unknown.
     """
 
     total_s: float
     stages_s: dict[str, float]
+    cpu_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from agentmem_cli.report.document import Cell, Row, Table, interval_text, table
 from agentmem_cli.report.translations import Words
 
 _MATTERS: Final = 0.1  # the share of the time from which a part is worth a sentence
+_ONE_THREAD: Final = 1.25  # cores that one thread keeps busy at most, with what runs beside it
 _COUNTS_MS: Final = 0.05
 
 
@@ -31,6 +32,10 @@ def _analysis(found: Bottleneck, words: Words) -> Iterator[str]:
         yield words("found.two", part, best.ratio, best.batch_size, other, smallest.ratio, smallest.batch_size)
     if found.ceiling_ratio is not None and best.part == "embedding":
         yield words("found.ceiling", found.ceiling_ratio, 1 / found.ceiling_ratio)
+    elif (
+        found.busy_cores is not None and found.cores is not None and found.cores > 1 and found.busy_cores < _ONE_THREAD
+    ):
+        yield words("found.cores", best.batch_size, found.busy_cores, found.cores)
     commit = found.costs["commit"]
     if found.fsync_ms is not None and smallest.part == "commit" and commit.fixed_ms > _COUNTS_MS:
         yield words("found.fsync", commit.fixed_ms, found.fsync_ms)

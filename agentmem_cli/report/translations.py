@@ -464,6 +464,10 @@ _FINDINGS: Final = {
         "arithmetic could gain {1:.1f}x at most.",
         "模型的运算速度是本机大型矩阵乘的 {0:.0%}：相同运算即使换用更快的代码，最多也只能提升到 {1:.1f} 倍。",
     ),
+    "found.cores": (
+        "A batch of {0} keeps {1:.1f} of {2} cores busy: what limits it runs in one thread.",
+        "批次 {0} 平均占用 {2} 核中的 {1:.1f} 核：瓶颈部分是单线程。",
+    ),
     "found.fsync": (
         "A commit takes {0:.2f} ms whatever its size; one fsync of this disk takes {1:.2f} ms.",
         "每次提交的固定开销为 {0:.2f} ms，与批次大小无关；本机磁盘一次 fsync 为 {1:.2f} ms。",

@@ -9,13 +9,23 @@ from agentmem_cli.report.translations import LANGS, Words
 _SIZES = (10, 100, 1000)
 
 
-def found(embed_ms: float, *, ceiling_ratio: float | None = None, commit_ms: float = 5.0) -> Bottleneck:
+def found(
+    embed_ms: float, *, ceiling_ratio: float | None = None, commit_ms: float = 5.0, busy_cores: float | None = None
+) -> Bottleneck:
     """A model of `embed_ms` a memory, over a commit of `commit_ms` and 0.02 ms a memory."""
     stages = {
         size: {"parse": 0.01 * size, "embed": embed_ms * size, "commit": commit_ms + 0.02 * size} for size in _SIZES
     }
     totals = {size: sum(stages[size].values()) for size in _SIZES}
-    result = bottleneck_of(stages, totals, ceiling_ratio=ceiling_ratio, fsync_ms=1.0, single_ms=embed_ms + commit_ms)
+    result = bottleneck_of(
+        stages,
+        totals,
+        ceiling_ratio=ceiling_ratio,
+        fsync_ms=1.0,
+        single_ms=embed_ms + commit_ms,
+        busy_cores=busy_cores,
+        cores=2,
+    )
     assert result is not None
     return result
 
@@ -61,10 +71,17 @@ def test_a_fast_model_leaves_small_batches_to_the_commit() -> None:
     assert not any("limit nothing" in sentence for sentence in said)
 
 
+def test_one_thread_is_a_limit_and_two_are_none() -> None:
+    assert "keeps 1.0 of 2 cores busy" in " ".join(analysis(found(0.05, busy_cores=1.02), Words("en")))
+    assert "cores busy" not in " ".join(analysis(found(0.05, busy_cores=1.8), Words("en")))
+
+
 @pytest.mark.parametrize("lang", LANGS)
 @pytest.mark.parametrize("embed_ms", [0.001, 0.05, 4])
 def test_there_are_two_to_five_sentences(lang: str, embed_ms: float) -> None:
-    assert 2 <= len(analysis(found(embed_ms, ceiling_ratio=0.4), Words("zh" if lang == "zh" else "en"))) <= 5
+    assert (
+        2 <= len(analysis(found(embed_ms, ceiling_ratio=0.4, busy_cores=1), Words("zh" if lang == "zh" else "en"))) <= 5
+    )
 
 
 def test_without_stages_nothing_is_said() -> None:
