@@ -4,11 +4,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 
 from agentmem_cli.bench.figures import COUNTED, HIGHER_IS_BETTER, Figures, K, MeasureKey, figures_of, measures_of
+from agentmem_cli.bench.phases import PhaseFigure, phase_figures
 from agentmem_cli.bench.result import BenchResult, ModelResult
 from agentmem_cli.bench.verdict import LEAST_SAMPLES, NOT_CERTAIN, Outcome, Verdict, outcome_of_bound
 from agentmem_cli.bench.workload import BenchOptions
@@ -38,12 +39,43 @@ class Side:
     agentmem: str
 
 
+Condition: TypeAlias = Literal[
+    "cpu",
+    "cores",
+    "memory, GiB",
+    "system",
+    "device",
+    "threads",
+    "models",
+    "workload",
+    "texts",
+    "complete",
+    "agentmem",
+    "repeats",
+    "warm-up",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A condition in which the sides of a comparison differ."""
+
+    condition: Condition
+    base: str
+    new: str
+
+    def __str__(self) -> str:
+        return f"{self.condition}: {self.base} against {self.new}"
+
+
 @dataclass(frozen=True, slots=True)
 class GateReport:
     """The result of a comparison.
 
     `rounds` is the number of pairs of runs, or None if two results were compared. `differences` lists conditions in
-    which the sides differ; `unmatched` lists metrics that only one side has.
+    which the sides differ; `missing` lists metrics that only the base has, `added` those that only the new side has.
+    `phases` are the figures of both sides if these are phases of a project; `differences` then has all that may explain
+    a change.
     """
 
     base: Side
@@ -51,8 +83,10 @@ class GateReport:
     max_regression: float
     rounds: int | None
     verdicts: list[Verdict]
-    differences: list[str] = field(default_factory=list)
-    unmatched: list[str] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    added: list[str] = field(default_factory=list)
+    phases: list[PhaseFigure] = field(default_factory=list)
 
     @property
     def has_failed(self) -> bool:
@@ -78,8 +112,16 @@ def compare(base: BenchResult, new: BenchResult, names: tuple[str, str], max_reg
             if key in other
         ],
         differences=differences(base, new),
-        unmatched=_unmatched(mine, other, names),
+        missing=[str(key) for key in mine if key not in other],
+        added=[str(key) for key in other if key not in mine],
     )
+
+
+def compare_phases(base: BenchResult, new: BenchResult, names: tuple[str, str], max_regression: float) -> GateReport:
+    """As `compare`, for two phases of a project, with their figures and with all that may explain a change."""
+    report = compare(base, new, names, max_regression)
+    explained = [*report.differences, *_differing(_explaining(base), _explaining(new))]
+    return replace(report, differences=explained, phases=phase_figures(base, new))
 
 
 def compare_rounds(
@@ -103,7 +145,8 @@ def compare_rounds(
         rounds=len(base),
         verdicts=verdicts,
         differences=differences(base[0], new[0]),
-        unmatched=_unmatched(of_mine, of_other, names),
+        missing=[str(key) for key in of_mine if key not in of_other],
+        added=[str(key) for key in of_other if key not in of_mine],
     )
 
 
@@ -137,19 +180,35 @@ def _named(outcome: Outcome) -> str:
     return NOT_CERTAIN if outcome == "inconclusive" else outcome
 
 
-def differences(base: BenchResult, new: BenchResult) -> list[str]:
+def differences(base: BenchResult, new: BenchResult) -> list[Difference]:
     """The conditions in which two results differ, such as machine, models, workload and options."""
     mine, other = _conditions(base), _conditions(new)
     if None not in (mine["texts"], other["texts"]):
         del mine["workload"]  # a file may have moved; the checksum of its texts decides
+    return _differing(mine, other)
+
+
+_Conditions: TypeAlias = dict[Condition, str | int | None]
+
+
+def _differing(base: _Conditions, new: _Conditions) -> list[Difference]:
     return [
-        f"{name}: {mine[name]} against {other[name]}"
-        for name in mine
-        if mine[name] != other[name] and None not in (mine[name], other[name])
+        Difference(name, str(base[name]), str(new[name]))
+        for name in base
+        if name in new and base[name] != new[name] and None not in (base[name], new[name])
     ]
 
 
-def _conditions(result: BenchResult) -> dict[str, str | int | None]:
+def _explaining(result: BenchResult) -> _Conditions:
+    """The conditions that may differ between two versions or runs, but may explain a change."""
+    return {
+        "agentmem": result.environment.agentmem,
+        "repeats": result.repeats,
+        "warm-up": result.config.warmup,
+    }
+
+
+def _conditions(result: BenchResult) -> _Conditions:
     """The conditions that must be equal; None if unknown. Releases of the system and of libraries may differ."""
     environment, config, workload = result.environment, result.config, result.workload
     return {
@@ -215,13 +274,6 @@ def _ratio(key: MeasureKey, new: Sequence[float], base: Sequence[float]) -> Esti
         return Estimate(ratio, Interval(ratio, ratio))
     is_sure = min(len(new), len(base)) >= LEAST_SAMPLES
     return Estimate(ratio, bootstrap_ratio(new, base, "median", paired=False) if is_sure else None)
-
-
-def _unmatched(base: Samples, new: Samples, names: tuple[str, str]) -> list[str]:
-    mine, other = names
-    return [f"{key}: only in {mine}" for key in base if key not in new] + [
-        f"{key}: only in {other}" for key in new if key not in base
-    ]
 
 
 TABLE: Final = "tool.agentmem.gate"

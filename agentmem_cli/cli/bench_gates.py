@@ -69,6 +69,14 @@ def compare(
     force: Annotated[
         bool, typer.Option("--force", help="Compare results of different machines, models or workloads.")
     ] = False,
+    phase_names: Annotated[
+        str | None,
+        typer.Option(
+            "--phase-names",
+            metavar="BASE,NEW",
+            help='Also show both as phases of a project, such as "Phase 1,Phase 4", with reasons for differences.',
+        ),
+    ] = None,
     json: options.JsonOption = False,
     output: VerdictFilesOption = None,
     lang: report_output.LangOption = "en",
@@ -78,8 +86,8 @@ def compare(
     """Compare two results.
 
     A metric has regressed if the whole 95 % interval of its ratio is worse than --max-regression allows; the exit code
-    is then 4. The interval reflects the spread within each run, not changes between processes or hours: on shared
-    machines such as those of CI, use 'bench ab'.
+    is then 4, as it is with --strict if NEW lacks a figure that BASE has. The interval reflects the spread within each
+    run, not changes between processes or hours: on shared machines such as those of CI, use 'bench ab'.
     """
     from agentmem_cli.bench import gates
     from agentmem_cli.bench.result_file import read_file
@@ -87,16 +95,23 @@ def compare(
     share = _share(max_regression)
     outputs = BenchOutputs(output or [], [base, new], Words(lang), github_summary, junit)
     outputs.check_for_verdicts()
+    phases = None if phase_names is None else _phases(phase_names)
+    results = read_file(base), read_file(new)
+    different = gates.differences(*results)
+    if different and not force:
+        raise UsageError(
+            f"{base} and {new} can't be compared: {'; '.join(map(str, different))} (--force compares them anyway)"
+        )
+    compare_results = gates.compare if phases is None else gates.compare_phases
     try:
-        report = gates.compare(read_file(base), read_file(new), (base, new), share)
+        report = compare_results(*results, phases or (base, new), share)
     except ValueError as error:
         raise UsageError(f"{base} and {new} can't be compared: {error}") from error
-    if report.differences and not force:
-        raise UsageError(
-            f"{base} and {new} can't be compared: {'; '.join(report.differences)} (--force compares them anyway)"
-        )
     if not report.verdicts:
-        raise UsageError(f"{base} and {new} have no figure in common: {'; '.join(report.unmatched)}")
+        raise UsageError(
+            f"{base} and {new} have no figure in common: {base} has {', '.join(report.missing) or 'none'}, {new} has "
+            f"{', '.join(report.added) or 'none'}"
+        )
     _finish(report, strict, json, outputs)
 
 
@@ -223,13 +238,29 @@ def _finish(report: "GateReport", strict: bool, json: bool, outputs: BenchOutput
         from agentmem_cli.report.terminal import comparison_report
 
         print_rich(*comparison_report(report, outputs.words))
-    for difference in report.differences:
-        say(f"warning: not the same: {difference}")
-    failures = [verdict for verdict in report.verdicts if verdict.has_failed or (strict and not verdict.is_certain)]
-    if failures:
-        from agentmem_cli.bench.gates import told
+    from agentmem_cli.bench.gates import told
 
-        raise GateError(f"gate: {'; '.join(map(told, failures))}")
+    if not report.phases:
+        for difference in report.differences:
+            say(f"warning: not the same: {difference}")
+    failures = [
+        told(verdict) for verdict in report.verdicts if verdict.has_failed or (strict and not verdict.is_certain)
+    ]
+    if report.missing:
+        lacks = f"{report.new.name} lacks {', '.join(report.missing)}, which {report.base.name} has"
+        if strict:
+            failures.append(lacks)
+        else:
+            say(f"warning: {lacks}")
+    if failures:
+        raise GateError(f"gate: {'; '.join(failures)}")
+
+
+def _phases(names: str) -> tuple[str, str]:
+    found = [name.strip() for name in names.split(",")]
+    if len(found) != 2 or not all(found) or found[0] == found[1]:
+        raise UsageError(f'--phase-names {names}: give two different names, such as "Phase 1,Phase 4"')
+    return found[0], found[1]
 
 
 def _share(argument: str) -> float:

@@ -1,12 +1,12 @@
 """The report of a gate: bounds, or one result compared with another."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from agentmem_cli.bench.gates import GateReport
 from agentmem_cli.bench.verdict import Outcome, Verdict
-from agentmem_cli.report.document import NONE, Cell, Document, Mood, Row, Section, Table, interval_text, table
+from agentmem_cli.report.document import NONE, Cell, Column, Document, Mood, Row, Section, Table, interval_text, table
 from agentmem_cli.report.translations import Words
 from agentmem_cli.search import evaluation
 
@@ -51,10 +51,46 @@ def gate_document(report: GateReport, words: Words) -> Document:
         lang=words.lang,
         title=words("gate.title", report.new.name, report.base.name),
         header=[(what, f"{side.name} (agentmem {side.agentmem})") for what, side in sides],
-        sections=[Section(words("results"), [_against_base(report, words)])],
-        warnings=[words("gate.differs", difference) for difference in report.differences],
-        notes=[words("gate.unmatched", line) for line in report.unmatched],
+        sections=[
+            *([_phases(report, words)] if report.phases else []),
+            Section(words("results"), [_against_base(report, words)] if report.verdicts else []),
+        ],
+        warnings=[] if report.phases else [words("gate.differs", str(difference)) for difference in report.differences],
+        notes=[
+            words("gate.unmatched", key, side.name)
+            for side, keys in ((report.base, report.missing), (report.new, report.added))
+            for key in keys
+        ],
     )
+
+
+def _phases(report: GateReport, words: Words) -> Section:
+    """Two phases side by side, and what may explain their differences."""
+    base, new = report.base.name, report.new.name
+    models = list(dict.fromkeys(figure.model for figure in report.phases))
+    tables = [_phase_table(report, model, len(models) > 1, words) for model in models]
+    reasons = [
+        words("phases.reason", words(f"condition.{found.condition}"), base, found.base, new, found.new)
+        for found in report.differences
+    ]
+    last = tables[-1]
+    tables[-1] = replace(last, facts=[("", words("phases.why")), *(("", f"- {reason}") for reason in reasons)])
+    if not reasons:
+        tables[-1] = replace(last, facts=[("", words("phases.alike"))])
+    return Section(words("phases.title", base), tables)
+
+
+def _phase_table(report: GateReport, model: str, is_named: bool, words: Words) -> Table:
+    rows = []
+    for figure in (figure for figure in report.phases if figure.model == model):
+        form, unit = (".2f", "x") if figure.metric == "speedup" else (",.2f", " ops/s")
+        sides = [NONE if side is None else f"{side:{form}}{unit}" for side in (figure.base, figure.new)]
+        ratio = NONE if figure.base is None or figure.new is None else f"{figure.new / figure.base:.2f}x"
+        what = words(f"phases.{figure.metric}", figure.memories)
+        rows.append([Cell(what), *map(Cell, sides), Cell(ratio, strong=True)])
+    title = words("phases.title", report.base.name) + (f": {model}" if is_named else "")
+    numbers = (report.base.name, report.new.name, words("gate.ratio"))
+    return Table(title, [Column(words("phases.what"), is_number=False), *map(Column, numbers)], rows)
 
 
 def bounds_table(verdicts: Sequence[Verdict], words: Words) -> Table:

@@ -138,6 +138,39 @@ class TestCompare:
         assert forced.exit_code == 0
         assert forced.stderr == "agentmem: warning: not the same: cpu: A CPU against B CPU\n"
 
+    def test_phases_of_other_machines_are_explained_and_not_refused(self, agentmem: Cli) -> None:
+        elsewhere = replace(result(), environment=replace(result().environment, cpu="B CPU"))
+        files = write(agentmem, "base.json", result()), write(agentmem, "new.json", elsewhere)
+        named = (*files, "--phase-names", "Phase 1, Phase 4")
+        assert agentmem("bench", "compare", *named).exit_code == 2
+        shown = agentmem("bench", "compare", *named, "--force")
+        assert (shown.exit_code, shown.stderr) == (0, "")
+        assert "- CPU: Phase 1 has A CPU, Phase 4 has B CPU" in shown.stdout
+        report = agentmem("bench", "compare", *named, "--force", "--json").json()
+        assert [(found["metric"], found["memories"]) for found in report["phases"]] == [
+            ("batch", 100),
+            ("single", 10),
+            ("speedup", 10),
+        ]
+
+    @pytest.mark.parametrize("names", ["Phase 1", "a,b,c", "a,", "a,a"])
+    def test_names_that_are_not_two_are_a_usage_error(self, names: str, agentmem: Cli) -> None:
+        refused = agentmem("bench", "compare", "a.json", "b.json", "--phase-names", names)
+        assert (refused.exit_code, "give two different names" in refused.error()) == (2, True)
+
+    def test_a_size_that_the_new_result_lacks_is_said_and_fails_if_strict(self, agentmem: Cli) -> None:
+        base = replace(result(), models=[replace(result().models[0], stores=[])])  # which leaves nothing not certain
+        more = replace(base.models[0], batches=[*base.models[0].batches, batch_run(500, [0.5 * s for s in STEADY])])
+        files = write(agentmem, "base.json", replace(base, models=[more])), write(agentmem, "new.json", base)
+        passed = agentmem("bench", "compare", *files)
+        lacks = "new.json lacks ops_per_s batch 500 (fake), which base.json has"
+        assert (passed.exit_code, passed.stderr) == (0, f"agentmem: warning: {lacks}\n")
+        assert "Not compared: ops_per_s batch 500 (fake), which only base.json has" in passed.stdout
+        failed = agentmem("bench", "compare", *files, "--strict")
+        assert (failed.exit_code, f"gate: {lacks}" in failed.stderr) == (4, True)
+        more_of_it = agentmem("bench", "compare", *reversed(files), "--strict")
+        assert (more_of_it.exit_code, more_of_it.stderr) == (0, "")
+
     @pytest.mark.parametrize(
         ("content", "said"),
         [

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import orjson
 import pytest
 
-from agentmem_cli.bench.gates import GateReport, Side
+from agentmem_cli.bench.gates import Difference, GateReport, Side
 from agentmem_cli.bench.result import BenchResult, BenchWarning, ModelResult, WorkloadFacts
 from agentmem_cli.bench.verdict import Verdict
 from agentmem_cli.errors import UsageError
@@ -218,7 +218,13 @@ def test_the_ending_says_which_format(name: str) -> None:
 @every_language
 def test_verdicts_are_shown_as_tables(lang: Lang) -> None:
     report = GateReport(
-        Side("base.json", "0.1.0"), Side(HOSTILE, "0.2.0"), 0.1, 7, [regressed()], ["cpu: a against b"], ["x: alone"]
+        Side("base.json", "0.1.0"),
+        Side(HOSTILE, "0.2.0"),
+        0.1,
+        7,
+        [regressed()],
+        [Difference("cpu", "a", "b")],
+        ["x: alone"],
     )
     text = markdown(gate_document(report, Words(lang)))
     assert "| 100 | 80 | 0.800 |" in text

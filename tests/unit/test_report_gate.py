@@ -8,6 +8,7 @@ from rich.console import Console, RenderableType
 
 from agentmem_cli.bench.figures import Metric
 from agentmem_cli.bench.gates import Bounds, check, compare
+from agentmem_cli.bench.phases import phase_figures
 from agentmem_cli.bench.verdict import Outcome
 from agentmem_cli.report.bench_report import with_figures
 from agentmem_cli.report.gate_report import METRICS, MOODS
@@ -47,7 +48,8 @@ def test_bounds_are_shown_beside_the_figures_they_are_for() -> None:
 def test_names_from_outside_are_inert() -> None:
     models = model_result(WILD), model_result(f"{WILD}2")
     report = compare(bench_result(*models), bench_result(*models), (WILD, WILD), 0.1)
-    told = shown(*comparison_report(replace(report, unmatched=[WILD])))
+    phases = phase_figures(bench_result(*models), bench_result(*models))
+    told = shown(*comparison_report(replace(report, missing=[WILD], phases=phases)))
     assert_inert(told)
     assert "[red]" in told
     verdicts = check(bench_result(*models), Bounds(min_ops=1))

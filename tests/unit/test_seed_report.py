@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from agentmem_cli.bench.gates import compare_phases
 from agentmem_cli.bench.result import AddSample, BatchRun, BenchResult, Comparison, IngestSample, TokenCounts
 from agentmem_cli.report.bench_report import bench_document, with_figures
+from agentmem_cli.report.gate_report import gate_document
 from agentmem_cli.report.markdown import markdown
 from agentmem_cli.report.translations import Words
 from tests.bench_results import bench_result, model_result
@@ -57,6 +59,46 @@ def test_the_seed_s_report_comes_out_of_the_seed_s_figures(seed: BenchResult) ->
     found = [line for line in lines if line in SEED.splitlines()]
     assert found == SEED.splitlines()
     assert lines[0] == "# Phase 4: 批量模式性能测试报告"
+
+
+PHASES = """\
+## 与 Phase 1 对比
+| 项目 | Phase 1 | Phase 4 | 比值 |
+| 批量10条 | - | 318.12 ops/s | **-** |
+| 批量1000条 | 1,050.42 ops/s | 751.26 ops/s | **0.72x** |
+| 单个添加100条 | 391.20 ops/s | 391.20 ops/s | **1.00x** |
+| 批量加速比 (100条) | 3.72x | 3.72x | **1.00x** |
+差异原因:
+- 线程数：Phase 1 使用 1，Phase 4 使用 2
+- agentmem：Phase 1 使用 0.0.9，Phase 4 使用 0.1.0
+"""
+
+
+def test_two_phases_stand_side_by_side_with_the_reasons_for_their_differences(seed: BenchResult) -> None:
+    measured = seed.models[0]
+    run = replace(measured.batches[-1], samples=[IngestSample(1000 / 1050.42, {})] * 5)
+    first = replace(
+        seed,
+        models=[replace(measured, batches=[run])],
+        environment=replace(seed.environment, agentmem="0.0.9"),
+        config=replace(seed.config, threads=1),
+    )
+    report = compare_phases(first, seed, ("Phase 1", "Phase 4"), 0.1)
+    text = markdown(gate_document(report, Words("zh")))
+    lines = [line.strip() for line in text.replace("\\", "").splitlines()]
+    assert [line for line in lines if line in PHASES.splitlines()] == PHASES.splitlines()
+    assert "Reasons for differences:" in markdown(gate_document(report, Words()))
+
+
+def test_phases_of_different_models_are_compared_in_order_and_the_model_is_a_reason(seed: BenchResult) -> None:
+    measured = seed.models[0]
+    other = replace(seed, models=[replace(measured, model=replace(measured.model, name="other"))])
+    report = compare_phases(seed, other, ("Phase 1", "Phase 4"), 0.1)
+    assert {figure.new for figure in report.phases} == {figure.base for figure in report.phases}
+    text = markdown(gate_document(report, Words()))
+    assert "model: Phase 1 has fake (0123456789ab), Phase 4 has other (0123456789ab)" in text
+    same = compare_phases(seed, seed, ("Phase 1", "Phase 4"), 0.1)
+    assert "Machine, model, workload and options are the same." in markdown(gate_document(same, Words()))
 
 
 @pytest.mark.parametrize(
