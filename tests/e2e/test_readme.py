@@ -16,7 +16,7 @@ GUIDES = ROOT / "agentmem_cli" / "guides"
 PAGES = [README, *sorted(GUIDES.glob("*.md"))]
 FIGURE = re.compile(r"\d[\d,.]*")
 INGEST = "agentmem ingest examples/memories.jsonl"
-SHORT_RUN = " --repeats 3 --warmup 0"  # fewer repeats have no intervals
+SHORT_RUN = " --repeats 5 --warmup 0"  # fewer repeats have no intervals
 ONE_TABLE = " --compare 10 --threads 1"
 ALL_TABLES = " --sizes 10,11,12,13,14 --compare 50 --scale 1000"  # as many rows as by default, and a graph
 
@@ -130,10 +130,13 @@ def _run(command: str, folder: Path) -> str:
 
 
 def _without_figures(text: str) -> list[str]:
-    """The words of a report: no figures, no machine, no warnings that a short run adds, no ends of lines."""
-    text = text.partition("\nWarning")[0]
+    """The words of a report: no figures, no machine, no ends of lines, and nothing that depends on the figures: what
+    limits it, verdicts, and the warnings that a short run adds."""
+    text = re.sub(
+        r"^What limits it\n.*?(?=^Targets)", "", text.partition("\nWarning")[0], flags=re.DOTALL | re.MULTILINE
+    )
     lines = text[text.find("Batches:") :].splitlines() if "Batches:" in text else text.splitlines()
-    words = [re.sub(r"[\s─]+|\b(met|missed)\b", " ", FIGURE.sub("#", line)) for line in lines]
+    words = [re.sub(r"[\s─]+|\b(met|missed|not certain)\b", " ", FIGURE.sub("#", line)) for line in lines]
     said = [" ".join(line.split()) for line in words]
     return " ".join(line for line in said if not line.startswith("agentmem: ")).split()
 
