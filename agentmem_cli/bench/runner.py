@@ -41,10 +41,11 @@ from agentmem_cli.ingest.options import MIN_BATCH_SIZE
 from agentmem_cli.support.safe_text import printable
 
 # A model may switch to a faster path after many texts; the static model does after 1,000. A warm-up embeds that many
-# memories, or as many as it can in the time below. Its texts are those of turns of its own.
+# memories, or as many as it can in the time below: within 1 s, a busy machine leaves that change to the first repeat. Its texts
+# are those of turns of its own.
 _WARMUP_MEMORIES: Final = 1000
 _WARMUP_BATCH: Final = 100
-_WARMUP_S: Final = 1.0
+_WARMUP_S: Final = 3.0
 
 OnStep: TypeAlias = Callable[[str], None]  # called before each step, which begins when it returns
 Item = TypeVar("Item")
