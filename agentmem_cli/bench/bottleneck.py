@@ -48,8 +48,9 @@ class Bottleneck:
     `best` and `smallest` are the longest parts of the best and of the smallest batch size. `costs` are those of each
     part. `storage_ops_per_s` is the rate of the best batch size without embedding, and `storage_ratio` that share of
     its time. `ceiling_ratio` is that of `Figures`. `fsync_ms` is the median of one fsync of the disk, `single_ms` the
-    time of one memory added by itself, and `busy_cores` how many of `cores` the best batch size keeps busy; they are
-    None where they were not measured.
+    time of one memory added by itself, `batched_ms` that of such a memory in the comparison's batch without its share
+    of the fixed cost, and `busy_cores` how many of `cores` the best batch size keeps busy; they are None where they
+    were not measured.
     """
 
     best: Share
@@ -60,6 +61,7 @@ class Bottleneck:
     ceiling_ratio: float | None
     fsync_ms: float | None
     single_ms: float | None
+    batched_ms: float | None
     busy_cores: float | None
     cores: int | None
 
@@ -73,8 +75,9 @@ class Bottleneck:
     @property
     def most_speedup(self) -> float | None:
         """How much faster than one by one a batch without any fixed cost would be; None where that is not known."""
-        each_ms = self.cost.each_ms
-        return None if self.single_ms is None or each_ms <= 0 else self.single_ms / each_ms
+        if self.single_ms is None or self.batched_ms is None or self.batched_ms <= 0:
+            return None
+        return self.single_ms / self.batched_ms
 
 
 def bottleneck_of(
@@ -84,25 +87,32 @@ def bottleneck_of(
     ceiling_ratio: float | None = None,
     fsync_ms: float | None = None,
     single_ms: float | None = None,
+    batched: tuple[int, float] | None = None,
     busy_cores: float | None = None,
     cores: int | None = None,
 ) -> Bottleneck | None:
-    """What limits a model, from the medians of its stages and of its totals by batch size; None without stages."""
+    """What limits a model, from the medians of its stages and of its totals by batch size; None without stages.
+
+    `batched` is the size of the comparison's batch and its time in ms: its texts are those of `single_ms`.
+    """
     parts = {size: _parts(stages, totals_ms[size]) for size, stages in stages_ms.items() if stages}
     if not parts:
         return None
     best = max(parts, key=lambda size: size / totals_ms[size])
     storage_ms = sum(spent_ms for part, spent_ms in parts[best].items() if part != "embedding")
     sizes = sorted(parts)
+    costs = {part: fitted(sizes, [parts[size][part] for size in sizes]) for part in (*PARTS, _REST)}
+    fixed_ms = sum(cost.fixed_ms for cost in costs.values())
     return Bottleneck(
         best=_longest(best, parts[best]),
         smallest=_longest(sizes[0], parts[sizes[0]]),
-        costs={part: fitted(sizes, [parts[size][part] for size in sizes]) for part in (*PARTS, _REST)},
+        costs=costs,
         storage_ops_per_s=1000 * best / storage_ms if storage_ms > 0 else 0.0,
         storage_ratio=storage_ms / sum(parts[best].values()),
         ceiling_ratio=ceiling_ratio,
         fsync_ms=fsync_ms,
         single_ms=single_ms,
+        batched_ms=None if batched is None else max(0.0, batched[1] - fixed_ms) / batched[0],
         busy_cores=busy_cores,
         cores=cores,
     )

@@ -338,6 +338,7 @@ def _bottleneck(
         ceiling_ratio=ceiling_ratio,
         fsync_ms=1000 * median(fsyncs_s) if fsyncs_s else None,
         single_ms=None if comparison is None else comparison.single.total_ms / comparison.memories,
+        batched=None if comparison is None else (comparison.memories, comparison.batch.total_ms),
         busy_cores=median(busy) if busy else None,
         cores=result.environment.cores,
     )

@@ -41,8 +41,8 @@ from agentmem_cli.ingest.options import MIN_BATCH_SIZE
 from agentmem_cli.support.safe_text import printable
 
 # A model may switch to a faster path after many texts; the static model does after 1,000. A warm-up embeds that many
-# memories, or as many as it can in the time below (in 1 s, a busy machine does not reach the faster path). Its texts are
-# those of turns of its own.
+# memories, or as many as it can in the time below (in 1 s, a busy machine does not reach the faster path). Its texts
+# are those of turns of its own.
 _WARMUP_MEMORIES: Final = 1000
 _WARMUP_BATCH: Final = 100
 _WARMUP_S: Final = 3.0

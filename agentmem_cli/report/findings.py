@@ -51,7 +51,16 @@ def _of_batching(found: Bottleneck, words: Words) -> str:
     fixed = max(found.costs, key=lambda part: found.costs[part].fixed_ms)
     each = max(found.costs, key=lambda part: found.costs[part].each_ms)
     parts = words(f"part.{fixed}"), words(f"part.{each}")
-    return words("found.batching", cost.fixed_ms, parts[0], cost.each_ms, parts[1], found.single_ms, most)
+    return words(
+        "found.batching",
+        cost.fixed_ms,
+        parts[0],
+        cost.each_ms,
+        parts[1],
+        found.single_ms,
+        most,
+        found.batched_ms or 0.0,
+    )
 
 
 # nDCG@10 of hybrid search in LoCoMo's development half: `python -m tests.perf.ranking_quality`.
