@@ -498,8 +498,8 @@ _FINDINGS: Final = {
     ),
     "found.batching": (
         "A batch costs {0:.2f} ms, most of it {1}, and {2:.3f} ms for each memory, most of it {3}. In the comparison, "
-        "a memory takes {4:.2f} ms by itself and {6:.3f} ms in a batch without that cost: no batch is more than {5:.1f}x "
-        "as fast.",
+        "a memory takes {4:.2f} ms by itself and {6:.3f} ms in a batch without that cost: no batch is more than "
+        "{5:.1f}x as fast.",
         "每个批次的固定开销为 {0:.2f} ms（主要是{1}），每条记忆另需 {2:.3f} ms（主要是{3}）。"
         "对比测试中单条添加需 {4:.2f} ms，批量中不计固定开销为 {6:.3f} ms/条：批量最多可提升到 {5:.1f} 倍。",
     ),
