@@ -65,6 +65,7 @@ def test_the_result_has_the_keys_that_readers_count_on(run: Run) -> None:
         "cold_start",
         "stores",
         "likeness",
+        "remedies",
         "retrieval",
         "figures",
     }

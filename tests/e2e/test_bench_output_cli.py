@@ -103,7 +103,7 @@ def test_verdicts_of_a_comparison_are_written_for_ci(agentmem: Cli, stored: str)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--output", "r.txt"), "--output r.txt: the ending must name a format: .json, .md, .csv, .html"),
+        (("--output", "r.txt"), "--output r.txt: the ending must name a format: .json, .gab.json, .md, .csv, .html"),
         (("--output", "o.json", "--output", "missing/r.md"), "--output missing/r.md: there is no such folder"),
         (("--junit", "missing/r.xml"), "--junit missing/r.xml: there is no such folder"),
         (("--github-summary",), "--github-summary: GITHUB_STEP_SUMMARY is not set"),
