@@ -18,7 +18,7 @@ ALWAYS, NEVER = 0, 10**9
 
 def walk_from(monkeypatch: pytest.MonkeyPatch, vectors: int) -> None:
     """Walks the graph under a filter from so many matching vectors on: a small store takes the way of a large one."""
-    monkeypatch.setattr(snapshot, "_WALK_VECTORS", vectors)
+    monkeypatch.setattr(snapshot, "WALK_VECTORS", vectors)
 
 
 def nearest(

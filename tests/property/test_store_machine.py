@@ -65,14 +65,14 @@ class StoreMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
-        self.walk_vectors = snapshot._WALK_VECTORS
+        self.walk_vectors = snapshot.WALK_VECTORS
         self.mem = self._open()
         self.memories: dict[str, Memory] = {}
         self.events: dict[str, list[tuple[str, str | None, str | None]]] = {}
         self.damaged = False
 
     def teardown(self) -> None:
-        snapshot._WALK_VECTORS = self.walk_vectors  # type: ignore[misc]
+        snapshot.WALK_VECTORS = self.walk_vectors  # type: ignore[misc]
         self.mem.close()
         shutil.rmtree(self.folder)
 
@@ -260,7 +260,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(walk_vectors=st.sampled_from([0, 4000]))
     def prefer_the_graph_or_a_scan_under_filters(self, walk_vectors: int) -> None:
-        snapshot._WALK_VECTORS = walk_vectors  # type: ignore[misc]
+        snapshot.WALK_VECTORS = walk_vectors  # type: ignore[misc]
 
     @invariant()
     def as_many_memories_as_the_dictionary_has(self) -> None:

@@ -25,4 +25,4 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for a database that another program has locked."""
-    monkeypatch.setattr(connection, "_BUSY_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(connection, "BUSY_TIMEOUT_S", 0.0)

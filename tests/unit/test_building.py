@@ -40,7 +40,7 @@ def store(pristine: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph_builder, "_PATIENCE_S", 0.2)
+    monkeypatch.setattr(graph_builder, "PATIENCE_S", 0.2)
 
 
 def _memories(count: int, first: int = 0) -> list[dict[str, str]]:

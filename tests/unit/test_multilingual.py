@@ -32,7 +32,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir(parents=True)
     (folder / "__init__.py").write_text("raise SystemExit('its code ran')", encoding="utf-8")
     monkeypatch.syspath_prepend(folder.parent)
-    monkeypatch.setattr(multilingual, "_PACKAGE", folder.name)
+    monkeypatch.setattr(multilingual, "PACKAGE", folder.name)
     return folder
 
 
@@ -46,7 +46,7 @@ def test_without_the_extra_the_model_says_how_to_install_it(
     has_folder: bool, package: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not has_folder:
-        monkeypatch.setattr(multilingual, "_PACKAGE", "no_package_of_this_name")
+        monkeypatch.setattr(multilingual, "PACKAGE", "no_package_of_this_name")
     for ask in (lambda: catalog.resolve(_CHOICE), lambda: catalog.load(multilingual.MULTILINGUAL)):
         with pytest.raises(ModelNotFoundError) as error:
             ask()

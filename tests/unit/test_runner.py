@@ -114,8 +114,8 @@ def test_every_measurement_embeds_every_memory_anew(workload: Workload) -> None:
 def test_a_warm_up_goes_on_for_so_many_memories_or_so_long(
     warmup: int, seconds: float, batches: int, workload: Workload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "_WARMUP_MEMORIES", 50)
-    monkeypatch.setattr(runner, "_WARMUP_S", seconds)
+    monkeypatch.setattr(runner, "WARMUP_MEMORIES", 50)
+    monkeypatch.setattr(runner, "WARMUP_S", seconds)
     embedder = FakeEmbedder()
     Bench(without_growth(embedder), workload, BenchOptions([20], compare=10, repeats=1, warmup=warmup)).run()
     assert embedder.texts_embedded == batches * 20 + warmup * 10 + 20 + 2 * 10
@@ -149,7 +149,7 @@ def test_garbage_is_collected_while_something_is_timed_as_it_is_in_any_ingest(wo
 def test_no_text_is_measured_that_the_model_has_read_before_and_all_models_get_the_same(
     warm_up_s: float, workload: Workload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "_WARMUP_S", warm_up_s)
+    monkeypatch.setattr(runner, "WARMUP_S", warm_up_s)
     first, second = Notices(), Notices()
     options = BenchOptions([10, 20], compare=12, repeats=3, warmup=1)
     Bench(without_growth(first, second), workload, options).run()

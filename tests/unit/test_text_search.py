@@ -146,7 +146,7 @@ def frequent(mem: AgentMem, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def test_words_of_very_many_texts_are_left_out_beside_rarer_ones(
     frequent: AgentMem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(text_index, "_COMMON_TEXTS", 20)
+    monkeypatch.setattr(text_index, "COMMON_TEXTS", 20)
     assert found(frequent, "pear plum") == ["7"]
     assert found(frequent, "pear", 40) == [str(i) for i in range(19, 40)]
     assert found(frequent, "pear unheard", 1) == found(frequent, "pear", 1)
@@ -154,7 +154,7 @@ def test_words_of_very_many_texts_are_left_out_beside_rarer_ones(
 
 def test_the_rest_of_an_endless_query_is_left_out(frequent: AgentMem, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found(frequent, "pear 7th", 1) == ["7"]
-    monkeypatch.setattr(text_index, "_LOOKED_AT_TEXTS", 39)
+    monkeypatch.setattr(text_index, "LOOKED_AT_TEXTS", 39)
     assert found(frequent, "pear 7th", 1) == ["0"]
 
 

@@ -90,7 +90,7 @@ _INSERTED_ROWS: Final = 250  # by one statement
 _LOG_PAGES: Final = 8192
 _CACHE_KIB: Final = 65_536
 _AS_IT_IS: Final = "ro&immutable=1"  # without a log, and without checking for writers
-_BUSY_TIMEOUT_S: Final = 10.0
+BUSY_TIMEOUT_S: Final = 10.0  # how long a statement waits while another program has the database locked
 # How many connections this process has to a file. SQLite's locks on it are the process's, and the kernel drops them all
 # when any descriptor of the file is closed: whatever looks at it past SQLite must come before the first.
 _OPEN: Final[Counter[tuple[int, int]]] = Counter()
@@ -375,7 +375,7 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
     return sqlite3.connect(
         f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}",
         uri=True,
-        timeout=_BUSY_TIMEOUT_S,
+        timeout=BUSY_TIMEOUT_S,
         isolation_level=None,  # transactions are begun and ended by hand
         check_same_thread=False,
     )

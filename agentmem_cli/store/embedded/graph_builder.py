@@ -36,7 +36,7 @@ _PUBLISHED_GROWTH: Final = 1.5  # while vectors keep coming, a graph is publishe
 _READ_VECTORS: Final = 4096
 _OFFER: Final = "offer.json"
 _TRY_EVERY_S: Final = 0.05
-_PATIENCE_S: Final = 5.0
+PATIENCE_S: Final = 5.0  # how long a builder waits for the writer to take its offer
 _MOMENT_S: Final = 0.2  # a process that only looks whether a builder is at work holds `index/` for less
 _NICENESS: Final = 15
 _started: Final[list["subprocess.Popen[bytes]"]] = []
@@ -173,7 +173,7 @@ def _build_offer(database: Database, folder: Path) -> bool:
 
 def _offer_taken(store: Path, folder: Path) -> bool:
     """Waits until the current writer has taken the offer, or takes it if nobody writes."""
-    deadline = time.monotonic() + _PATIENCE_S
+    deadline = time.monotonic() + PATIENCE_S
     while has_offer(folder):
         lock = WriterLock(store / LOCK, PUBLISHING)
         try:

@@ -17,7 +17,7 @@ from agentmem_cli.store.embedded.words import Tokenizer, spaced
 
 # A walk through the graph takes as long as a scan of 1,500 vectors where all match, and ten times as long where one in
 # ten does. A scan finds all, in constant time; a walk far from what matches takes up to thirty times as long.
-_WALK_VECTORS: Final = 4000
+WALK_VECTORS: Final = 4000
 
 _COUNTED: Final = 50  # texts whose words are counted, where memories are long
 
@@ -52,7 +52,7 @@ def nearest_vectors(
 
 def is_walk_shorter(matching: int, vectors: int) -> bool:
     """Whether a filtered walk through a graph of this size is faster than a scan of all that match."""
-    return matching * matching > _WALK_VECTORS * vectors
+    return matching * matching > WALK_VECTORS * vectors
 
 
 def cosines(reader: Database, graph: Graph | None, query: Vector, ids: NDArray[np.int64]) -> NDArray[np.float32]:

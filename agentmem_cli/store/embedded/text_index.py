@@ -34,8 +34,8 @@ from agentmem_cli.support.safe_text import printable
 
 Ids: TypeAlias = NDArray[np.int64]
 
-_COMMON_TEXTS: Final = 50_000  # a more frequent word says little, and its look-up takes long
-_LOOKED_AT_TEXTS: Final = 400_000  # after this many, the rest of a long query is ignored
+COMMON_TEXTS: Final = 50_000  # a more frequent word says little, and its look-up takes long
+LOOKED_AT_TEXTS: Final = 400_000  # after this many, the rest of a long query is ignored
 _CHARACTER_SHARE: Final = 0.5  # of a character's weight in a script without spaces, beside its pairs
 _B: Final = 0.75
 _PARTS: Final = ("data", "idx", "docsize", "config")  # the tables that FTS5 keeps an index in
@@ -158,11 +158,11 @@ class TextIndex:
         common: list[tuple[QueryWord, Ids]] = []
         looked_at = found = 0
         for word in words:
-            if looked_at > _LOOKED_AT_TEXTS:
+            if looked_at > LOOKED_AT_TEXTS:
                 break
             ids = self._holding(word.word, wanted)
             looked_at += len(ids)
-            if len(ids) > _COMMON_TEXTS:
+            if len(ids) > COMMON_TEXTS:
                 common.append((word, ids))
             else:
                 kept = wanted.of_these(ids)
@@ -172,13 +172,13 @@ class TextIndex:
             yield from ((word, wanted.of_these(ids)) for word, ids in common)
 
     def _holding(self, word: str, wanted: "_Wanted") -> Ids:
-        """The texts that have a word, newest first, up to `_COMMON_TEXTS` + 1 of them."""
+        """The texts that have a word, newest first, up to `COMMON_TEXTS` + 1 of them."""
         # One long string is read in a quarter of the time that the rows take.
         with self._damage_named():
             rows = self._connection.read(
                 "SELECT group_concat(rowid) FROM (SELECT rowid FROM words WHERE words MATCH ? AND rowid BETWEEN ? AND ?"
                 " ORDER BY rowid DESC LIMIT ?)",
-                (f'"{word}" *' if is_beginning(word) else f'"{word}"', wanted.first, wanted.last, _COMMON_TEXTS + 1),
+                (f'"{word}" *' if is_beginning(word) else f'"{word}"', wanted.first, wanted.last, COMMON_TEXTS + 1),
             )
         return np.fromstring(rows[0][0] or "", dtype=np.int64, sep=",")
 
