@@ -63,7 +63,7 @@ def model_result(name: str = "fake", runs: Sequence[BatchRun] = ()) -> ModelResu
             batch_run(10, [0.012, 0.013, 0.0134, 0.014, 0.02]),
             batch_run(1000, [0.19, 0.195, 0.2, 0.205, 0.21]),
         ],
-        comparison=comparison([1.2, 1.22, 1.25, 1.28, 1.3], [0.25, 0.25, 0.25, 0.26, 0.26]),
+        comparison=comparison([1.2, 1.25, 1.25, 1.25, 1.3], [0.25, 0.25, 0.25, 0.25, 0.26]),
         cold_start=ColdStart(0.1, 0.7, 0.2, 10),
         stores=[store_point(1000, [10, 10, 9, 10])],
     )

@@ -79,7 +79,7 @@ class ModeFigures:
 
 @dataclass(frozen=True, slots=True)
 class ComparisonFigures:
-    """One by one against one batch; `speedup_interval` is that of the median of the ratios of the repeats."""
+    """One by one against one batch; `speedup` is the median of the ratios of the repeats."""
 
     memories: int
     tokens_per_memory: float | None
@@ -247,16 +247,23 @@ def _comparison_figures(comparison: Comparison) -> ComparisonFigures:
     singles_s = [sample.total_s for sample in comparison.single]
     batches_s = [sample.total_s for sample in comparison.batch]
     single, batch = (_mode_figures(comparison.memories, samples_s) for samples_s in (singles_s, batches_s))
-    is_sure = len(singles_s) >= verdict.LEAST_SAMPLES
+    speedup = _paired_speedup(singles_s, batches_s)
     return ComparisonFigures(
         memories=comparison.memories,
         tokens_per_memory=_tokens_per_memory(comparison.counts),
         single=single,
         batch=batch,
-        speedup=single.total_ms / batch.total_ms,
-        speedup_interval=bootstrap_ratio(singles_s, batches_s, "median", paired=True) if is_sure else None,
-        time_saved_ratio=1 - batch.total_ms / single.total_ms,
+        speedup=speedup.figure,
+        speedup_interval=speedup.interval,
+        time_saved_ratio=1 - 1 / speedup.figure,
     )
+
+
+def _paired_speedup(slower_s: Sequence[float], faster_s: Sequence[float]) -> Estimate:
+    """The median of the ratios of the repeats, in which both sides ran in turn, and its interval."""
+    ratios = [slow / fast for slow, fast in zip(slower_s, faster_s, strict=True)]
+    is_sure = len(ratios) >= verdict.LEAST_SAMPLES
+    return Estimate(median(ratios), bootstrap_ratio(slower_s, faster_s, "median", paired=True) if is_sure else None)
 
 
 def _mode_figures(memories: int, samples_s: Sequence[float]) -> ModeFigures:
@@ -301,13 +308,13 @@ def _retrieval_figures(retrieval: Retrieval) -> RetrievalFigures:
 
 
 def _remedy_figures(remedy: Remedy) -> RemedyFigures:
-    is_sure = len(remedy.base_s) >= verdict.LEAST_SAMPLES
+    speedup = _paired_speedup(remedy.base_s, remedy.remedy_s)
     return RemedyFigures(
         name=remedy.name,
         at=remedy.at,
         predicted_speedup=remedy.predicted_speedup,
-        speedup=median(remedy.base_s) / median(remedy.remedy_s),
-        speedup_interval=bootstrap_ratio(remedy.base_s, remedy.remedy_s, "median", paired=True) if is_sure else None,
+        speedup=speedup.figure,
+        speedup_interval=speedup.interval,
         cosine=remedy.cosine,
     )
 

@@ -91,8 +91,9 @@ _GLOSSARY: Final = {
     ),
     "term.speedup": ("speed-up", "加速比"),
     "mean.speedup": (
-        "The time of adding memories one by one, each durable, over that of as many, equally long, in one batch.",
-        "逐条添加记忆（每条均持久化）的时间，除以同样多、同样长的记忆作为一个批次的时间。",
+        "The time of adding memories one by one, each durable, over that of as many, equally long, in one batch: "
+        "the median of the repeats' ratios.",
+        "逐条添加记忆（每条均持久化）的时间，除以同样多、同样长的记忆作为一个批次的时间：取各次重复之比的中位数。",
     ),
     "term.quantiles": ("n, p50, p95, p99", "n、p50、p95、p99"),
     "mean.quantiles": (

@@ -43,13 +43,23 @@ def test_four_samples_have_no_interval_and_decide_nothing() -> None:
     assert {target.name: target.outcome for target in found.targets}["ops_per_s"] == "inconclusive"
 
 
-def test_the_speed_up_is_of_medians_and_its_interval_of_pairs() -> None:
+def test_the_speed_up_and_its_interval_are_of_pairs() -> None:
     measured = replace(model_result(), comparison=comparison([1.0, 2.0, 4.0, 2.0, 1.0], [0.25, 0.5, 1.0, 0.5, 0.25]))
     found = figures(measured).comparison
     assert found is not None
     assert (found.speedup, found.time_saved_ratio) == (4.0, 0.75)
     assert found.speedup_interval == Interval(4.0, 4.0)  # the machine slowed down for both of a pair alike
     assert (found.single.ops_per_s, found.batch.ops_per_s) == (50.0, 200.0)
+
+
+def test_a_speed_up_is_within_its_interval_however_the_machine_varies() -> None:
+    singles, batches = [1.0, 2.0, 3.0, 9.0, 9.5], [0.5, 0.9, 0.4, 0.45, 4.75]
+    found = figures(replace(model_result(), comparison=comparison(singles, batches))).comparison
+    assert found is not None
+    assert found.speedup_interval is not None
+    assert found.speedup == pytest.approx(2 / 0.9)  # the ratio of the medians is 6
+    assert found.speedup_interval.low <= found.speedup <= found.speedup_interval.high
+    assert found.time_saved_ratio == pytest.approx(1 - 1 / found.speedup)
 
 
 def test_latencies_say_how_many_they_are_and_only_what_these_can_tell() -> None:

@@ -62,7 +62,7 @@ def test_the_report_says_what_was_predicted_what_it_brought_and_what_it_costs() 
     assert "nDCG@10" in rows["--model minilm-static"][-1]
     assert steps.sentences[0].startswith("1. Go on with this model: --model minilm-int8 made it 2.20x as fast here")
     assert steps.sentences[1].startswith("2. Accept it:")
-    assert "32 clients at once 2.2x" in steps.sentences[2]
+    assert "32 clients at once 2.4x" in steps.sentences[2]
     assert not any("--advise" in sentence for sentence in limits.sentences)
 
 

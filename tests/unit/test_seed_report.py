@@ -105,7 +105,7 @@ def test_phases_of_different_models_are_compared_in_order_and_the_model_is_a_rea
     ("single_s", "chinese", "english"),
     [
         (0.5, "✅ 优秀 (5x 以上)", "excellent (5x or more)"),
-        (0.3, "✅ 良好 (3-5x)", "good (3-5x)"),
+        (0.31, "✅ 良好 (3-5x)", "good (3-5x)"),
         (0.2, "⚠️ 一般 (2-3x)", "fair (2-3x)"),
         (0.19, "❌ 较差 (2x 以下)", "poor (below 2x)"),
     ],
