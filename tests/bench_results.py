@@ -7,15 +7,19 @@ from agentmem_cli.bench.result import (
     AddSample,
     BatchRun,
     BenchResult,
+    CallsSample,
+    ClientsRun,
     ColdStart,
     Comparison,
     Config,
+    EfRun,
     Environment,
     IngestSample,
     Likeness,
     Machine,
     ModelFacts,
     ModelResult,
+    ProcessesRun,
     Retrieval,
     StorePoint,
     TokenCounts,
@@ -95,3 +99,23 @@ def full_result(name: str = "fake") -> BenchResult:
     )
     other = replace(grown, model=replace(grown.model, name=f"{name}-int8", precision="int8"))
     return bench_result(grown, replace(other, likeness=Likeness(name, [0.99, 0.995] * 10, [10, 9] * 10)))
+
+
+def used_at_once(result: BenchResult) -> BenchResult:
+    """A run of one model with five rounds of many clients, in which one thread makes 100 calls/s and four make 250, and
+    with searches of the graph by ef."""
+
+    def rounds(calls_per_s: float, calls: int = 100) -> list[CallsSample]:
+        return [CallsSample(calls / calls_per_s, [0.01] * calls) for _ in range(5)]
+
+    measured = replace(
+        result.models[0],
+        clients=[ClientsRun(1, rounds(100), rounds(50)), ClientsRun(4, rounds(250), rounds(55))],
+        processes=ProcessesRun(2, 1000, rounds(80), rounds(60), rounds(100), rounds(70)),
+        ef=[
+            EfRun(16, 1000, [], [7, 8], [0.0001] * 20),
+            EfRun(128, 1000, ["vector"], [10, 9], [0.0002] * 20),
+            EfRun(200, 1000, ["hybrid"], [10, 10], [0.0003] * 20),
+        ],
+    )
+    return replace(result, models=[measured])

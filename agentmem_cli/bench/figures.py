@@ -12,9 +12,13 @@ from agentmem_cli.bench.bottleneck import Bottleneck, bottleneck_of
 from agentmem_cli.bench.result import (
     BatchRun,
     BenchResult,
+    CallsSample,
+    ClientsRun,
     Comparison,
+    EfRun,
     Likeness,
     ModelResult,
+    ProcessesRun,
     Remedy,
     Retrieval,
     StorePoint,
@@ -144,6 +148,52 @@ class RemedyFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class CallsFigures:
+    """Calls of clients at once: the median rate of the rounds, and the quantiles of all calls.
+
+    `ratio` is the median of the ratios to the base's rate in the same round; it is None for the base itself.
+    """
+
+    calls_per_s: float
+    calls_per_s_interval: Interval | None
+    ratio: float | None
+    ratio_interval: Interval | None
+    latencies: Latencies
+
+
+@dataclass(frozen=True, slots=True)
+class ClientsFigures:
+    """What threads that share one AgentMem do at once; the base of their ratios is the smallest number of threads."""
+
+    clients: int
+    adds: CallsFigures
+    searches: CallsFigures
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessesFigures:
+    """What processes do at once on one store; the base of each ratio is the same work alone."""
+
+    readers: int
+    memories: int
+    searches_alone: CallsFigures
+    searches_beside_writer: CallsFigures
+    adds_alone: CallsFigures
+    adds_beside_readers: CallsFigures
+
+
+@dataclass(frozen=True, slots=True)
+class EfFigures:
+    """Searches of the graph with one ef; `used_by` are the modes of searching that use it."""
+
+    ef: int
+    memories: int
+    used_by: list[str]
+    recall_at_10: float
+    search: Latencies
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """All figures of one model. Figures that were not measured are None or empty.
 
@@ -165,6 +215,9 @@ class Figures:
     ceiling_ratio: float | None
     bottleneck: Bottleneck | None
     remedies: list[RemedyFigures]
+    clients: list[ClientsFigures]
+    processes: ProcessesFigures | None
+    ef: list[EfFigures]
     targets: list[TargetVerdict]
 
     @property
@@ -196,6 +249,9 @@ def figures_of(result: BenchResult, measured: ModelResult) -> Figures:
         ceiling_ratio=ceiling_ratio,
         bottleneck=_bottleneck(result, measured, batches, comparison, ceiling_ratio),
         remedies=[_remedy_figures(remedy) for remedy in measured.remedies],
+        clients=_clients_figures(measured.clients),
+        processes=None if measured.processes is None else _processes_figures(measured.processes),
+        ef=[_ef_figures(run) for run in measured.ef],
         targets=[] if best is None else _targets(best, comparison),
     )
 
@@ -317,6 +373,48 @@ def _remedy_figures(remedy: Remedy) -> RemedyFigures:
         speedup_interval=speedup.interval,
         cosine=remedy.cosine,
     )
+
+
+def _calls_figures(samples: Sequence[CallsSample], base: Sequence[CallsSample]) -> CallsFigures:
+    rates, base_rates = _rates_of(samples), _rates_of(base)
+    is_base, is_sure = samples is base, len(samples) >= verdict.LEAST_SAMPLES
+    return CallsFigures(
+        calls_per_s=median(rates),
+        calls_per_s_interval=_interval(rates),
+        ratio=None if is_base else median([own / other for own, other in zip(rates, base_rates, strict=True)]),
+        ratio_interval=None if is_base or not is_sure else bootstrap_ratio(rates, base_rates, "median", paired=True),
+        latencies=latencies([latency_s for sample in samples for latency_s in sample.latencies_s]),
+    )
+
+
+def _rates_of(samples: Sequence[CallsSample]) -> list[float]:
+    return [len(sample.latencies_s) / sample.total_s for sample in samples]
+
+
+def _clients_figures(runs: Sequence[ClientsRun]) -> list[ClientsFigures]:
+    if not runs:
+        return []
+    base = min(runs, key=lambda run: run.clients)
+    return [
+        ClientsFigures(run.clients, _calls_figures(run.adds, base.adds), _calls_figures(run.searches, base.searches))
+        for run in sorted(runs, key=lambda run: run.clients)
+    ]
+
+
+def _processes_figures(run: ProcessesRun) -> ProcessesFigures:
+    return ProcessesFigures(
+        readers=run.readers,
+        memories=run.memories,
+        searches_alone=_calls_figures(run.searches_alone, run.searches_alone),
+        searches_beside_writer=_calls_figures(run.searches_beside_writer, run.searches_alone),
+        adds_alone=_calls_figures(run.adds_alone, run.adds_alone),
+        adds_beside_readers=_calls_figures(run.adds_beside_readers, run.adds_alone),
+    )
+
+
+def _ef_figures(run: EfRun) -> EfFigures:
+    recall = sum(run.found) / (K * len(run.found))
+    return EfFigures(run.ef, run.memories, run.used_by, recall, latencies(run.searches_s))
 
 
 def _ceiling_ratio(result: BenchResult, measured: ModelResult, best: BatchFigures | None) -> float | None:

@@ -1,31 +1,36 @@
 """A growing store: how its ingest, graph, searches, memory and files change with its size."""
 
 import itertools
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
 from agentmem_cli.api import AgentMem
-from agentmem_cli.bench.measure import Labelled, check_searchable, fresh_store, graph_found, retrieval
+from agentmem_cli.bench.child import child
+from agentmem_cli.bench.measure import (
+    Labelled,
+    check_searchable,
+    fresh_store,
+    graph_found,
+    kept_store,
+    retrieval,
+)
 from agentmem_cli.bench.result import ColdStart, Retrieval, StorePoint
 from agentmem_cli.bench.workload import Workload
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder, EmbedderSpec
 from agentmem_cli.embedding.choice import ModelChoice
-from agentmem_cli.errors import AgentMemError, StoreError
+from agentmem_cli.errors import AgentMemError
 from agentmem_cli.ingest.options import MAX_BATCH_SIZE, Observer, Progress
 from agentmem_cli.records.jsonl import parse_memory
 from agentmem_cli.store.base import MIN_INDEXED
 from agentmem_cli.support.machine import peak_resident_bytes
-from agentmem_cli.support.processes import module_command
 
 FIRST_BATCH: Final = 10
 _SEARCHES_A_STEP: Final = 10
@@ -51,7 +56,8 @@ class Growth:
     """The steps by which a store grows, and the queries to run after each.
 
     `folder` holds files and stores; the caller creates and removes it. `first_lines` are the first batch that the model
-    embeds, `warm_up_lines` are embedded before the store grows. `labelled` queries run on a separate store.
+    embeds, `warm_up_lines` are embedded before the store grows. `labelled` queries run on a separate store. The store
+    is removed, unless there is a path to keep it at.
     """
 
     folder: str
@@ -60,6 +66,7 @@ class Growth:
     warm_up_lines: list[str]
     queries: list[str]
     labelled: Labelled | None = None
+    kept: str | None = None
 
 
 GrowthItem: TypeAlias = ColdStart | StorePoint | Retrieval | Doing
@@ -81,7 +88,8 @@ def grow_here(load: Callable[[], Embedder], growth: Growth, process_s: float | N
     if growth.warm_up_lines:
         _add(embedder, growth.warm_up_lines, folder)
         _add(embedder, growth.warm_up_lines[:FIRST_BATCH], folder)  # a model may switch to a faster path after many
-    with fresh_store(embedder, folder) as mem:
+    grown = fresh_store(embedder, folder) if growth.kept is None else kept_store(embedder, Path(growth.kept))
+    with grown as mem:
         for step in growth.steps:
             yield from _grow(mem, embedder, step, growth.queries)
     if growth.labelled is not None:
@@ -89,7 +97,13 @@ def grow_here(load: Callable[[], Embedder], growth: Growth, process_s: float | N
         yield from retrieval(embedder, growth.labelled, folder)
 
 
-def write_growth(workload: Workload, sizes: Sequence[int], folder: Path, labelled: Labelled | None = None) -> Growth:
+def write_growth(
+    workload: Workload,
+    sizes: Sequence[int],
+    folder: Path,
+    labelled: Labelled | None = None,
+    kept: Path | None = None,
+) -> Growth:
     """Writes the files from which a store grows to these ascending sizes.
 
     With several sizes, the model is warmed up first, with texts that the store does not get, so that the sizes can be
@@ -102,7 +116,9 @@ def write_growth(workload: Workload, sizes: Sequence[int], folder: Path, labelle
         steps.append(Step(str(file), lines[end - 1].decode()))
     first = [line.decode() for line in workload.batch(FIRST_BATCH, 0)]
     warm_up = [line.decode() for line in workload.batch(MAX_BATCH_SIZE, 1)] if len(sizes) > 1 else []
-    return Growth(str(folder), steps, first, warm_up, list(workload.queries), labelled)
+    return Growth(
+        str(folder), steps, first, warm_up, list(workload.queries), labelled, None if kept is None else str(kept)
+    )
 
 
 def _add(embedder: Embedder, lines: Sequence[str], folder: Path) -> None:
@@ -209,37 +225,13 @@ def grow_alone(spec: EmbedderSpec, choice: ModelChoice, growth: Growth) -> Itera
 
     Raises StoreError with that process's error message.
     """
-    command = module_command("agentmem_cli.bench.growth")
-    with (
-        tempfile.TemporaryFile() as messages,
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=messages) as process,
-    ):
-        try:
-            yield from _talk(process, _Task(time.time(), spec.stored(), choice, growth))
-        except BaseException:
-            process.kill()
-            raise
-        if process.wait() != 0:
-            messages.seek(0)
-            last = messages.read().decode(errors="replace").strip().rpartition("\n")[2]
-            raise StoreError(f"benchmark: the process that measures {spec.name} failed: {last}")
-
-
-def _talk(process: "subprocess.Popen[bytes]", task: _Task) -> Iterator[GrowthItem]:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    _send(process.stdin, msgspec.json.encode(task))
-    for line in process.stdout:
-        item = msgspec.json.decode(line, type=_Message).item
-        if item is not None:
-            yield item
-        _send(process.stdin, b"")
-
-
-def _send(stdin: IO[bytes], line: bytes) -> None:
-    with suppress(BrokenPipeError):  # it has ended; its exit code is checked later
-        stdin.write(line + b"\n")
-        stdin.flush()
+    with child("agentmem_cli.bench.growth", spec.name) as process:
+        process.send(_Task(time.time(), spec.stored(), choice, growth))
+        for line in process.lines():
+            item = msgspec.json.decode(line, type=_Message).item
+            if item is not None:
+                yield item
+            process.send()
 
 
 def _main() -> None:

@@ -6,11 +6,11 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ from agentmem_cli.ingest.report import IngestReport
 from agentmem_cli.records.jsonl import parse_memory
 from agentmem_cli.search.evaluation import METRICS
 from agentmem_cli.search.query import Mode, Ranking, read_queries
+
+Item = TypeVar("Item")
 
 
 def ingest_batch(embedder: Embedder, lines: Sequence[bytes], folder: Path) -> tuple[IngestSample, TokenCounts]:
@@ -63,10 +65,20 @@ def fresh_store(embedder: Embedder, folder: Path) -> Iterator[AgentMem]:
 
     `folder` is a temporary folder: the caller removes what a killed process leaves in it.
     """
-    with (
-        tempfile.TemporaryDirectory(dir=folder) as own,
-        AgentMem(Path(own) / "store", embedder=embedder, index="off") as mem,
-    ):
+    with tempfile.TemporaryDirectory(dir=folder) as own, kept_store(embedder, Path(own) / "store") as mem:
+        yield mem
+
+
+def rotated(items: Sequence[Item], by: int) -> list[Item]:
+    """The items, rotated so that the one at `by` (modulo their number) comes first."""
+    by %= len(items)
+    return [*items[by:], *items[:by]]
+
+
+@contextmanager
+def kept_store(embedder: Embedder, path: Path) -> Iterator[AgentMem]:
+    """A new store as `fresh_store`, at this path, where it stays."""
+    with AgentMem(path, embedder=embedder, index="off") as mem:
         mem.open()
         yield mem
 
@@ -134,18 +146,24 @@ _PAGE_ROWS: Final = 10_000
 
 
 def graph_found(mem: AgentMem, embedder: Embedder, queries: Sequence[str]) -> list[int]:
-    """For each query, how many of its 10 nearest vectors a vector search found.
-
-    A hit counts if it is no farther than the tenth hit of an exact scan, so ties do not matter (the threshold of
-    ann-benchmarks: Aumüller, Bernhardsson, Faithfull 2018). The store must hold at least 10 memories.
-    """
+    """For each query, how many of its 10 nearest vectors a vector search found: see `near_enough`."""
     vectors = embed_queries_checked(embedder, queries)
-    tenth: list[float] = _exact_scores(mem, vectors)[:, -1].tolist()
-    counts = []
-    for query, least in zip(queries, tenth, strict=True):
-        hits = mem.search(query, NEIGHBOURS, mode="vector")
-        counts.append(sum(hit.score >= least - _EQUAL for hit in hits))
-    return counts
+    found = [[hit.score for hit in mem.search(query, NEIGHBOURS, mode="vector")] for query in queries]
+    return near_enough(found, exact_tenth(mem, vectors))
+
+
+def near_enough(found: Iterable[Sequence[float]], tenth: Sequence[float]) -> list[int]:
+    """For each query, how many of the cosines found are no less than the tenth of an exact scan.
+
+    So ties do not matter (the threshold of ann-benchmarks: Aumüller, Bernhardsson, Faithfull 2018).
+    """
+    return [sum(score >= least - _EQUAL for score in scores) for scores, least in zip(found, tenth, strict=True)]
+
+
+def exact_tenth(mem: AgentMem, queries: Vectors) -> list[float]:
+    """The tenth highest cosine of each query (n, dim), by an exact scan; the store must hold at least 10 memories."""
+    tenth: list[float] = _exact_scores(mem, queries)[:, -1].tolist()
+    return tenth
 
 
 def likeness(vectors: Vectors, reference: Vectors, reference_name: str) -> Likeness:

@@ -4,15 +4,14 @@ A prediction is made before the trial, from the stages of the run and the ceilin
 in turn with their base within each round, on texts of their own, so a ratio is of measurements of the same minute.
 """
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from agentmem_cli.bench.bottleneck import PARTS, Bottleneck
+from agentmem_cli.bench.clients import add_at_once
 from agentmem_cli.bench.figures import BatchFigures, Figures, figures_of
 from agentmem_cli.bench.measure import add_one_by_one, check_searchable, collect_garbage, fresh_store, ingest_batch
 from agentmem_cli.bench.result import BenchResult, ModelResult, Remedy
@@ -194,25 +193,7 @@ class _Trials:
         return add_one_by_one(self._embedder, self._workload.batch(memories, turn), self._folder).total_s
 
     def _by_clients_s(self, memories: int, turn: int) -> float:
-        """Adds memories from several threads at once, one by one in each."""
-        lines = self._workload.batch(memories, turn)
-        ready = threading.Barrier(_CLIENTS + 1)
-        with fresh_store(self._embedder, self._folder) as mem, ThreadPoolExecutor(_CLIENTS) as pool:
-
-            def client(part: Sequence[bytes]) -> None:
-                ready.wait()
-                for line in part:
-                    mem.add_batch([parse_memory(line)])
-
-            clients = [pool.submit(client, part) for part in _parts(lines, _ADDS_A_CLIENT)]
-            collect_garbage()
-            ready.wait()
-            start = time.perf_counter()
-            for done in clients:
-                done.result()
-            spent_s = time.perf_counter() - start
-            check_searchable(mem, lines[-1], memories)
-        return spent_s
+        return add_at_once(self._embedder, self._workload.batch(memories, turn), _CLIENTS, self._folder).total_s
 
 
 def _affordable(batches: Sequence[BatchFigures]) -> BatchFigures:

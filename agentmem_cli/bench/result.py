@@ -57,6 +57,9 @@ class Config:
     device: str = "cpu"
     queries: str | None = None
     max_time_s: float | None = None
+    clients: list[int] = field(default_factory=list)
+    processes: int = 0
+    ef: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +238,55 @@ class Remedy:
 
 
 @dataclass(frozen=True, slots=True)
+class CallsSample:
+    """Calls of clients that work at once: the time from the first to the last, and the duration of each."""
+
+    total_s: float
+    latencies_s: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientsRun:
+    """Threads that share one AgentMem, a sample per round: durable adds to a fresh store, one memory each, and searches
+    of the run's largest store."""
+
+    clients: int
+    adds: list[CallsSample]
+    searches: list[CallsSample]
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessesRun:
+    """Processes that search a store while another process adds memories one by one, a sample per round.
+
+    Each sample is of a window of time and has its own copy of the run's largest store, of `memories`. `readers` is the
+    number of processes that search; a sample of theirs holds the calls of all of them.
+    """
+
+    readers: int
+    memories: int
+    searches_alone: list[CallsSample]
+    searches_beside_writer: list[CallsSample]
+    adds_alone: list[CallsSample]
+    adds_beside_readers: list[CallsSample]
+
+
+@dataclass(frozen=True, slots=True)
+class EfRun:
+    """Searches of the graph for the 10 nearest vectors with one `ef`, the number of candidates that a search keeps.
+
+    `memories` are those of the store. `used_by` are the modes of searching for 10 memories that use this ef. `found` is
+    as `StorePoint.graph_found`. `searches_s` are the durations of the searches, without the embedding of the query.
+    """
+
+    ef: int
+    memories: int
+    used_by: list[str]
+    found: list[int]
+    searches_s: list[float]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelResult:
     """The measurements of one model."""
 
@@ -246,6 +298,9 @@ class ModelResult:
     likeness: Likeness | None = None
     retrieval: list[Retrieval] = field(default_factory=list)
     remedies: list[Remedy] = field(default_factory=list)
+    clients: list[ClientsRun] = field(default_factory=list)
+    processes: ProcessesRun | None = None
+    ef: list[EfRun] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

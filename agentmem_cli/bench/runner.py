@@ -5,29 +5,35 @@ affects all alike. The machine itself is measured before each repeat. At the end
 process, which measures its cold start, its searches and its memory.
 """
 
+import itertools
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias
 
 from agentmem_cli.bench import machine
+from agentmem_cli.bench.clients import add_at_once, readers, search_at_once
 from agentmem_cli.bench.growth import Doing, Grow, Growth, write_growth
 from agentmem_cli.bench.machine import this_environment
-from agentmem_cli.bench.measure import add_one_by_one, ingest_and_read, ingest_batch, likeness
+from agentmem_cli.bench.measure import add_one_by_one, ingest_and_read, ingest_batch, likeness, rotated
+from agentmem_cli.bench.recall import searches_by_ef
 from agentmem_cli.bench.result import (
     AddSample,
     BatchRun,
     BenchResult,
+    ClientsRun,
     ColdStart,
     Comparison,
     Config,
+    EfRun,
     IngestSample,
     Machine,
     ModelFacts,
     ModelResult,
+    ProcessesRun,
     Retrieval,
     StorePoint,
     TokenCounts,
@@ -36,6 +42,7 @@ from agentmem_cli.bench.warnings import warnings_of
 from agentmem_cli.bench.workload import BenchOptions, Workload
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder, Vectors
+from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.errors import UsageError
 from agentmem_cli.ingest.options import MIN_BATCH_SIZE
 from agentmem_cli.support.safe_text import printable
@@ -46,17 +53,21 @@ from agentmem_cli.support.safe_text import printable
 WARMUP_MEMORIES: Final = 1000
 _WARMUP_BATCH: Final = 100
 WARMUP_S: Final = 3.0
+_GROWN: Final = "grown"  # the folder of the store that stays for further measurements
 
 OnStep: TypeAlias = Callable[[str], None]  # called before each step, which begins when it returns
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A model to measure: `load` loads it in this process, `grow` grows a store, preferably in another process."""
+    """A model to measure: `load` loads it in this process, `grow` grows a store, preferably in another process.
+
+    `choice` says how other processes load it.
+    """
 
     load: Callable[[], Embedder]
     grow: Grow
+    choice: ModelChoice = field(default_factory=ModelChoice)
 
 
 @dataclass(slots=True)
@@ -87,6 +98,9 @@ class ModelRun:
         self._cold_start: ColdStart | None = None
         self._stores: list[StorePoint] = []
         self._retrieval: list[Retrieval] = []
+        self._clients = {count: ClientsRun(count, [], []) for count in options.clients}
+        self._processes: ProcessesRun | None = None
+        self._ef: list[EfRun] = []
         self.vectors: Vectors | None = None  # of the largest batch
 
     @property
@@ -139,6 +153,42 @@ class ModelRun:
             else:
                 self._retrieval.append(item)
 
+    def use_at_once(self, store: Path) -> None:
+        """Measures what many clients do at once, and searches with other values of ef, on the store that was grown."""
+        if self._options.clients:
+            self._measure_clients(store)
+        if self._options.processes:
+            self._measure_processes(store)
+        if self._options.ef:
+            self._say("searches by ef")
+            queries, rounds = self._workload.queries, self._options.repeats
+            self._ef = searches_by_ef(self._embedder, store, queries, self._options.ef, rounds)
+
+    def _measure_clients(self, store: Path) -> None:
+        options, workload = self._options, self._workload
+        for turn in range(options.repeats):
+            for count in rotated(options.clients, turn):
+                self._say(f"round {turn + 1} of {options.repeats}: clients at once: {count}")
+                lines = workload.batch(options.adds, self._next_turn())
+                queries = list(itertools.islice(workload.asked(self._next_turn()), 1 + options.searches))
+                self._clients[count].adds.append(add_at_once(self._embedder, lines, count, self._folder))
+                self._clients[count].searches.append(search_at_once(self._embedder, queries, count, store))
+
+    def _measure_processes(self, store: Path) -> None:
+        options, choice, embedder = self._options, self._subject.choice, self._embedder
+        self._say(f"{options.processes} processes start")
+        run = self._processes = ProcessesRun(options.processes, options.store_sizes[-1], [], [], [], [])
+        with readers(options.processes, embedder, choice, self._workload, store, self._folder) as processes:
+            for turn in range(options.repeats):
+                for arm in rotated(["readers", "writer", "both"], turn):
+                    self._say(f"round {turn + 1} of {options.repeats}: searches of processes, {arm}")
+                    searching, adding = arm != "writer", arm != "readers"
+                    searches, adds = processes.window(self._next_turn(), searching=searching, adding=adding)
+                    if searching:
+                        (run.searches_beside_writer if adding else run.searches_alone).append(searches)
+                    if adding:
+                        (run.adds_beside_readers if searching else run.adds_alone).append(adds)
+
     def result(self, reference: "ModelRun | None") -> ModelResult:
         """The measurements so far, with the similarity to a reference model unless that is this model."""
         measured = min(len(self._single), len(self._batch))
@@ -161,7 +211,24 @@ class ModelRun:
             stores=list(self._stores),
             likeness=like,
             retrieval=list(self._retrieval),
+            clients=self._clients_so_far(),
+            processes=self._processes_so_far(),
+            ef=list(self._ef),
         )
+
+    def _clients_so_far(self) -> list[ClientsRun]:
+        """The rounds that were completed."""
+        runs = self._clients.values()
+        rounds = min((len(run.searches) for run in runs), default=0)
+        return [ClientsRun(run.clients, run.adds[:rounds], run.searches[:rounds]) for run in runs if rounds]
+
+    def _processes_so_far(self) -> ProcessesRun | None:
+        run = self._processes
+        if run is None:
+            return None
+        windows = run.searches_alone, run.searches_beside_writer, run.adds_alone, run.adds_beside_readers
+        rounds = min(map(len, windows))
+        return ProcessesRun(run.readers, run.memories, *(window[:rounds] for window in windows)) if rounds else None
 
     def _next_turn(self) -> int:
         self._turn += 1
@@ -186,12 +253,6 @@ class ModelRun:
         self._on_step(f"{self._embedder.spec.name}: {step}")
 
 
-def rotated(items: Sequence[Item], by: int) -> list[Item]:
-    """The items, rotated so that the one at `by` (modulo their number) comes first."""
-    by %= len(items)
-    return [*items[by:], *items[:by]]
-
-
 class Bench:
     """One benchmark of several models. Raises UsageError for a workload that is too small.
 
@@ -206,6 +267,8 @@ class Bench:
         on_step: OnStep = lambda step: None,
         is_decided: Callable[[BenchResult], bool] = lambda result: True,
     ) -> None:
+        if options.needs_store and len(subjects) > 1:
+            raise UsageError("clients, processes and ef are measured with one model")
         if len(workload.batch_lines) < options.memories or len(workload.compare_lines) < options.compare:
             raise UsageError(f"workload {workload.name} has too few memories for these sizes")
         self._subjects = subjects
@@ -226,6 +289,7 @@ class Bench:
         with tempfile.TemporaryDirectory(prefix="agentmem-bench-") as folder:
             self._measure(Path(folder))
             self._grow_stores(Path(folder))
+            self._use_stores(Path(folder))
         self._complete = True
         return self.result()
 
@@ -251,6 +315,9 @@ class Bench:
                 device=options.device,
                 queries=None if options.labelled is None else printable(options.labelled.queries_file),
                 max_time_s=options.max_time_s,
+                clients=list(options.clients),
+                processes=options.processes,
+                ef=list(options.ef),
             ),
             workload=self._workload.facts(),
             machine=Machine(self._sgemm_flop_per_s, self._fsync_s, self._load_average, self._steal.ratio()),
@@ -284,9 +351,15 @@ class Bench:
 
     def _grow_stores(self, folder: Path) -> None:
         options, workload = self._options, self._workload
-        growth = write_growth(workload, options.store_sizes, folder, options.labelled)
+        kept = folder / _GROWN if options.needs_store else None
+        growth = write_growth(workload, options.store_sizes, folder, options.labelled, kept)
         for run in self._runs:
             run.grow(growth)
+
+    def _use_stores(self, folder: Path) -> None:
+        if self._options.needs_store:
+            for run in self._runs:
+                run.use_at_once(folder / _GROWN)
 
     def _reference(self) -> "ModelRun | None":
         """The reference for similarity: the first fp32 model."""

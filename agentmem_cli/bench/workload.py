@@ -1,8 +1,9 @@
 """What a benchmark measures: its options, and its texts, which are short strings, mixed English texts or a file."""
 
 import hashlib
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -17,9 +18,16 @@ from agentmem_cli.ingest.options import MAX_BATCH_SIZE, MIN_BATCH_SIZE
 from agentmem_cli.records.jsonl import parse_memory, parse_object
 from agentmem_cli.records.lines import Line, open_source
 from agentmem_cli.records.memory import Memory
+from agentmem_cli.store.base import MIN_INDEXED
 from agentmem_cli.support.safe_text import printable
 
 MAX_SCALE: Final = 10_000_000
+MAX_CLIENTS: Final = 256
+MIN_EF: Final = 10  # as many as are searched for
+MAX_EF: Final = 10_000
+ADDS: Final = 400  # of a round of clients: half a second of one with the static model, and seconds with others
+SEARCHES: Final = 100
+_CALLS_A_CLIENT: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +38,9 @@ class BenchOptions:
     the queries that measure the quality of searches. `threads` and `device` are only recorded in the result: the
     embedders have their own. With `max_time_s`, there are more repeats while these can decide something, as long as all
     repeats together take no more seconds than that.
+
+    `clients` are the numbers of threads that add and search at once, `processes` is the number of processes that search
+    while one adds, and `ef` are the values to search the graph with; all use a store of the last of `store_sizes`.
     """
 
     sizes: Sequence[int]
@@ -41,6 +52,9 @@ class BenchOptions:
     device: str = "cpu"
     labelled: Labelled | None = None
     max_time_s: float | None = None
+    clients: Sequence[int] = ()
+    processes: int = 0
+    ef: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         if not self.sizes:
@@ -59,6 +73,21 @@ class BenchOptions:
                 raise UsageError(f"--scale: {size} memories is not between {MIN_BATCH_SIZE} and {MAX_SCALE:,}")
         if any(size >= larger for size, larger in zip(self.scale, self.scale[1:], strict=False)):
             raise UsageError("--scale: give ascending sizes, such as 1000,10000,100000")
+        self._check_concurrent()
+
+    def _check_concurrent(self) -> None:
+        if any(not 1 <= count <= MAX_CLIENTS for count in self.clients):
+            raise UsageError(f"--clients: give numbers of threads from 1 to {MAX_CLIENTS}, such as 1,4,10,32")
+        if len(set(self.clients)) != len(self.clients):
+            raise UsageError("--clients names a number twice")
+        if not 0 <= self.processes <= MAX_CLIENTS:
+            raise UsageError(f"--processes {self.processes}: give a number of processes from 1 to {MAX_CLIENTS}")
+        if any(not MIN_EF <= ef <= MAX_EF for ef in self.ef):
+            raise UsageError(f"--ef: give values from {MIN_EF} to {MAX_EF:,}, such as 16,32,64,128,256")
+        if len(set(self.ef)) != len(self.ef):
+            raise UsageError("--ef names a value twice")
+        if self.ef and self.store_sizes[-1] < MIN_INDEXED:
+            raise UsageError(f"--ef needs a store with a graph: give --scale {MIN_INDEXED} or more")
 
     @property
     def store_sizes(self) -> list[int]:
@@ -68,7 +97,22 @@ class BenchOptions:
     @property
     def memories(self) -> int:
         """How many memories the workload must have."""
-        return max(*self.sizes, *self.store_sizes)
+        return max(*self.sizes, *self.store_sizes, self.adds if self.clients else 0)
+
+    @property
+    def adds(self) -> int:
+        """How many memories the clients of a round add, in all."""
+        return max(ADDS, _CALLS_A_CLIENT * max(self.clients, default=1))
+
+    @property
+    def searches(self) -> int:
+        """How many searches the clients of a round make, in all."""
+        return max(SEARCHES, _CALLS_A_CLIENT * max(self.clients, default=1))
+
+    @property
+    def needs_store(self) -> bool:
+        """Whether the store that was grown is used afterwards."""
+        return bool(self.clients or self.processes or self.ef)
 
 
 PHASE4: Final = "phase4"
@@ -107,6 +151,10 @@ class Workload:
     def compared(self, size: int, turn: int) -> list[bytes]:
         """As `batch`, for the comparison."""
         return self._with_repeats([_of_turn(line, turn) for line in self.compare_lines[:size]])
+
+    def asked(self, turn: int) -> Iterator[str]:
+        """Queries of a turn, without end; each is another text."""
+        return asked(self.queries, turn)
 
     def _with_repeats(self, lines: list[bytes]) -> list[bytes]:
         return repeated(lines, self.repeats_ratio) if self.repeats_ratio else lines
@@ -168,6 +216,13 @@ def repeated(lines: Sequence[bytes], share: float) -> list[bytes]:
 
 
 _FIRST_TURN: Final = 100  # the first 900 turns have three digits, which most vocabularies have as one token
+
+
+def asked(queries: Sequence[str], turn: int) -> Iterator[str]:
+    """See `Workload.asked`."""
+    for lap in itertools.count():
+        for query in queries:
+            yield f"{query} {_FIRST_TURN + turn} {lap}"
 
 
 def _of_turn(line: bytes, turn: int) -> bytes:

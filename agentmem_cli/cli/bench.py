@@ -111,6 +111,26 @@ def bench(
             help="Also measure the answers to labelled queries (see eval) from the memories of the --workload file.",
         ),
     ] = None,
+    clients: Annotated[
+        str | None,
+        typer.Option(
+            "--clients",
+            metavar="NUMBERS",
+            help="Also measure adds and searches of so many threads at once, such as 1,4,10,32.",
+        ),
+    ] = None,
+    processes: Annotated[
+        int,
+        typer.Option("--processes", metavar="N", help="Also measure N processes that search while another one adds."),
+    ] = 0,
+    ef: Annotated[
+        str | None,
+        typer.Option(
+            "--ef",
+            metavar="VALUES",
+            help="Also measure recall against latency of the graph with these values of ef, such as 16,32,64,128,256.",
+        ),
+    ] = None,
     advise: Annotated[
         bool,
         typer.Option("--advise", help="Also try what would make it faster, in turn with the base: a minute or two."),
@@ -150,6 +170,9 @@ def bench(
         raise UsageError("--models replaces --model and --model-path: leave those out")
     if advise and models is not None:
         raise UsageError("--advise is about one model: give --model in place of --models")
+    for option, given in (("--clients", clients), ("--processes", processes), ("--ef", ef)):
+        if given and models is not None:
+            raise UsageError(f"{option} is about one model: give --model in place of --models")
     words = Words(lang)
     inputs = report_output.inputs_of(workload, queries, model.path, bench_gates.PROJECT)
     outputs = BenchOutputs(output or [], inputs, words, github_summary, junit)
@@ -164,6 +187,9 @@ def bench(
         device=model.device,
         labelled=None if queries is None else _labelled(workload, queries),
         max_time_s=max_time,
+        clients=[] if clients is None else _numbers("--clients", clients),
+        processes=processes,
+        ef=[] if ef is None else _numbers("--ef", ef),
     )
     bounds = bench_gates.bounds_of(
         {"min-ops": min_ops, "max-ms": max_ms, "min-speedup": min_speedup, "min-recall": min_recall}, bench_options
@@ -211,7 +237,7 @@ def _subject(choice: ModelChoice, on_step: Callable[[str], None]) -> "Subject":
     from agentmem_cli.embedding import catalog
 
     spec = catalog.resolve(choice, on_progress=lambda step, share: on_step(f"{step}, {share:.0%}"))
-    return Subject(partial(catalog.load, spec, choice), partial(grow_alone, spec, choice))
+    return Subject(partial(catalog.load, spec, choice), partial(grow_alone, spec, choice), choice)
 
 
 def _run(bench: "Bench", outputs: BenchOutputs) -> "BenchResult":

@@ -17,6 +17,7 @@ from agentmem_cli.bench.figures import (
 from agentmem_cli.bench.result import BenchResult, BenchWarning, ModelResult
 from agentmem_cli.bench.verdict import Outcome, TargetVerdict, Verdict
 from agentmem_cli.bench.workload import PHASE4
+from agentmem_cli.report.clients_report import clients_tables
 from agentmem_cli.report.document import NONE, Cell, Document, Facts, Row, Section, Table, interval_text, or_none, table
 from agentmem_cli.report.findings import analysis, hint, next_steps, remedies
 from agentmem_cli.report.gate_report import MOODS, bounds_table
@@ -357,7 +358,7 @@ def bench_document(measured: Measured, words: Words) -> Document:
 
 
 def _of_one(measured: ModelResult, figures: Figures, words: Words) -> list[Table]:
-    return [*seed_tables(figures, words), *model_tables(measured, figures, words)]
+    return [*seed_tables(figures, words), *model_tables(measured, figures, words), *clients_tables(figures, words)]
 
 
 def _findings(measured: ModelResult, figures: Figures, words: Words) -> list[Section]:
@@ -446,7 +447,9 @@ def _terms(measured: list[Figures]) -> Iterator[str]:
         "target": is_one and bool(measured[0].batches),
         "stages": is_one and any(batch.stages_ms for batch in measured[0].batches),
         "speedup": any(figures.comparison for figures in measured),
+        "ratio": any(figures.clients or figures.processes for figures in measured),
         "quantiles": bool(stores) or any(figures.add for figures in measured),
+        "ef": any(figures.ef for figures in measured),
         "recall": any(store.graph_recall_at_10 is not None for store in stores),
         "ceiling": is_one and measured[0].ceiling_ratio is not None,
         "cold": any(figures.cold_start_ms is not None for figures in measured),

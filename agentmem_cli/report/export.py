@@ -12,7 +12,15 @@ import orjson
 
 from agentmem_cli.bench.figures import Figures
 from agentmem_cli.bench.gates import GateReport
-from agentmem_cli.bench.result import BatchRun, BenchResult, Comparison, IngestSample, ModelResult, StorePoint
+from agentmem_cli.bench.result import (
+    BatchRun,
+    BenchResult,
+    CallsSample,
+    Comparison,
+    IngestSample,
+    ModelResult,
+    StorePoint,
+)
 from agentmem_cli.bench.result_file import as_bytes
 from agentmem_cli.bench.verdict import TargetVerdict, Verdict
 from agentmem_cli.errors import UsageError
@@ -72,6 +80,31 @@ def _of_model(measured: ModelResult) -> Iterator[_Sample]:
     for found in measured.retrieval:
         for metric, figures in found.figures.items():
             yield from _each(f"retrieval, {found.mode}", None, metric, figures, "")
+    yield from _of_clients(measured)
+    for walk in measured.ef:
+        yield from _each(f"ef {walk.ef}", walk.memories, "search", walk.searches_s, "s")
+        yield from _each(f"ef {walk.ef}", walk.memories, "graph found", walk.found, "of 10")
+
+
+def _of_clients(measured: ModelResult) -> Iterator[_Sample]:
+    memories = measured.stores[-1].memories if measured.stores else None
+    for clients in measured.clients:
+        yield from _of_calls(f"clients {clients.clients}", None, "add", clients.adds)
+        yield from _of_calls(f"clients {clients.clients}", memories, "search", clients.searches)
+    run = measured.processes
+    if run is not None:
+        readers = f"{run.readers} processes"
+        yield from _of_calls(readers, run.memories, "search", run.searches_alone)
+        yield from _of_calls(f"{readers}, one adding", run.memories, "search", run.searches_beside_writer)
+        yield from _of_calls("one process", run.memories, "add", run.adds_alone)
+        yield from _of_calls(f"one process, {run.readers} searching", run.memories, "add", run.adds_beside_readers)
+
+
+def _of_calls(what: str, size: int | None, call: str, samples: Sequence[CallsSample]) -> Iterator[_Sample]:
+    for repeat, sample in enumerate(samples, start=1):
+        yield what, size, repeat, f"{call}, total", sample.total_s, "s"
+        for latency_s in sample.latencies_s:
+            yield what, size, repeat, call, latency_s, "s"
 
 
 def _of_batches(run: BatchRun) -> Iterator[_Sample]:

@@ -131,7 +131,7 @@ _Models: TypeAlias = Sequence[tuple[ModelResult, Figures]]
 def plots(measured: Measured, words: Words) -> list[Plot]:
     """The plots for which there are measurements, of the first six models."""
     drawers: list[Callable[[_Models, Words], Plot | None]] = [
-        throughput, _batches, _adds, _searches, _stages, _growth, _quality,
+        throughput, _batches, _adds, _searches, _stages, _growth, _quality, _ef,
     ]  # fmt: skip
     drawn = (draw(measured.models[: len(SERIES)], words) for draw in drawers)
     return [plot for plot in drawn if plot is not None]
@@ -286,6 +286,27 @@ def _quality(measured: _Models, words: Words) -> Plot | None:
         _labels(axes, words("axis.ops"), label)
         title = words("plot.quality")
         return Plot(title, as_svg(figure, "quality", title), words("plot.quality.note"), _legend(measured))
+
+
+def _ef(measured: _Models, words: Words) -> Plot | None:
+    """Recall against the latency of searches of the graph, with the values of ef that are in use marked."""
+    shown = [(series, figures.ef) for series, (_, figures) in enumerate(measured) if figures.ef]
+    if not shown:
+        return None
+    with drawing() as (figure, (axes,)):
+        for series, runs in shown:
+            recalls = [run.recall_at_10 for run in runs]
+            _points(axes, series, [run.search.p50_ms or 0.0 for run in runs], recalls, "-")
+            _points(axes, series, [run.search.p95_ms or 0.0 for run in runs], recalls, ":")
+            for run in runs:
+                place = run.search.p50_ms or 0.0, run.recall_at_10
+                axes.plot(*place, MARKERS[series], color=SERIES[series], markersize=11 if run.used_by else 4)
+                axes.annotate(str(run.ef), place, (6, -12), textcoords="offset points", fontsize=9, color=INK)
+        _scale(axes, "x", [run.search.p50_ms or 0.0 for _, runs in shown for run in runs])
+        axes.margins(x=0.1, y=0.15)
+        _labels(axes, words("axis.graph"), words("axis.recall"))
+        title = words("plot.ef")
+        return Plot(title, as_svg(figure, "ef", title), words("plot.ef.note"), _legend(measured))
 
 
 def _answers(measured: _Models) -> tuple[str, list[MeanFigure | None]] | None:

@@ -52,6 +52,13 @@ _PLOTS: Final = {
         "To the right is faster, up is better; bars are 95 % intervals.",
         "越靠右越快，越靠上越好；误差线为 95% 区间。",
     ),
+    "plot.ef": ("Recall against latency of the graph", "图索引的召回率与延迟"),
+    "plot.ef.note": (
+        "The numbers are values of ef, large points those in use; p50 (line) and p95 (dotted).",
+        "数字为 ef 的取值，大点为当前所用；p50（实线）与 p95（点线）。",
+    ),
+    "axis.recall": ("recall@10", "recall@10"),
+    "axis.graph": ("search of the graph, ms", "图索引搜索 ms"),
     "axis.size": ("batch size", "批次大小"),
     "axis.ops": ("memories/s", "条/s"),
     "axis.each": ("ms a memory", "ms/条"),
@@ -94,6 +101,16 @@ _GLOSSARY: Final = {
         "The time of adding memories one by one, each durable, over that of as many, equally long, in one batch: "
         "the median of the repeats' ratios.",
         "逐条添加记忆（每条均持久化）的时间，除以同样多、同样长的记忆作为一个批次的时间：取各次重复之比的中位数。",
+    ),
+    "term.ratio": ("ratio", "比值"),
+    "mean.ratio": (
+        "The rate over that of the fewest clients, or of the same work alone: the median of the ratios of the rounds.",
+        "与最少客户端或单独进行时的速率之比：各轮比值的中位数。",
+    ),
+    "term.ef": ("ef", "ef"),
+    "mean.ef": (
+        "How many candidates a search of the graph keeps: more find more of the nearest, and take longer.",
+        "图索引搜索时保留的候选数：越大召回率越高，耗时也越长。",
     ),
     "term.quantiles": ("n, p50, p95, p99", "n、p50、p95、p99"),
     "mean.quantiles": (
@@ -511,12 +528,62 @@ _FINDINGS: Final = {
     ),
 }
 
+_CLIENTS: Final = {
+    "calls.who": ("clients", "客户端"),
+    "calls.rate": ("calls/s", "次/s"),
+    "calls.interval": ("95 %", "95%"),
+    "calls.ratio": ("ratio", "比值"),
+    "calls.p50": ("p50, ms", "p50 ms"),
+    "calls.p95": ("p95, ms", "p95 ms"),
+    "calls.p99": ("p99, ms", "p99 ms"),
+    "clients.adds": ("Threads that add at once", "多线程添加"),
+    "clients.adds_caption": (
+        "threads that share one AgentMem; each add is one memory, durable when it returns; ratio: to the first row, "
+        "within each round",
+        "多个线程共用一个 AgentMem；每次添加一条记忆，返回时已持久化；比值：每轮内与首行相比",
+    ),
+    "clients.searches": ("Threads that search at once: a store of {0:,}", "多线程搜索 ({0:,} 条记忆)"),
+    "clients.searches_caption": (
+        "hybrid searches for 10 memories, the embedding of the query included; calls/s are QPS",
+        "混合检索，返回 10 条，含查询的嵌入；次/s 即 QPS",
+    ),
+    "clients.gain": ("{0} threads against {1}", "{0} 线程与 {1} 线程之比"),
+    "clients.ratio": ("{0:.2f}x (95 %: {1})", "{0:.2f}x (95%：{1})"),
+    "clients.earlier": ("Phase 1 of an earlier report, threads in fast mode", "Phase 1 多线程 (快速模式)"),
+    "clients.answer": (
+        "{0:,.0f} ops/s; here at most {1} (threads: {2}), and every add is durable",
+        "{0:,.0f} ops/s；本次最高 {1} ops/s ({2} 线程)，每次添加均已持久化",
+    ),
+    "processes.title": ("Processes that search while one adds: a store of {0:,}", "多进程搜索与写入 ({0:,} 条记忆)"),
+    "processes.search": ("{0} searching", "{0} 个搜索"),
+    "processes.search_beside": ("{0} searching, beside 1 adding", "{0} 个搜索，同时 1 个写入"),
+    "processes.add": ("1 adding", "1 个写入"),
+    "processes.add_beside": ("1 adding, beside {0} searching", "1 个写入，同时 {0} 个搜索"),
+    "processes.caption": (
+        "searches are hybrid, adds one memory each; ratio: to the same work alone, within each round",
+        "搜索为混合检索，每次写入一条记忆；比值：每轮内与单独进行时相比",
+    ),
+    "ef.title": ("Recall against latency: the graph of {0:,}", "召回率与延迟: {0:,} 条记忆的图索引"),
+    "ef.ef": ("ef", "ef"),
+    "ef.used": ("used by", "当前用于"),
+    "ef.recall": ("recall@10", "recall@10"),
+    "ef.p50": ("p50, ms", "p50 ms"),
+    "ef.p95": ("p95, ms", "p95 ms"),
+    "ef.hybrid": ("search", "默认搜索"),
+    "ef.vector": ("search --mode vector", "search --mode vector"),
+    "ef.caption": (
+        "a search of the graph alone for 10 vectors, against an exact scan; used by: a search for 10 memories",
+        "仅在图索引中查找 10 个向量，与精确扫描相比；当前用于：返回 10 条记忆的搜索",
+    ),
+}
+
 TEXTS: Final[dict[str, tuple[str, str]]] = {
     **_HEADER,
     **_SEED,
     **_ONE_MODEL,
     **_MODELS,
     **_FINDINGS,
+    **_CLIENTS,
     **_GATE,
     **SENTENCES,
 }

@@ -66,6 +66,12 @@ class _Scored:
         return relevance * factors if relevance > 0 else relevance
 
 
+def pool(k: int, ranking: Ranking) -> int:
+    """How many candidates each side gives at first for k hits: more than k, as the final order may differ."""
+    alone = ranking.mode == "vector" and ranking.recency_half_life_s is None and not ranking.importance_weight
+    return _ENOUGH * k if alone else max(_POOL, _ENOUGH * k)
+
+
 class Search:
     """One query, asked of one snapshot of a store."""
 
@@ -96,7 +102,7 @@ class Search:
 
     def _groups(self, k: int) -> list[list[_Scored]]:
         """The k best, each with its near-duplicates after it where they are folded."""
-        n = self._pool(k)
+        n = pool(k, self._ranking)
         if not self._ranking.dedupe:
             return [[scored] for scored in self._ranked(k, n)[0][:k]]
         while True:
@@ -105,12 +111,6 @@ class Search:
             if len(groups) == k or not more or len(ranked) >= _FOLDED:
                 return groups
             n *= 4
-
-    def _pool(self, k: int) -> int:
-        """How many candidates each side gives at first: more than k, as the final order may differ."""
-        ranking = self._ranking
-        alone = ranking.mode == "vector" and ranking.recency_half_life_s is None and not ranking.importance_weight
-        return _ENOUGH * k if alone else max(_POOL, _ENOUGH * k)
 
     def _ranked(self, k: int, n: int) -> tuple[list[_Scored], bool]:
         """The candidates among the n best of each side, best first, and whether there may be more."""

@@ -330,3 +330,12 @@ class Upkeep(Protocol):
 
     def build_index(self) -> int:
         """Builds the index of vectors now, and says how many are still not in it."""
+
+    def index_ef(self, n: int) -> int:
+        """The number of candidates that a search for the n nearest vectors keeps in the index (ef of an HNSW graph)."""
+
+    def nearest_in_index(self, query: Vector, n: int, ef: int) -> NDArray[np.float32] | None:
+        """The cosines of the n vectors nearest to a query (dim,) that the index finds with this ef, best first.
+
+        For measurements. None where there is no index, or where it reaches fewer.
+        """

@@ -67,6 +67,9 @@ def test_the_result_has_the_keys_that_readers_count_on(run: Run) -> None:
         "likeness",
         "remedies",
         "retrieval",
+        "clients",
+        "processes",
+        "ef",
         "figures",
     }
 
@@ -155,6 +158,11 @@ def test_a_table_is_printed_where_no_json_is_asked_for(static: Cli) -> None:
         (("--scale", "400", "--sizes", "10", "--workload", str(MEMORIES)), "400 are needed"),
         (("--queries", str(EXAMPLES / "queries.jsonl")), "--queries needs memories with ids"),
         (("--workload", str(MEMORIES), "--queries", "-"), "--queries -: "),
+        (("--clients", "1,4", "--models", "minilm"), "--clients is about one model: give --model in place of --models"),
+        (("--processes", "2", "--models", "minilm"), "--processes is about one model"),
+        (("--ef", "16", "--models", "minilm"), "--ef is about one model"),
+        (("--ef", "16", "--sizes", "10"), "--ef needs a store with a graph"),
+        (("--clients", "4;8"), "--clients 4;8: "),
         (("--output", "no-such-folder/bench.json"), "--output no-such-folder/bench.json: "),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) and len(value) == 2 else "",

@@ -243,6 +243,11 @@ Labels = NDArray[np.int64]
 Scores = NDArray[np.float32]
 
 
+def ef_of(k: int) -> int:
+    """The number of candidates that a search for the k nearest keeps."""
+    return max(EF_SEARCH, 2 * k)
+
+
 class Graph:
     """An HNSW graph of unit vectors by label, compared by cosine (Malkov and Yashunin, arXiv:1603.09320).
 
@@ -293,14 +298,14 @@ class Graph:
         self.last_label = max(self.last_label, labels[-1])
 
     def search(
-        self, query: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None = None
+        self, query: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None = None, ef: int | None = None
     ) -> tuple[Labels, Scores] | None:
         """The k labels nearest to a query (dim,), and their cosines, best first; None where fewer can be reached.
 
-        `allowed[label]` says which labels may be returned.
+        `allowed[label]` says which labels may be returned. `ef` is `ef_of(k)` unless it is given.
         """
         k = min(k, len(self))
-        self._index.set_ef(max(EF_SEARCH, 2 * k))
+        self._index.set_ef(ef_of(k) if ef is None else ef)
         keep = None if allowed is None else allowed.__getitem__
         try:
             labels, distances = self._index.knn_query(query, k=k, num_threads=1, filter=keep)

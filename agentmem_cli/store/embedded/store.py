@@ -16,6 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from agentmem_cli.errors import StoreError, StoreMismatchError, StoreNotFoundError, StoreWriteError
 from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.records.memory import HistoryEvent, Memory, Position, Span
@@ -29,6 +32,7 @@ from agentmem_cli.store.base import (
     Pin,
     Plan,
     StoreStats,
+    Vector,
     Vectors,
 )
 from agentmem_cli.store.embedded import maintenance
@@ -36,6 +40,7 @@ from agentmem_cli.store.embedded.batch_plan import BatchPlan, Planner
 from agentmem_cli.store.embedded.connection import MOST_ROWS
 from agentmem_cli.store.embedded.database import Database
 from agentmem_cli.store.embedded.folder import DATABASE, LOCK, MODELS, check, check_unused, write_gitignore
+from agentmem_cli.store.embedded.graph import ef_of
 from agentmem_cli.store.embedded.graph_builder import PublishedGraph, build, lacks
 from agentmem_cli.store.embedded.lock import WriterLock
 from agentmem_cli.store.embedded.memories import StoredMemory
@@ -384,6 +389,16 @@ class EmbeddedStore:
         except OSError as error:
             raise StoreWriteError(f"the graph of store {self.folder} can't be written: {error}") from error
         return self.unindexed()
+
+    def index_ef(self, n: int) -> int:
+        """See `Upkeep`."""
+        return ef_of(n)
+
+    def nearest_in_index(self, query: Vector, n: int, ef: int) -> NDArray[np.float32] | None:
+        """See `Upkeep`."""
+        graph = self.graph.current(self._existing())
+        found = None if graph is None else graph.search(query, n, ef=ef)
+        return None if found is None else found[1]
 
     # Reading
 
