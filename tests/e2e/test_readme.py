@@ -15,6 +15,7 @@ README = ROOT / "README.md"
 GUIDES = ROOT / "agentmem_cli" / "guides"
 PAGES = [README, *sorted(GUIDES.glob("*.md"))]
 FIGURE = re.compile(r"\d[\d,.]*")
+VERDICT = "met|missed|not certain|excellent|good|fair|poor"
 INGEST = "agentmem ingest examples/memories.jsonl"
 SHORT_RUN = " --repeats 5 --warmup 0"  # fewer repeats have no intervals
 ONE_TABLE = " --compare 10 --threads 1"
@@ -136,7 +137,7 @@ def _without_figures(text: str) -> list[str]:
         r"^What limits it\n.*?(?=^Targets)", "", text.partition("\nWarning")[0], flags=re.DOTALL | re.MULTILINE
     )
     lines = text[text.find("Batches:") :].splitlines() if "Batches:" in text else text.splitlines()
-    words = [re.sub(r"[\s─]+|\b(met|missed|not certain)\b", " ", FIGURE.sub("#", line)) for line in lines]
+    words = [re.sub(rf"[\s─]+|\b({VERDICT})\b", " ", FIGURE.sub("#", line)) for line in lines]
     said = [" ".join(line.split()) for line in words]
     return " ".join(line for line in said if not line.startswith("agentmem: ")).split()
 
