@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agentmem_cli.cli import bench_gates, options, report_output
-from agentmem_cli.cli.output import print_json, print_rich
-from agentmem_cli.cli.progress import steps_view
+from agentmem_cli.cli.output import print_json, print_rich, steps_view
 from agentmem_cli.cli.report_output import BenchOutputs, JunitOption, SummaryOption
 from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.errors import AgentMemError, UsageError

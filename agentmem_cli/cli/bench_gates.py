@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 import typer
 
 from agentmem_cli.cli import options, report_output
-from agentmem_cli.cli.output import print_json, print_rich, say
-from agentmem_cli.cli.progress import steps_view
+from agentmem_cli.cli.output import print_json, print_rich, say, steps_view
 from agentmem_cli.cli.report_output import BenchOutputs, JunitOption, SummaryOption, VerdictFilesOption
 from agentmem_cli.errors import AgentMemError, GateError, UsageError
 from agentmem_cli.report.translations import Words

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agentmem_cli.cli import options
-from agentmem_cli.cli.opening import opened_store
+from agentmem_cli.cli.options import opened_store
 from agentmem_cli.cli.output import print_json, print_rich, say, stderr_console
 from agentmem_cli.cli.report_output import JunitOption, Outputs, SummaryOption, VerdictFilesOption
 from agentmem_cli.embedding.choice import ModelChoice

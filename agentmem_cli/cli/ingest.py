@@ -8,7 +8,7 @@ import typer
 
 from agentmem_cli.cli import options
 from agentmem_cli.cli.ingest_progress import IngestObserver, view_for
-from agentmem_cli.cli.opening import opened_store
+from agentmem_cli.cli.options import opened_store
 from agentmem_cli.cli.output import (
     INCOMPLETE,
     INTERRUPTED,

@@ -8,7 +8,7 @@ import orjson
 import typer
 
 from agentmem_cli.cli import options
-from agentmem_cli.cli.opening import opened_store
+from agentmem_cli.cli.options import opened_store
 from agentmem_cli.cli.output import INCOMPLETE, print_json, print_rich, say
 from agentmem_cli.cli.output_file import Output
 from agentmem_cli.errors import AgentMemError, StoreDamagedError, UsageError

@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from agentmem_cli.cli import options
-from agentmem_cli.cli.output import print_json, print_rich, say
-from agentmem_cli.cli.progress import making_view
+from agentmem_cli.cli.output import making_view, print_json, print_rich, say
 from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.errors import UsageError
 from agentmem_cli.report.store_tables import models_table

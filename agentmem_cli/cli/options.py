@@ -1,4 +1,4 @@
-"""The options that several commands share, each declared once.
+"""The options that several commands share, each declared once, and how a command opens a store with them.
 
 A command takes a group of options as one parameter, such as `filter: FilterOptions`. The parameters of the function
 that makes the group's value declare its options. `expanded` shows them to Typer in place of the one parameter.
@@ -6,14 +6,16 @@ that makes the group's value declare its options. `expanded` shows them to Typer
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import update_wrapper
-from typing import Annotated, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import orjson
 import typer
 
+from agentmem_cli.cli.output import making_view
 from agentmem_cli.embedding.choice import MAX_THREADS, Device, ModelChoice
 from agentmem_cli.errors import InvalidMemoryError, UsageError
 from agentmem_cli.records.filter import SearchFilter
@@ -22,6 +24,9 @@ from agentmem_cli.records.memory import MEMORY_TYPES, Scope
 from agentmem_cli.records.times import bound, parse_span
 from agentmem_cli.records.values import JsonScalar, JsonValue
 from agentmem_cli.search.query import NEIGHBOUR_SHARE, Mode, Ranking
+
+if TYPE_CHECKING:
+    from agentmem_cli.api import AgentMem
 
 Command: TypeAlias = Callable[..., None]
 
@@ -293,3 +298,33 @@ def _scalar(argument: str, value: str) -> JsonScalar:
     if isinstance(parsed, (list, dict)):
         raise UsageError(f"--where {argument}: VALUE is a string, a number, true, false or null")
     return parsed
+
+
+_STORES_OWN: Final = ModelChoice()
+
+
+@contextmanager
+def opened_store(
+    path: str, choice: ModelChoice = _STORES_OWN, *, create: bool = False, wait_s: float = 0.0, quiet: bool = False
+) -> "Iterator[AgentMem]":
+    """Opens a store and closes it at the end; shows progress, unless `quiet`, while a model is made for it.
+
+    Raises StoreNotFoundError if there is no store, unless `create`.
+    """
+    from agentmem_cli.api import AgentMem  # numpy, hnswlib and SQLite, which no --help waits for
+
+    with (
+        making_view(quiet) as on_progress,
+        AgentMem(
+            path,
+            model=choice.name,
+            model_path=choice.path,
+            embedder_url=choice.url,
+            create=create,
+            threads=choice.threads,
+            device=choice.device,
+            wait_s=wait_s,
+            on_model_progress=on_progress,
+        ) as mem,
+    ):
+        yield mem

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from agentmem_cli.cli import options
-from agentmem_cli.cli.opening import opened_store
+from agentmem_cli.cli.options import opened_store
 from agentmem_cli.cli.output import advice_line, print_json, print_jsonl, print_rich, say
 from agentmem_cli.errors import RejectedLineError, UsageError
 from agentmem_cli.records.filter import SearchFilter

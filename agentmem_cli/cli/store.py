@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from agentmem_cli.cli import options
-from agentmem_cli.cli.opening import opened_store
+from agentmem_cli.cli.options import opened_store
 from agentmem_cli.cli.output import print_json, print_rich, say
 from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.errors import UsageError

@@ -50,6 +50,7 @@ class _Scored:
     cosine: float | None
     text: float | None
     base: float
+    score: float
     meaning: float = 0.0
     words: float = 0.0
     neighbours: float = 0.0
@@ -58,12 +59,6 @@ class _Scored:
     recency: float = 1.0
     importance: float = 1.0
     shown: float = 0.0
-
-    @property
-    def score(self) -> float:
-        relevance = self.base + self.neighbours
-        factors = self.speaker * self.time * self.recency * self.importance
-        return relevance * factors if relevance > 0 else relevance
 
 
 def pool(k: int, ranking: Ranking) -> int:
@@ -104,12 +99,13 @@ class Search:
         """The k best, each with its near-duplicates after it where they are folded."""
         n = pool(k, self._ranking)
         if not self._ranking.dedupe:
-            return [[scored] for scored in self._ranked(k, n)[0][:k]]
+            ranked, _ = self._ranked(k, n)
+            return self._shown(ranked, [[scored] for scored in ranked[:k]])
         while True:
             ranked, more = self._ranked(k, n)
             groups = self._folded(ranked, k)
             if len(groups) == k or not more or len(ranked) >= _FOLDED:
-                return groups
+                return self._shown(ranked, groups)
             n *= 4
 
     def _ranked(self, k: int, n: int) -> tuple[list[_Scored], bool]:
@@ -118,9 +114,7 @@ class Search:
         if self._scale is not None and self._ranking.neighbour_share:
             candidates = self._with_neighbours(candidates, max(k, _LENDERS))
         self._weigh(candidates)
-        ranked = sorted(candidates, key=_place)
-        self._show(ranked)
-        return ranked, more
+        return sorted(candidates, key=_place), more
 
     # Candidates
 
@@ -154,9 +148,11 @@ class Search:
         cosine = None if near is None else max(-1.0, min(1.0, near.score))  # float32 rounds a little past the ends
         chunk = None if near is None else near.chunk
         if self._scale is None or cosine is None or text is None:
-            return _Scored(candidate, chunk, cosine, text, cosine or text or 0.0)
+            base = cosine or text or 0.0
+            return _Scored(candidate, chunk, cosine, text, base, base)
         meaning, words = self._scale.meaning(cosine), words_score(text)
-        return _Scored(candidate, chunk, cosine, text, max(0.0, meaning + words), meaning, words)
+        base = max(0.0, meaning + words)
+        return _Scored(candidate, chunk, cosine, text, base, base, meaning, words)
 
     # Ranking
 
@@ -196,24 +192,28 @@ class Search:
                 scored.recency = recency_factor(now.timestamp() - candidate.created_at_us / 1e6, half_life_s)
             if weight:
                 scored.importance = importance_factor(candidate.importance, weight)
+            scored.score = scored.base + scored.neighbours
+            if scored.score > 0:
+                scored.score *= scored.speaker * scored.time * scored.recency * scored.importance
 
     def _named_speaker(self) -> frozenset[str]:
         return named_speaker(self._snapshot.speakers(names_in(self._query)))
 
-    def _show(self, ranked: Sequence[_Scored]) -> None:
-        """Sets the scores that are shown."""
+    def _shown(self, ranked: Sequence[_Scored], groups: list[list[_Scored]]) -> list[list[_Scored]]:
+        """The groups, each with the score that its best one shows."""
         scale = self._scale
         if scale is None:
-            for scored in ranked:
+            for scored, *_ in groups:
                 scored.shown = scored.score
-            return
+            return groups
         unspaced = self._snapshot.unspaced_weight(self._query)
         sure = max(
             (evidence(s.cosine or 0.0, s.text or 0.0, scale.readable, unspaced) for s in ranked[:_JUDGED]), default=0.0
         )
         best = ranked[0].score if ranked else 0.0
-        for scored in ranked:
+        for scored, *_ in groups:
             scored.shown = shown_score(sure, scored.score, best)
+        return groups
 
     def _folded(self, ranked: Sequence[_Scored], k: int) -> list[list[_Scored]]:
         """The k best that are not near-duplicates of a better one, each with its near-duplicates after it."""

@@ -4,6 +4,7 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Final
 
 import numpy as np
@@ -245,7 +246,7 @@ class Memories:
             values,
             parameters,
         )
-        found = sorted((Candidate(*row) for row in rows), key=lambda candidate: candidate.seq)
+        found = [Candidate(*row) for row in sorted(rows, key=itemgetter(0))]
         for candidate in found:
             if not _is_whole(candidate):
                 self.at([candidate.seq])  # its error names the memory
@@ -381,9 +382,12 @@ def as_text(identity: object) -> str:
 
 
 def _is_whole(candidate: Candidate) -> bool:
-    numbers = candidate.text_id, candidate.created_at_us
-    is_whole = isinstance(candidate.importance, float | None) and isinstance(candidate.said_by, str | None)
-    return is_whole and all(isinstance(number, int) for number in numbers)
+    return (
+        isinstance(candidate.text_id, int)
+        and isinstance(candidate.created_at_us, int)
+        and (candidate.importance is None or isinstance(candidate.importance, float))
+        and (candidate.said_by is None or isinstance(candidate.said_by, str))
+    )
 
 
 def _event(row: HistoryRow) -> tuple[str, str, str | None, int]:
