@@ -15,7 +15,7 @@ from agentmem_cli.records.memory import BatchResult, Memory, Outcome
 # Beyond these, a larger group would save little per memory, and its first callers would wait for its last.
 MOST_MEMORIES: Final = 256
 MOST_CHARS: Final = 1_000_000
-_LOOK_EVERY_S: Final = 1.0
+LOOK_EVERY_S: Final = 1.0
 _MOMENT_S: Final = 50e-6
 
 
@@ -198,7 +198,7 @@ class GroupCommit:
 def _is_woken(call: Call) -> bool:
     """Waits until the call is done or first; False after a second without a word: then its thread looks itself."""
     try:
-        call.woken.get(timeout=_LOOK_EVERY_S)
+        call.woken.get(timeout=LOOK_EVERY_S)
     except Empty:
         return False
     return True

@@ -210,7 +210,7 @@ def _interrupted_when(condition: Callable[[], bool]) -> Iterator[None]:
 def test_a_caller_that_is_interrupted_while_it_waits_holds_up_nobody_behind_it(
     mem: AgentMem, embedder: _Embedder, ahead: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(group, "_LOOK_EVERY_S", 10 * _LIMIT_S)  # nobody looks after the others
+    monkeypatch.setattr(group, "LOOK_EVERY_S", 10 * _LIMIT_S)  # nobody looks after the others
     first = _Client(lambda: mem.add("gate"))
     assert embedder.at_gate.wait(_LIMIT_S)
     before = _waiting(mem, _adds(mem, ["before"][:ahead]))
@@ -229,7 +229,7 @@ def test_a_caller_that_is_interrupted_while_it_waits_holds_up_nobody_behind_it(
 
 
 def test_a_call_that_lost_its_thread_holds_up_nobody(mem: AgentMem, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group, "_LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(group, "LOOK_EVERY_S", 0.01)
     mem._adds._waiting.append(Call([Memory("left behind")], How()))
     assert _Client(lambda: mem.add("next", id="next")).ended() == "next"
 
@@ -254,7 +254,7 @@ def test_closing_waits_for_no_call_whose_thread_has_left_meanwhile(mem: AgentMem
 def test_an_observer_may_add_while_others_wait_for_the_ingest(
     mem: AgentMem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(group, "_LOOK_EVERY_S", 10 * _LIMIT_S)  # nobody looks after the others
+    monkeypatch.setattr(group, "LOOK_EVERY_S", 10 * _LIMIT_S)  # nobody looks after the others
     (tmp_path / "file").write_text('{"text": "from the file"}\n')
     clients: list[_Client] = []
 
