@@ -1,27 +1,17 @@
-"""The way of a line into the store: read, gathered into a batch, embedded, committed, reported.
-
-The work overlaps where the caller waits for a model; otherwise threads only take turns at Python's lock. So each kind
-of work has a `_Lane` that starts in the caller's thread and moves to a thread of its own once the pipeline waits for
-its model. Results are taken in the order in which the work was given.
-"""
+"""The way of a line into the store: read, gathered into a batch, embedded, committed, reported."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import closing
-from typing import Final, TypeVar, cast
 
 from agentmem_cli.errors import RejectedLineError
 from agentmem_cli.ingest.batches import Batch, Batches, Item
 from agentmem_cli.ingest.options import IngestOptions, Observer, Progress
+from agentmem_cli.ingest.overlap import AHEAD, InOrder, Lane, done, drawn_ahead
 from agentmem_cli.ingest.pipeline import Pipeline, Ready
 from agentmem_cli.records.lines import open_source
 from agentmem_cli.records.memory import Rejection
-
-_AHEAD: Final = 2  # pieces of work that are under way at a time
-_LOOK_EVERY_S: Final = 0.1
-
-_T = TypeVar("_T")
 
 
 def ingest_files(
@@ -34,8 +24,8 @@ def ingest_files(
     trace in the store.
     """
     with (
-        _Lane("read", lambda: pipeline.waits_for_model) as reading,
-        _Lane("commit", lambda: pipeline.waits_for_model) as committing,
+        Lane("read", lambda: pipeline.waits_for_model) as reading,
+        Lane("commit", lambda: pipeline.waits_for_model) as committing,
     ):
         for path in paths:
             with open_source(path, options.max_expansion) as source:
@@ -45,7 +35,7 @@ def ingest_files(
                     reading.move_to_thread()  # a thread that waits at a pipe can neither commit nor report
                 batches = Batches(source, options, pipeline)
                 committer = _Committer(committing, pipeline, options, observer, source.size_bytes, committed)
-                with closing(_drawn_ahead(iter(batches), reading)) as items:
+                with closing(drawn_ahead(iter(batches), reading)) as items:
                     try:
                         while (item := committer.wait_for(next(items), batches)) is not None:
                             committer.take(item)
@@ -59,7 +49,7 @@ class _Committer:
 
     def __init__(
         self,
-        lane: "_Lane",
+        lane: Lane,
         pipeline: Pipeline,
         options: IngestOptions,
         observer: Observer,
@@ -74,14 +64,14 @@ class _Committer:
         self._committed = committed
         self._has_memories = False
         self._under_way: deque[Batch] = deque()  # batches that are embedded or being committed
-        self._in_order = _InOrder()
+        self._in_order = InOrder()
         self._failed = False
 
     def take(self, item: Item) -> None:
         """Embeds a batch, hands it on, and reports what is durable by now. Raises AgentMemError."""
         if isinstance(item, Rejection):
-            self._in_order.add(_done(item), self._report_rejection)
-            self._in_order.pass_on(0 if self._options.stop_at_rejection else _AHEAD)
+            self._in_order.add(done(item), self._report_rejection)
+            self._in_order.pass_on(0 if self._options.stop_at_rejection else AHEAD)
             return
         self._has_memories = self._has_memories or bool(item.memories)
         if not self._has_memories:
@@ -138,90 +128,3 @@ class _Committer:
                 f"{rejection.file}:{rejection.line}: {rejection.reason}: stopped there; the {report.stored} "
                 f"memories before it {stored} stored"
             )
-
-
-class _Lane:
-    """Does one piece of work after the other: at once, or in a thread from the moment that `overlaps` says so."""
-
-    def __init__(self, name: str, overlaps: Callable[[], bool]) -> None:
-        self._overlaps = overlaps
-        self._in_thread = False
-        self._thread = ThreadPoolExecutor(1, f"agentmem-{name}")
-
-    def __enter__(self) -> "_Lane":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._thread.shutdown()
-
-    @property
-    def in_thread(self) -> bool:
-        """Whether the next piece is done in the thread. Once it is, all are: a later piece must not overtake one."""
-        self._in_thread = self._in_thread or self._overlaps()
-        return self._in_thread
-
-    def move_to_thread(self) -> None:
-        """From now on, does all in the thread."""
-        self._in_thread = True
-
-    def submit(self, work: Callable[[], _T]) -> "Future[_T]":
-        """Does a piece of work, now or soon; the future has its result or its error."""
-        if self.in_thread:
-            return self._thread.submit(work)
-        try:
-            return _done(work())
-        except Exception as error:  # noqa: BLE001 - the caller gets it with the result, as from a thread
-            failed: Future[_T] = Future()
-            failed.set_exception(error)
-            return failed
-
-
-def _done(result: _T) -> "Future[_T]":
-    """A future that has its result."""
-    future: Future[_T] = Future()
-    future.set_result(result)
-    return future
-
-
-def _drawn_ahead(items: Iterator[_T], lane: _Lane) -> "Generator[Future[_T | None], None, None]":
-    """The items, and None at their end; where the lane has a thread, it draws `_AHEAD` of them before they are asked
-    for."""
-    drawn: deque[Future[_T | None]] = deque()
-    try:
-        while True:
-            while len(drawn) < (_AHEAD if lane.in_thread else 1):
-                drawn.append(lane.submit(lambda: next(items, None)))
-            yield drawn.popleft()
-    finally:
-        for future in drawn:
-            future.cancel()
-        wait(drawn)
-
-
-class _InOrder:
-    """Work under way, whose results are passed on in the order in which it was added, in the caller's thread."""
-
-    def __init__(self) -> None:
-        self._waiting: deque[tuple[Future[object], Callable[[], None]]] = deque()
-
-    def add(self, future: "Future[_T]", pass_on: Callable[[_T], None]) -> None:
-        """Adds work whose result `pass_on` gets."""
-        self._waiting.append((cast("Future[object]", future), lambda: pass_on(future.result())))
-
-    def pass_on(self, most_waiting: int = _AHEAD) -> None:
-        """Passes on the results that are there, and waits for others while more than `most_waiting` are under way.
-
-        Raises what the work raised.
-        """
-        while self._waiting:
-            future, pass_on = self._waiting[0]
-            if len(self._waiting) <= most_waiting and not future.done():
-                return
-            self._waiting.popleft()
-            pass_on()
-
-    def wait_for(self, coming: "Future[_T]") -> None:
-        """Waits a moment for this or the next result, and passes on what is there."""
-        awaited = [cast("Future[object]", coming), *(future for future, _ in list(self._waiting)[:1])]
-        wait(awaited, timeout=_LOOK_EVERY_S, return_when=FIRST_COMPLETED)
-        self.pass_on()
