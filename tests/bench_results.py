@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from agentmem_cli.bench.result import (
-    AddSample,
     BatchRun,
     BenchResult,
     CallsSample,
@@ -38,7 +37,7 @@ def comparison(single_s: Sequence[float], batch_s: Sequence[float], memories: in
     return Comparison(
         memories,
         TokenCounts(memories, 10 * memories, 2 * memories, 0, 0),
-        [AddSample(total_s, [total_s / memories] * memories) for total_s in single_s],
+        [CallsSample(total_s, [total_s / memories] * memories) for total_s in single_s],
         [IngestSample(total_s, {}) for total_s in batch_s],
     )
 

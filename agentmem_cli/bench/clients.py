@@ -49,9 +49,9 @@ def search_at_once(embedder: Embedder, queries: Sequence[str], clients: int, sto
 
 
 def _at_once(call: Callable[[Item], object], items: Sequence[Item], clients: int) -> CallsSample:
-    """Calls for each item, in this many threads, which begin together; no thread has one item more than another has.
+    """Calls for each item, in this many threads, which begin together; their shares differ by one item at most.
 
-    If one fails, or this thread is interrupted, the threads end with the calls that they have begun.
+    If a call fails, or this thread is interrupted, each thread ends after the call that it has begun.
     """
     begin, stop = threading.Event(), threading.Event()
 
@@ -140,7 +140,7 @@ class Readers:
 
 
 def _until(window_s: float, call: Callable[[Item], object], items: Iterable[Item]) -> CallsSample:
-    """Calls for one item after the other until the time is over."""
+    """Calls for one item after another until the time is over."""
     begin = end = time.perf_counter()
     latencies_s = []
     for item in items:

@@ -303,7 +303,7 @@ def _comparison_figures(comparison: Comparison) -> ComparisonFigures:
     singles_s = [sample.total_s for sample in comparison.single]
     batches_s = [sample.total_s for sample in comparison.batch]
     single, batch = (_mode_figures(comparison.memories, samples_s) for samples_s in (singles_s, batches_s))
-    speedup = _paired_speedup(singles_s, batches_s)
+    speedup = _paired_ratio(singles_s, batches_s)
     return ComparisonFigures(
         memories=comparison.memories,
         tokens_per_memory=_tokens_per_memory(comparison.counts),
@@ -315,11 +315,11 @@ def _comparison_figures(comparison: Comparison) -> ComparisonFigures:
     )
 
 
-def _paired_speedup(slower_s: Sequence[float], faster_s: Sequence[float]) -> Estimate:
+def _paired_ratio(dividends: Sequence[float], divisors: Sequence[float]) -> Estimate:
     """The median of the ratios of the repeats, in which both sides ran in turn, and its interval."""
-    ratios = [slow / fast for slow, fast in zip(slower_s, faster_s, strict=True)]
+    ratios = [dividend / divisor for dividend, divisor in zip(dividends, divisors, strict=True)]
     is_sure = len(ratios) >= verdict.LEAST_SAMPLES
-    return Estimate(median(ratios), bootstrap_ratio(slower_s, faster_s, "median", paired=True) if is_sure else None)
+    return Estimate(median(ratios), bootstrap_ratio(dividends, divisors, "median", paired=True) if is_sure else None)
 
 
 def _mode_figures(memories: int, samples_s: Sequence[float]) -> ModeFigures:
@@ -364,7 +364,7 @@ def _retrieval_figures(retrieval: Retrieval) -> RetrievalFigures:
 
 
 def _remedy_figures(remedy: Remedy) -> RemedyFigures:
-    speedup = _paired_speedup(remedy.base_s, remedy.remedy_s)
+    speedup = _paired_ratio(remedy.base_s, remedy.remedy_s)
     return RemedyFigures(
         name=remedy.name,
         at=remedy.at,
@@ -376,13 +376,13 @@ def _remedy_figures(remedy: Remedy) -> RemedyFigures:
 
 
 def _calls_figures(samples: Sequence[CallsSample], base: Sequence[CallsSample]) -> CallsFigures:
-    rates, base_rates = _rates_of(samples), _rates_of(base)
-    is_base, is_sure = samples is base, len(samples) >= verdict.LEAST_SAMPLES
+    rates = _rates_of(samples)
+    ratio = None if samples is base else _paired_ratio(rates, _rates_of(base))
     return CallsFigures(
         calls_per_s=median(rates),
         calls_per_s_interval=_interval(rates),
-        ratio=None if is_base else median([own / other for own, other in zip(rates, base_rates, strict=True)]),
-        ratio_interval=None if is_base or not is_sure else bootstrap_ratio(rates, base_rates, "median", paired=True),
+        ratio=None if ratio is None else ratio.figure,
+        ratio_interval=None if ratio is None else ratio.interval,
         latencies=latencies([latency_s for sample in samples for latency_s in sample.latencies_s]),
     )
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentmem_cli.api import AgentMem
-from agentmem_cli.bench.result import AddSample, IngestSample, Likeness, Retrieval, TokenCounts
+from agentmem_cli.bench.result import CallsSample, IngestSample, Likeness, Retrieval, TokenCounts
 from agentmem_cli.embedding.base import Embedder, Vectors, embed_queries_checked
 from agentmem_cli.errors import StoreError, UsageError
 from agentmem_cli.ingest.options import MIN_BATCH_SIZE, IngestOptions
@@ -44,7 +44,7 @@ def ingest_and_read(
         return sample, counts, np.frombuffer(b"".join(rows), dtype=np.float32).reshape(len(rows), -1)
 
 
-def add_one_by_one(embedder: Embedder, lines: Sequence[bytes], folder: Path) -> AddSample:
+def add_one_by_one(embedder: Embedder, lines: Sequence[bytes], folder: Path) -> CallsSample:
     """Adds lines one by one, each durably. Raises like `ingest_batch`."""
     latencies_s = []
     with fresh_store(embedder, folder) as mem:
@@ -56,7 +56,7 @@ def add_one_by_one(embedder: Embedder, lines: Sequence[bytes], folder: Path) -> 
             end = time.perf_counter()
             latencies_s.append(end - start)
         check_searchable(mem, lines[-1], len(lines))
-        return AddSample(end - begin, latencies_s)
+        return CallsSample(end - begin, latencies_s)
 
 
 @contextmanager
@@ -69,18 +69,18 @@ def fresh_store(embedder: Embedder, folder: Path) -> Iterator[AgentMem]:
         yield mem
 
 
-def rotated(items: Sequence[Item], by: int) -> list[Item]:
-    """The items, rotated so that the one at `by` (modulo their number) comes first."""
-    by %= len(items)
-    return [*items[by:], *items[:by]]
-
-
 @contextmanager
 def kept_store(embedder: Embedder, path: Path) -> Iterator[AgentMem]:
     """A new store as `fresh_store`, at this path, where it stays."""
     with AgentMem(path, embedder=embedder, index="off") as mem:
         mem.open()
         yield mem
+
+
+def rotated(items: Sequence[Item], by: int) -> list[Item]:
+    """The items, rotated so that the one at `by` (modulo their number) comes first."""
+    by %= len(items)
+    return [*items[by:], *items[:by]]
 
 
 def collect_garbage() -> None:

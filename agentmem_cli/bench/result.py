@@ -137,8 +137,8 @@ class BatchRun:
 
 
 @dataclass(frozen=True, slots=True)
-class AddSample:
-    """Memories added one by one to a fresh store: the durations of all calls and of each durable call."""
+class CallsSample:
+    """Calls of one client or of several at once: the time from the first to the last, and the duration of each."""
 
     total_s: float
     latencies_s: list[float]
@@ -153,7 +153,7 @@ class Comparison:
 
     memories: int
     counts: TokenCounts
-    single: list[AddSample]
+    single: list[CallsSample]
     batch: list[IngestSample]
 
 
@@ -235,14 +235,6 @@ class Remedy:
     base_s: list[float]
     remedy_s: list[float]
     cosine: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CallsSample:
-    """Calls of clients that work at once: the time from the first to the last, and the duration of each."""
-
-    total_s: float
-    latencies_s: list[float]
 
 
 @dataclass(frozen=True, slots=True)

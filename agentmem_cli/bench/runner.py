@@ -21,9 +21,9 @@ from agentmem_cli.bench.machine import this_environment
 from agentmem_cli.bench.measure import add_one_by_one, ingest_and_read, ingest_batch, likeness, rotated
 from agentmem_cli.bench.recall import searches_by_ef
 from agentmem_cli.bench.result import (
-    AddSample,
     BatchRun,
     BenchResult,
+    CallsSample,
     ClientsRun,
     ColdStart,
     Comparison,
@@ -39,7 +39,7 @@ from agentmem_cli.bench.result import (
     TokenCounts,
 )
 from agentmem_cli.bench.warnings import warnings_of
-from agentmem_cli.bench.workload import BenchOptions, Workload
+from agentmem_cli.bench.workload import BenchOptions, Workload, asked
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder, Vectors
 from agentmem_cli.embedding.choice import ModelChoice
@@ -92,7 +92,7 @@ class ModelRun:
         self._options = options
         self._turn = 0
         self._by_size = {size: _Batches(TokenCounts(0, 0, 0, 0, 0)) for size in options.sizes}
-        self._single: list[AddSample] = []
+        self._single: list[CallsSample] = []
         self._batch: list[IngestSample] = []
         self._compared = TokenCounts(0, 0, 0, 0, 0)
         self._cold_start: ColdStart | None = None
@@ -170,7 +170,7 @@ class ModelRun:
             for count in rotated(options.clients, turn):
                 self._say(f"round {turn + 1} of {options.repeats}: clients at once: {count}")
                 lines = workload.batch(options.adds, self._next_turn())
-                queries = list(itertools.islice(workload.asked(self._next_turn()), 1 + options.searches))
+                queries = list(itertools.islice(asked(workload.queries, self._next_turn()), 1 + options.searches))
                 self._clients[count].adds.append(add_at_once(self._embedder, lines, count, self._folder))
                 self._clients[count].searches.append(search_at_once(self._embedder, queries, count, store))
 

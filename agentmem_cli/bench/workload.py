@@ -152,10 +152,6 @@ class Workload:
         """As `batch`, for the comparison."""
         return self._with_repeats([_of_turn(line, turn) for line in self.compare_lines[:size]])
 
-    def asked(self, turn: int) -> Iterator[str]:
-        """Queries of a turn, without end; each is another text."""
-        return asked(self.queries, turn)
-
     def _with_repeats(self, lines: list[bytes]) -> list[bytes]:
         return repeated(lines, self.repeats_ratio) if self.repeats_ratio else lines
 
@@ -219,7 +215,7 @@ _FIRST_TURN: Final = 100  # the first 900 turns have three digits, which most vo
 
 
 def asked(queries: Sequence[str], turn: int) -> Iterator[str]:
-    """See `Workload.asked`."""
+    """Queries of a turn, without end; no text is asked twice."""
     for lap in itertools.count():
         for query in queries:
             yield f"{query} {_FIRST_TURN + turn} {lap}"

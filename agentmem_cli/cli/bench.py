@@ -115,7 +115,7 @@ def bench(
         typer.Option(
             "--clients",
             metavar="NUMBERS",
-            help="Also measure adds and searches of so many threads at once, such as 1,4,10,32.",
+            help="Also measure adds and searches by these numbers of threads at once, such as 1,4,10,32.",
         ),
     ] = None,
     processes: Annotated[

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from agentmem_cli.api import AgentMem
 
 Command: TypeAlias = Callable[..., None]
+_STORES_OWN: Final = ModelChoice()
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,9 +299,6 @@ def _scalar(argument: str, value: str) -> JsonScalar:
     if isinstance(parsed, (list, dict)):
         raise UsageError(f"--where {argument}: VALUE is a string, a number, true, false or null")
     return parsed
-
-
-_STORES_OWN: Final = ModelChoice()
 
 
 @contextmanager

@@ -50,7 +50,7 @@ class _Scored:
     cosine: float | None
     text: float | None
     base: float
-    score: float
+    score: float  # the base, until `_weigh` adds the rest
     meaning: float = 0.0
     words: float = 0.0
     neighbours: float = 0.0
@@ -200,7 +200,7 @@ class Search:
         return named_speaker(self._snapshot.speakers(names_in(self._query)))
 
     def _shown(self, ranked: Sequence[_Scored], groups: list[list[_Scored]]) -> list[list[_Scored]]:
-        """The groups, each with the score that its best one shows."""
+        """The groups, after the first of each has got the score that its hit shows."""
         scale = self._scale
         if scale is None:
             for scored, *_ in groups:

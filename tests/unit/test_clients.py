@@ -22,7 +22,7 @@ from agentmem_cli.bench.growth import grow_here, write_growth
 from agentmem_cli.bench.recall import searches_by_ef
 from agentmem_cli.bench.result_file import as_bytes, result_schema
 from agentmem_cli.bench.runner import Bench, Subject
-from agentmem_cli.bench.workload import BenchOptions, make_workload
+from agentmem_cli.bench.workload import BenchOptions, asked, make_workload
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Vectors
 from agentmem_cli.embedding.choice import ModelChoice
@@ -82,8 +82,8 @@ def test_a_failure_of_one_thread_ends_the_others_at_once(store: Path) -> None:
 
 
 def test_no_query_is_asked_twice() -> None:
-    asked = WORKLOAD.asked(3), WORKLOAD.asked(4)
-    texts = [next(queries) for queries in asked for _ in range(30)]
+    turns = asked(WORKLOAD.queries, 3), asked(WORKLOAD.queries, 4)
+    texts = [next(queries) for queries in turns for _ in range(30)]
     assert len(set(texts)) == 60
 
 

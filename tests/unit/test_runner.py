@@ -15,7 +15,7 @@ import pytest
 from agentmem_cli import __version__
 from agentmem_cli.bench import machine, runner
 from agentmem_cli.bench.growth import grow_here
-from agentmem_cli.bench.result import AddSample, BenchResult, IngestSample, TokenCounts
+from agentmem_cli.bench.result import BenchResult, CallsSample, IngestSample, TokenCounts
 from agentmem_cli.bench.runner import Bench, Subject
 from agentmem_cli.bench.workload import BenchOptions, Workload, make_workload
 from agentmem_cli.embedding.base import Embedded, Embedder, EmbedderSpec, Vectors
@@ -273,7 +273,7 @@ def script(monkeypatch: pytest.MonkeyPatch, batch_s: Sequence[float], single_s: 
     vectors = np.eye(10, dtype=np.float32)
     monkeypatch.setattr(runner, "ingest_batch", ingest_batch)
     monkeypatch.setattr(runner, "ingest_and_read", lambda *_: (*ingest_batch(), vectors))
-    monkeypatch.setattr(runner, "add_one_by_one", lambda *_: AddSample(next(singles), []))
+    monkeypatch.setattr(runner, "add_one_by_one", lambda *_: CallsSample(next(singles), []))
 
 
 def without_growth(*embedders: Embedder) -> list[Subject]:

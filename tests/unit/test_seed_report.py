@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from agentmem_cli.bench.gates import compare_phases
-from agentmem_cli.bench.result import AddSample, BatchRun, BenchResult, Comparison, IngestSample, TokenCounts
+from agentmem_cli.bench.result import BatchRun, BenchResult, CallsSample, Comparison, IngestSample, TokenCounts
 from agentmem_cli.report.bench_report import bench_document, with_figures
 from agentmem_cli.report.gate_report import gate_document
 from agentmem_cli.report.markdown import markdown
@@ -48,7 +48,7 @@ def seed() -> BenchResult:
         BatchRun(size, TokenCounts(size, 30 * size, 0, 0, 0), [IngestSample(size / rate, {})] * 5)
         for size, rate in rates.items()
     ]
-    compared = Comparison(100, COUNTS, [AddSample(0.255626, [])] * 5, [IngestSample(0.0687488, {})] * 5)
+    compared = Comparison(100, COUNTS, [CallsSample(0.255626, [])] * 5, [IngestSample(0.0687488, {})] * 5)
     measured = replace(model_result(runs=runs), comparison=compared, stores=[], cold_start=None)
     result = bench_result(measured)
     return replace(result, workload=replace(result.workload, name="phase4"))
@@ -113,7 +113,7 @@ def test_phases_of_different_models_are_compared_in_order_and_the_model_is_a_rea
 def test_the_effect_of_batching_is_named_as_the_seed_names_it(
     seed: BenchResult, single_s: float, chinese: str, english: str
 ) -> None:
-    compared = Comparison(100, COUNTS, [AddSample(single_s, [])], [IngestSample(0.1, {})])
+    compared = Comparison(100, COUNTS, [CallsSample(single_s, [])], [IngestSample(0.1, {})])
     result = replace(seed, models=[replace(seed.models[0], comparison=compared)])
     assert f"**批量优化效果**: {chinese}" in markdown(bench_document(with_figures(result), Words("zh")))
     assert f"**effect of batching**: {english}" in markdown(bench_document(with_figures(result), Words()))
@@ -129,7 +129,7 @@ def test_the_effect_of_batching_is_named_as_the_seed_names_it(
 def test_two_figures_for_one_size_are_explained_where_their_texts_differ(
     seed: BenchResult, tokens: int, chinese: str, english: str
 ) -> None:
-    compared = Comparison(100, TokenCounts(100, tokens, 0, 0, 0), [AddSample(0.3, [])], [IngestSample(0.1, {})])
+    compared = Comparison(100, TokenCounts(100, tokens, 0, 0, 0), [CallsSample(0.3, [])], [IngestSample(0.1, {})])
     result = replace(seed, models=[replace(seed.models[0], comparison=compared)])
     assert chinese in markdown(bench_document(with_figures(result), Words("zh")))
     assert english in markdown(bench_document(with_figures(result), Words()))
