@@ -301,7 +301,9 @@ def _ef(measured: _Models, words: Words) -> Plot | None:
             for run in runs:
                 place = run.search.p50_ms or 0.0, run.recall_at_10
                 axes.plot(*place, MARKERS[series], color=SERIES[series], markersize=11 if run.used_by else 4)
-                axes.annotate(str(run.ef), place, (6, -12), textcoords="offset points", fontsize=9, color=INK)
+                axes.annotate(
+                    str(run.ef), place, (-3, 8), textcoords="offset points", ha="right", fontsize=9, color=INK
+                )
         _scale(axes, "x", [run.search.p50_ms or 0.0 for _, runs in shown for run in runs])
         axes.margins(x=0.1, y=0.15)
         _labels(axes, words("axis.graph"), words("axis.recall"))
