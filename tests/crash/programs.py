@@ -34,9 +34,9 @@ class _Acknowledging(Observer):
 
     def committed(self, progress: Progress) -> None:
         line = progress.position.line
-        self._note(f"durable {line}")
         if self._file is not None:
-            os.write(self._file, f"{line}\n".encode())
+            os.write(self._file, f"{line}\n".encode())  # before the note: a test that waits for the note reads the file
+        self._note(f"durable {line}")
         self._commits += 1
         if self._commits % self._graph_every == 0:
             self._note("graph")
