@@ -14,14 +14,19 @@ if TYPE_CHECKING:
     from agentmem_cli.embedding.base import Embedder
 
 ROOT: Final = Path(__file__).parent
-# Processes, real models, kills and damage: left out by `-m 'not slow'`.
+# Processes, servers, real models, kills and damage: left out by `-m 'not slow'`.
 SLOW: Final = (
     "crash/",
     "e2e/",
     "faults/",
     "contract/test_embed",
     "property/test_store_machine",
+    "unit/test_building",
     "unit/test_catalog_files",
+    "unit/test_clients",
+    "unit/test_reembed",
+    "unit/test_remedies",
+    "unit/test_remote",
     "unit/test_rewrite",
 )
 # Thousands of stores are made durable: on a disk in memory, where the system has one, that costs nothing.

@@ -107,14 +107,15 @@ class Readers:
     def window(
         self, turn: int, *, searching: bool, adding: bool, window_s: float = WINDOW_S
     ) -> tuple[CallsSample, CallsSample]:
-        """The searches and the adds of a window of time, on a copy of the store. Raises AgentMemError."""
+        """The searches and the adds of a window of time; what adds uses a copy of the store. Raises AgentMemError."""
         processes = self._processes if searching else []
         with tempfile.TemporaryDirectory(dir=self._folder) as own:
-            copy = Path(own) / "store"
-            shutil.copytree(self._store, copy)
+            store = self._store
+            if adding:
+                store = shutil.copytree(store, Path(own) / "store")
             for process in processes:
-                process.send(_Window(str(copy), turn, window_s))
-            with AgentMem(copy, embedder=self._embedder, create=False, index="off") as mem:
+                process.send(_Window(str(store), turn, window_s))
+            with AgentMem(store, embedder=self._embedder, create=False, index="off") as mem:
                 memories = self._memories(turn)
                 if adding:
                     mem.open()

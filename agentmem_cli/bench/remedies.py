@@ -6,19 +6,22 @@ in turn with their base within each round, on texts of their own, so a ratio is 
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from agentmem_cli.bench.bottleneck import PARTS, Bottleneck
+from agentmem_cli.bench.bottleneck import PARTS, Bottleneck, Cost
 from agentmem_cli.bench.clients import add_at_once
 from agentmem_cli.bench.figures import BatchFigures, Figures, figures_of
 from agentmem_cli.bench.measure import add_one_by_one, check_searchable, collect_garbage, fresh_store, ingest_batch
 from agentmem_cli.bench.result import BenchResult, ModelResult, Remedy
+from agentmem_cli.bench.waiting_server import Waiting, waiting_server
 from agentmem_cli.bench.workload import Workload, repeated
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder
 from agentmem_cli.embedding.choice import ModelChoice
+from agentmem_cli.errors import DeviceError
 from agentmem_cli.ingest.options import MIN_BATCH_SIZE
 from agentmem_cli.records.jsonl import parse_memory
 from agentmem_cli.support.machine import usable_cores
@@ -31,6 +34,7 @@ _ADDS_A_CLIENT: Final = 2
 _LARGER: Final = 10  # times the smallest batch
 _FIRST_TURN: Final = 500  # the run itself has the turns before it
 _COMPARED_TEXTS: Final = 200
+_OF_TEXT: Final = 0.4  # of a commit: words and vectors, kept once for each text; as '--advise --workload mixed' shows
 
 Arm: TypeAlias = Callable[[int], float]  # one trial with the texts of a turn: its duration in seconds
 
@@ -48,16 +52,26 @@ class _Trial:
 
 
 def advised(
-    result: BenchResult, choice: ModelChoice, workload: Workload, folder: Path, on_step: Callable[[str], None]
+    result: BenchResult,
+    choice: ModelChoice,
+    workload: Workload,
+    folder: Path,
+    on_step: Callable[[str], None],
+    server_latency_ms: float,
 ) -> BenchResult:
-    """The result of one model with the remedies for it. Raises AgentMemError."""
+    """The result of one model with the remedies for it; one is a server that answers after `server_latency_ms`.
+
+    Raises AgentMemError.
+    """
     measured = result.models[0]
     figures = figures_of(result, measured)
     if figures.bottleneck is None:
         return result
     on_step("loading the models to try")
     trials = _Trials(measured, figures, choice, workload, folder)
-    samples = _in_turn(trials.arms, on_step)
+    with waiting_server(server_latency_ms / 1000, trials.dim) as server:
+        trials.plan_for_server(server)
+        samples = _in_turn(trials.arms, on_step)
     remedies = [
         Remedy(trial.name, trial.at, trial.predicted_speedup, samples[trial.base], samples[trial.arm], trial.cosine)
         for trial in trials.planned
@@ -113,8 +127,33 @@ class _Trials:
             if cores > 1 and self._choice.threads is None:
                 one = catalog.load(self._embedder.spec, replace(self._choice, threads=1))
                 self._try("threads", f"{cores} → 1", self._batches(one), rates.fp32 / product_rates(1).fp32)
-        for share in () if self._workload.repeats_ratio else (0.5, 0.9):
-            self._try("repeats", f"{share:.0%}", self._repeating(share), 1 - share)
+        if self._choice.device == "cpu":
+            with suppress(DeviceError):  # no GPU, or a model that doesn't run on one
+                on_gpu = catalog.load(self._embedder.spec, replace(self._choice, device="cuda"))
+                self._try("gpu", "", self._batches(on_gpu), 0)
+        if not self._workload.repeats_ratio:
+            self._plan_for_repeats()
+
+    def _plan_for_repeats(self) -> None:
+        """What is done once for each text, and not for each memory: embedding, words and vectors."""
+        self.arms["no repeats"] = self._repeating(0)  # with ids, as the others have
+        saved_ms = self._embedding_ms + _OF_TEXT * self._base.stages_ms.get("commit", 0.0)
+        for share in (0.5, 0.9):
+            arm = f"repeats {share:.0%}"
+            self.arms[arm] = self._repeating(share)
+            speedup = self._base.total_ms / (self._base.total_ms - share * saved_ms)
+            self.planned.append(_Trial("repeats", f"{share:.0%}", "no repeats", arm, speedup))
+
+    @property
+    def dim(self) -> int:
+        """The dimensions of the model's vectors."""
+        return self._embedder.spec.dim
+
+    def plan_for_server(self, server: Waiting) -> None:
+        """Plans embedding by this server."""
+        if self._embedding_ms and not self._choice.url:
+            ratio = 1000 * server.embedding_s(self._size) / self._embedding_ms
+            self._try("server", f"{1000 * server.latency_s:g}", self._batches(server.embedder), ratio)
 
     def _products_ratio(self, flop_per_s: float) -> float:
         """The share of the time of embedding that matrix products take at this rate."""
@@ -124,11 +163,12 @@ class _Trials:
 
     def _plan_for_small_batches(self, bottleneck: Bottleneck) -> None:
         """What larger batches, and clients that add at once, do for small ones."""
-        cost = bottleneck.cost
+        cost, single_ms = bottleneck.cost, self._single_ms(bottleneck)
         larger = _LARGER * MIN_BATCH_SIZE
         if len(self._workload.batch_lines) >= larger:
             self.arms["batches of 10"] = lambda turn: self._added_s(larger, MIN_BATCH_SIZE, turn)
-            speedup = _LARGER * cost.of(MIN_BATCH_SIZE) / cost.of(larger)
+            open_cost = Cost(max(0.0, single_ms - cost.each_ms), cost.each_ms)  # the batches share a store
+            speedup = _LARGER * open_cost.of(MIN_BATCH_SIZE) / open_cost.of(larger)
             self.arms["a batch of 100"] = lambda turn: self._added_s(larger, larger, turn)
             self.planned.append(
                 _Trial("larger", f"{MIN_BATCH_SIZE} → {larger}", "batches of 10", "a batch of 100", speedup)
@@ -137,7 +177,7 @@ class _Trials:
         if len(self._workload.batch_lines) >= adds:
             self.arms["one client"] = lambda turn: self._one_by_one_s(adds, turn)
             self.arms["32 clients"] = lambda turn: self._by_clients_s(adds, turn)
-            speedup = _CLIENTS * self._single_ms(bottleneck) / cost.of(_CLIENTS)
+            speedup = _CLIENTS * single_ms / cost.of(_CLIENTS)
             self.planned.append(_Trial("clients", str(_CLIENTS), "one client", "32 clients", speedup))
 
     def _single_ms(self, bottleneck: Bottleneck) -> float:

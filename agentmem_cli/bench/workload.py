@@ -200,14 +200,15 @@ def _distinct(name: str, memories: int, compare: int, seed: int) -> Workload:
 
 
 def repeated(lines: Sequence[bytes], share: float) -> list[bytes]:
-    """As many memories as lines, each with an id; this share of them has the text of another, the same for all texts.
+    """The lines, each with an id; this share of them gets the text of another, the same for all texts.
 
-    The last memory has the text of the last distinct line.
+    The last one gets the text of the last distinct line.
     """
     distinct = max(1, round(len(lines) * (1 - share)))
     texts = [parse_memory(line).text for line in lines[:distinct]]
     return [
-        orjson.dumps({"id": f"m{place}", "text": texts[(place - len(lines)) % distinct]}) for place in range(len(lines))
+        orjson.dumps({**parse_object(line), "id": f"m{place}", "text": texts[(place - len(lines)) % distinct]})
+        for place, line in enumerate(lines)
     ]
 
 

@@ -134,6 +134,16 @@ def bench(
         bool,
         typer.Option("--advise", help="Also try what would make it faster, in turn with the base: a minute or two."),
     ] = False,
+    server_latency: Annotated[
+        float,
+        typer.Option(
+            "--server-latency",
+            min=0,
+            max=10_000,
+            metavar="MS",
+            help="With --advise: try an embeddings server that answers each request after this time.",
+        ),
+    ] = 50.0,
     min_ops: bench_gates.MinOpsOption = None,
     max_ms: bench_gates.MaxMsOption = None,
     min_speedup: bench_gates.MinSpeedupOption = None,
@@ -201,7 +211,7 @@ def bench(
         is_decided = partial(bench_gates.is_decided, bounds=bounds)
         result = _run(Bench(subjects, texts, bench_options, in_turn(on_step), is_decided), outputs)
         if advise:
-            result = _advised(result, model, texts, on_step)
+            result = _advised(result, model, texts, on_step, server_latency)
     try:
         verdicts = bench_gates.checked(result, bounds)
     except UsageError:
@@ -253,12 +263,16 @@ def _run(bench: "Bench", outputs: BenchOutputs) -> "BenchResult":
 
 
 def _advised(
-    result: "BenchResult", choice: ModelChoice, texts: "Workload", on_step: Callable[[str], None]
+    result: "BenchResult",
+    choice: ModelChoice,
+    texts: "Workload",
+    on_step: Callable[[str], None],
+    server_latency_ms: float,
 ) -> "BenchResult":
     from agentmem_cli.bench.remedies import advised
 
     with TemporaryDirectory(prefix="agentmem-bench-") as folder:
-        return advised(result, choice, texts, Path(folder), on_step)
+        return advised(result, choice, texts, Path(folder), on_step, server_latency_ms)
 
 
 def _numbers(option: str, argument: str) -> list[int]:

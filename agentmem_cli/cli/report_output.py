@@ -77,12 +77,14 @@ class Outputs:
         if self.github_summary:
             self._summary().write(markdown(document).encode())
 
-    def write_junit(self, suite: str, verdicts: "Sequence[Verdict]", *, strict: bool = False) -> None:
-        """Writes verdicts as JUnit XML, if that is asked for."""
+    def write_junit(
+        self, suite: str, verdicts: "Sequence[Verdict]", missing: "Sequence[str]" = (), *, strict: bool = False
+    ) -> None:
+        """Writes verdicts and missing metrics as JUnit XML, if that is asked for."""
         from agentmem_cli.report.export import junit_xml
 
         if self.junit is not None:
-            self._output(self.junit, "--junit").write(junit_xml(suite, verdicts, strict=strict))
+            self._output(self.junit, "--junit").write(junit_xml(suite, verdicts, missing, strict=strict))
 
     def _summary(self) -> "Output":
         name = os.environ.get(_SUMMARY_VARIABLE)
@@ -155,4 +157,4 @@ class BenchOutputs(Outputs):
 
         self.write_files(lambda name: verdicts_as_file(report, name, self.words))
         self.summarize(gate_document(report, self.words))
-        self.write_junit("agentmem bench, new against base", report.verdicts, strict=strict)
+        self.write_junit("agentmem bench, new against base", report.verdicts, report.missing, strict=strict)

@@ -116,7 +116,14 @@ def find(url: str, model: str | None, limits: Limits | None = None) -> EmbedderS
     distinguish equal models, so `probe` holds the vector itself, with which later answers are compared. `token_limit`
     is 0, which means unknown. The URL is recorded as allowed. Raises UsageError, EmbeddingError.
     """
-    endpoint = Endpoint(url, key_for(url), limits)
+    spec = probed(url, key_for(url), model, limits)
+    _allow(url)
+    return spec
+
+
+def probed(url: str, key: str, model: str | None, limits: Limits | None = None) -> EmbedderSpec:
+    """As `find`, with this key, and records nothing."""
+    endpoint = Endpoint(url, key, limits)
     name = (model or _only_model(endpoint)).removeprefix(REMOTE_PREFIX)
     if not name or len(name) > _MAX_NAME_CHARS or printable(name) != name:
         raise UsageError(
@@ -126,7 +133,6 @@ def find(url: str, model: str | None, limits: Limits | None = None) -> EmbedderS
     if rows is None:
         raise EmbeddingError(f"embedder {endpoint.url} refuses even a short text (413): check the server's limits")
     vector = unit_rows(rows.vectors, 1, rows.vectors.shape[1], name)[0]
-    _allow(url)
     identity = f"{name}\n{len(vector)}\n{np.rint(100 * vector).astype(int).tolist()}"
     return EmbedderSpec(
         name=f"{REMOTE_PREFIX}{name}",

@@ -348,7 +348,7 @@ def bench_document(measured: Measured, words: Words) -> Document:
         header=[(what, how) for what, how in _header(result, words) if how],
         sections=[
             Section(words("results"), tables),
-            *(_findings(*models[0], words) if is_one else []),
+            *(_findings(*models[0], words) if is_one else [_findings_of_several(models, words)]),
             Section(words("targets"), judged, leads=True),
             Section(words("next"), sentences=next_steps(models[0][1], words) if is_one else []),
         ],
@@ -372,6 +372,17 @@ def _findings(measured: ModelResult, figures: Figures, words: Words) -> list[Sec
         Section(words("analysis"), sentences=[*analysis(found, words), *hints]),
         Section(words("advice"), tried),
     ]
+
+
+def _findings_of_several(models: Sequence[tuple[ModelResult, Figures]], words: Words) -> Section:
+    """What takes longest with each model, and its limit."""
+    sentences = [
+        f"{measured.model.name}: {sentence}"
+        for measured, figures in models
+        if figures.bottleneck is not None
+        for sentence in analysis(figures.bottleneck, words)[:1]
+    ]
+    return Section(words("analysis"), sentences=sentences)
 
 
 def _workload_title(result: BenchResult, words: Words) -> str:

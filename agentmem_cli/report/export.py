@@ -246,10 +246,13 @@ _OF_VERDICTS: Final[dict[str, Callable[[Document], str]]] = {
 }
 
 
-def junit_xml(suite: str, verdicts: Sequence[Verdict], *, strict: bool = False) -> bytes:
-    """The verdicts as a suite. A verdict that is not certain is skipped or, with `strict`, a failure."""
+def junit_xml(suite: str, verdicts: Sequence[Verdict], missing: Sequence[str] = (), *, strict: bool = False) -> bytes:
+    """The verdicts as a suite, and a case for each missing metric.
+
+    A verdict that is not certain and a missing metric are skipped or, with `strict`, failures.
+    """
     root = Element("testsuites")
-    cases = SubElement(root, "testsuite", name=printable(suite), tests=str(len(verdicts)))
+    cases = SubElement(root, "testsuite", name=printable(suite), tests=str(len(verdicts) + len(missing)))
     failures = skipped = 0
     for verdict in verdicts:
         name = f"{verdict.metric}, {verdict.at}" if verdict.at else verdict.metric
@@ -261,6 +264,11 @@ def junit_xml(suite: str, verdicts: Sequence[Verdict], *, strict: bool = False) 
             skipped += 1
             SubElement(case, "skipped", message=told(verdict))
         SubElement(case, "system-out").text = told(verdict)
+    for metric in missing:
+        case = SubElement(cases, "testcase", classname="missing", name=printable(metric))
+        SubElement(case, "failure" if strict else "skipped", message="the new result lacks it, which the base has")
+    failures += len(missing) if strict else 0
+    skipped += 0 if strict else len(missing)
     cases.attrib |= {"failures": str(failures), "errors": "0", "skipped": str(skipped)}
     indent(root)
     document: bytes = tostring(root, encoding="utf-8", xml_declaration=True)

@@ -10,7 +10,7 @@ from tests.embedding_server import Server, serving
 
 @pytest.fixture(autouse=True)
 def no_embedder_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever runs the tests may have a server and a key of their own."""
+    """The machine that runs the tests may have a server and a key of its own."""
     for name in ("AGENTMEM_EMBEDDER_KEY", "AGENTMEM_EMBEDDER_URL"):
         monkeypatch.delenv(name, raising=False)
 

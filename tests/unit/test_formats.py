@@ -258,6 +258,14 @@ def test_junit_has_a_case_a_verdict_and_a_failure_names_metric_figure_and_bound(
     assert (strict.attrib["failures"], strict.attrib["skipped"]) == ("1", "0")
 
 
+def test_junit_has_a_case_for_a_figure_that_the_new_result_lacks() -> None:
+    (suite,) = ElementTree.fromstring(junit_xml("gate", [verdict()], ["ops_per_s, batch 500"]))
+    assert [suite.attrib[key] for key in ("tests", "failures", "skipped")] == ["2", "0", "1"]
+    assert [case.attrib["name"] for case in suite if case.find("skipped") is not None] == ["ops_per_s, batch 500"]
+    (strict,) = ElementTree.fromstring(junit_xml("gate", [verdict()], ["ops_per_s, batch 500"], strict=True))
+    assert [strict.attrib[key] for key in ("tests", "failures", "skipped")] == ["2", "1", "0"]
+
+
 def test_junit_of_hostile_names_is_xml_and_harmless() -> None:
     content = junit_xml(HOSTILE, [verdict(model=HOSTILE, at=HOSTILE, outcome="missed")])
     (suite,) = ElementTree.fromstring(content)

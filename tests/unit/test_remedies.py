@@ -1,5 +1,6 @@
 """Remedies: planned from a run, tried in turn, and reported with what they cost and with three ways to go on."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from agentmem_cli.bench.figures import figures_of
 from agentmem_cli.bench.remedies import ROUNDS, advised
 from agentmem_cli.bench.result import BenchResult, Remedy
+from agentmem_cli.bench.waiting_server import waiting_server
 from agentmem_cli.bench.workload import make_workload
 from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.report.bench_report import bench_document, with_figures
@@ -33,13 +35,14 @@ def test_what_is_tried_fits_the_model_and_has_its_prediction_and_a_sample_a_roun
     choice = ModelChoice(path=str(onnx_folder(tmp_path / "model")))
     runs = [batch_run(10, [0.02] * 3), batch_run(100, [0.1] * 3)]
     measured = bench_result(model_result(runs=runs))
-    result = advised(measured, choice, make_workload("mixed", 100, 10), tmp_path, lambda step: None)
+    result = advised(measured, choice, make_workload("mixed", 100, 10), tmp_path, lambda step: None, 5.0)
     found = figures_of(result, result.models[0]).remedies
     assert [(remedy.name, remedy.at) for remedy in found] == [
         ("repeats", "50%"),
         ("repeats", "90%"),
         ("larger", "10 → 100"),
         ("clients", "32"),
+        ("server", "5"),
     ]
     assert all(remedy.predicted_speedup > 0 for remedy in found)
     assert {len(times) for r in result.models[0].remedies for times in (r.base_s, r.remedy_s)} == {ROUNDS}
@@ -78,3 +81,23 @@ def test_a_run_without_trials_names_the_option_and_invents_nothing() -> None:
 )
 def test_the_chinese_document_has_the_headings_of_the_earlier_report(heading: str) -> None:
     assert heading in markdown(bench_document(with_figures(with_remedies(*_FOUND)), Words("zh")))
+
+
+def test_a_waiting_server_gives_each_text_a_vector_of_its_own_after_the_latency() -> None:
+    texts = [f"text {number}" for number in range(100)]
+    with waiting_server(0.01, 8) as server:
+        start = time.perf_counter()
+        vectors = server.embedder.embed([*texts, texts[0]]).vectors
+        assert time.perf_counter() - start >= 0.01
+    assert vectors.shape == (101, 8)
+    assert (vectors[0] == vectors[-1]).all()
+    assert len({vector.tobytes() for vector in vectors}) == len(texts)
+    assert server.embedding_s(1) >= 0.01 + server.request_s
+
+
+def test_a_report_of_several_models_says_what_takes_longest_with_each() -> None:
+    one = full_result("all-MiniLM-L6-v2")
+    other = replace(one.models[0], model=replace(one.models[0].model, name="another"))
+    text = markdown(bench_document(with_figures(replace(one, models=[*one.models, other])), Words()))
+    assert "all-MiniLM-L6-v2: The longest part is" in text
+    assert "another: The longest part is" in text
