@@ -15,7 +15,7 @@ from tokenizers import BertWordPieceTokenizer
 
 from agentmem_cli.embedding import distill, minilm, static_files
 from agentmem_cli.embedding.base import EmbedderSpec, OnProgress, Vectors, no_progress, unit_rows
-from agentmem_cli.embedding.static import StaticEmbedder, token_counts
+from agentmem_cli.embedding.static import StaticEmbedder, pooled
 from agentmem_cli.embedding.tokens import TokenIds
 
 DIM: Final = 48
@@ -47,7 +47,7 @@ class FakeTeacher:
 
     def embed(self, texts: Sequence[str], on_progress: OnProgress) -> Vectors:
         ids, offsets = TokenIds(self.tokenizer_json).many(texts)
-        rows = token_counts(ids, offsets, self._vocabulary) @ self._table
+        rows = pooled(self._table, ids, offsets)
         first = np.array([self._first[ids[start]] if start < len(ids) else self._first[0] for start in offsets[:-1]])
         on_progress("embedding texts to fit to", 1.0)
         return unit_rows(rows + first, len(texts), self.dim, self.name)

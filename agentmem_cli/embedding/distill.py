@@ -20,10 +20,10 @@ from tokenizers import Tokenizer
 
 from agentmem_cli.embedding import onnx
 from agentmem_cli.embedding.base import OnProgress, Vectors
-from agentmem_cli.embedding.static import token_counts
+from agentmem_cli.embedding.static import pooled
 from agentmem_cli.embedding.static_files import HalfVectors
 from agentmem_cli.embedding.synthetic_texts import mixed_texts
-from agentmem_cli.embedding.tokens import TokenIds
+from agentmem_cli.embedding.tokens import Ids, TokenIds
 from agentmem_cli.errors import EmbeddingError, UsageError
 from agentmem_cli.support.machine import usable_cores
 
@@ -125,6 +125,7 @@ _ENGLISH_SHARE: Final = 0.3
 _WORDS_A_TEXT: Final = 10
 _RARITY: Final = 1e-3
 _STRENGTH: Final = 1.0  # of the ridge; a text without repeated tokens has weight 1
+_COUNTED_TOKENS: Final = 2_000
 _CONTINUES: Final = "##"
 # The shares of the total time, for progress.
 _TOKENS_SHARE, _TEXTS_SHARE = 0.3, 0.6
@@ -221,17 +222,29 @@ def fit(start: Vectors, tokens: TokenIds, texts: Sequence[str], targets: Vectors
     to the length of X W0. The result W = W0 + X' (X X' + strength I)^-1 (Y - X W0) minimises
     |X W - Y|^2 + strength |W - W0|^2 (dual ridge regression; Saunders, Gammerman, Vovk 1998).
     """
-    from scipy.linalg import cho_factor, cho_solve
-
-    counts = token_counts(*tokens.many(texts), len(start))
-    counts.data *= np.asarray(start.any(axis=1))[counts.indices]  # zero vectors stay zero
-    lengths = np.maximum(counts.sum(axis=1), 1)
-    counts.data /= np.repeat(np.sqrt(lengths), np.diff(counts.indptr)).astype(np.float32)
-    sums = counts @ start
+    ids, offsets = tokens.many(texts)
+    texts_of = np.repeat(np.arange(len(texts)), np.diff(offsets))
+    moves = np.asarray(start.any(axis=1))[ids]  # zero vectors stay zero
+    roots = np.sqrt(np.maximum(np.bincount(texts_of[moves], minlength=len(texts)), 1)).astype(np.float32)[:, np.newaxis]
+    sums = pooled(start, ids, offsets) / roots
     scale = (sums * targets).sum() / max(float((targets**2).sum()), 1e-12)
-    kernel = (counts @ counts.T).toarray().astype(np.float64)
-    kernel[np.diag_indices_from(kernel)] += _STRENGTH
-    factor = cho_factor(kernel, lower=True, overwrite_a=True, check_finite=False)
-    weights = cho_solve(factor, (scale * targets - sums).astype(np.float64), check_finite=False)
-    fitted: Vectors = start + counts.T @ weights.astype(np.float32)
+    kernel = _STRENGTH * np.eye(len(texts))
+    for _, counts in _counts(ids[moves], texts_of[moves], len(texts)):
+        counts /= roots
+        kernel += counts @ counts.T
+    weights = np.linalg.solve(kernel, (scale * targets - sums).astype(np.float64)).astype(np.float32)
+    fitted: Vectors = start.copy()
+    for columns, counts in _counts(ids[moves], texts_of[moves], len(texts)):
+        fitted[columns] += counts.T @ (weights / roots)
     return fitted
+
+
+def _counts(ids: Ids, texts_of: NDArray[np.int64], texts: int) -> Iterator[tuple[Ids, Vectors]]:
+    """The counts (texts, tokens) of each token in each text, for some of the tokens that occur at a time."""
+    used, places = np.unique(ids, return_inverse=True)
+    for first in range(0, len(used), _COUNTED_TOKENS):
+        columns = used[first : first + _COUNTED_TOKENS]
+        held = (places >= first) & (places < first + len(columns))
+        cells = texts_of[held] * len(columns) + places[held] - first
+        counts = np.bincount(cells, minlength=texts * len(columns)).reshape(texts, len(columns))
+        yield columns, counts.astype(np.float32)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +15,9 @@ from agentmem_cli.embedding.base import Embedded, EmbedderSpec, Vectors
 from agentmem_cli.embedding.tokens import Ids, Offsets, TokenIds
 from agentmem_cli.errors import ModelDamagedError
 
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
-
-# Embedding 1,000 texts without scipy and nanotoken takes as long as loading them.
-_TEXTS_WORTH_LOADING: Final = 1_000
+_TEXTS_WORTH_LOADING: Final = 1_000  # embedding them without nanotoken takes as long as loading it
+_FEW_TEXTS: Final = 8  # so few are summed one by one
+_TOKENS_AT_ONCE: Final = 10_000
 _LEAST_NORM: Final = 1e-6
 
 
@@ -29,8 +27,7 @@ class StaticEmbedder:
     Tokens without a vector ([UNK] and other special tokens) are ignored. Texts of only such tokens get one fixed
     direction, so they find only each other. Texts are read completely, up to a million tokens.
 
-    The first texts and single queries are sums of gathered rows. After a thousand texts, it loads scipy for a sparse
-    product and, if installed, nanotoken.
+    After a thousand texts, it keeps the vectors as float32 and loads nanotoken, if that is installed.
     """
 
     def __init__(self, spec: EmbedderSpec, folder: Path) -> None:
@@ -42,7 +39,7 @@ class StaticEmbedder:
         except Exception as error:  # tokenizers and safetensors raise bare Exceptions of their own
             raise ModelDamagedError(f"model {spec.name} in {folder} can't be loaded: {error}") from error
         self._nowhere: Vectors = np.full(spec.dim, spec.dim**-0.5, dtype=np.float32)
-        self._table: Vectors | None = None  # (vocabulary, dim), for the sparse product
+        self._table: Vectors | None = None  # (vocabulary, dim)
         self._texts = 0
 
     @cached_property
@@ -95,8 +92,7 @@ class StaticEmbedder:
         if self._table is None:
             rows = [self._sum(ids[start:end]) for start, end in itertools.pairwise(offsets)]
             return np.array(rows, dtype=np.float32).reshape(len(rows), self._spec.dim)
-        sums: Vectors = token_counts(ids, offsets, len(self._table)) @ self._table
-        return sums
+        return pooled(self._table, ids, offsets)
 
     def _sum(self, ids: Ids) -> Vectors:
         vector: Vectors = self._vectors[ids].sum(axis=0, dtype=np.float32)
@@ -110,11 +106,29 @@ class StaticEmbedder:
         return rows
 
 
-def token_counts(ids: Ids, offsets: Offsets, vocabulary: int) -> "csr_array":
-    """The token counts of n texts, as a sparse matrix (n, vocabulary) float32."""
-    from scipy.sparse import csr_array
+def pooled(table: Vectors, ids: Ids, offsets: Offsets) -> Vectors:
+    """The sums (n, dim) of the rows of a table that each of n texts has; text i has ids[offsets[i]:offsets[i + 1]].
 
-    return csr_array((np.ones(len(ids), dtype=np.float32), ids, offsets), shape=(len(offsets) - 1, vocabulary))
+    One token of each text is added at a time, so that a few large operations do it, in little memory.
+    """
+    lengths = np.diff(offsets)
+    longest_first = np.argsort(-lengths, kind="stable")
+    starts, lengths = offsets[:-1][longest_first], lengths[longest_first]
+    sums = np.zeros((len(lengths), table.shape[1]), dtype=np.float32)
+    gathered = np.empty_like(sums)
+    place, texts = 0, int(np.count_nonzero(lengths))
+    while texts > _FEW_TEXTS:
+        np.take(table, ids[starts[:texts] + place], axis=0, out=gathered[:texts], mode="clip")
+        sums[:texts] += gathered[:texts]
+        place += 1
+        texts = int(np.searchsorted(-lengths, -place))
+    for text in range(texts):
+        stop = starts[text] + lengths[text]
+        for begin in range(starts[text] + place, stop, _TOKENS_AT_ONCE):
+            sums[text] += table[ids[begin : min(begin + _TOKENS_AT_ONCE, stop)]].sum(axis=0)
+    in_order = np.empty_like(sums)
+    in_order[longest_first] = sums
+    return in_order
 
 
 def _cut(ids: Ids, offsets: Offsets, limit: int) -> tuple[Ids, Offsets, NDArray[np.bool_]]:

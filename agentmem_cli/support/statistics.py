@@ -5,7 +5,8 @@ samples are redrawn with replacement, and the interval is the middle 95 % of the
 these 95 % intervals: means, 81 to 86 % with 5 samples and 90 to 94 % with 30; medians, 94 % with 5 samples and 87 to
 93 % with 6 to 11; ratios of two unpaired medians, 97 % with 5 samples and 90 % with 3.
 
-scipy.stats has these functions too, but importing it takes 1.3 s longer than numpy alone (best of 10 on 2 cores).
+scipy.stats has these functions too, but importing it takes 1.3 s longer than numpy alone (best of 10 on 2 cores), and
+it is the largest package of an installation (143 MB).
 """
 
 import itertools

@@ -1,6 +1,7 @@
 """The graph only makes searches faster: with it, without it or with a damaged one they find the same."""
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agentmem_cli.errors import StoreWriteError
+from agentmem_cli.errors import StoreError, StoreWriteError
 from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.records.memory import Memory
 from agentmem_cli.store.embedded import graph
@@ -239,3 +240,13 @@ def test_a_store_without_memories_publishes_no_graph(tmp_path: Path) -> None:
         empty.open_for_writing(_PIN)
         assert not empty.refresh_graph(min_tail=1)
         assert not (tmp_path / "empty" / "index").exists()
+
+
+def test_hnswlib_is_needed_for_a_graph_alone_and_an_error_names_the_fix(
+    store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = _nearest(store, "item 17")
+    monkeypatch.setitem(sys.modules, "hnswlib", None)
+    assert _nearest(store, "item 17") == found
+    with pytest.raises(StoreError, match=r"pip install .* hnswlib"):
+        Graph(FAKE_DIM, 300)

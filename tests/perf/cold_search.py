@@ -11,7 +11,7 @@ import time
 
 from agentmem_cli.support.statistics import median
 
-_LIBRARIES = ("numpy", "tokenizers", "safetensors", "typer", "rich", "hnswlib", "scipy", "nanotoken", "fastembed")
+_LIBRARIES = ("numpy", "tokenizers", "safetensors", "typer", "rich", "hnswlib", "nanotoken", "fastembed")
 
 
 def main() -> None:

@@ -56,6 +56,12 @@ def test_each_step_of_a_workflow_runs_or_uses_something(workflow: Path) -> None:
     assert "pull_request" in on
 
 
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda workflow: workflow.stem)
+def test_a_kept_wheel_of_hnswlib_runs_on_the_cpu_of_the_next_runner(workflow: Path) -> None:
+    (job,) = yaml.safe_load(workflow.read_text(encoding="utf-8"))["jobs"].values()
+    assert job["env"]["HNSWLIB_NO_NATIVE"] == "1"
+
+
 @pytest.mark.parametrize("code", shell_code(), ids=lambda code: code.splitlines()[0][:40])
 def test_their_shell_is_shell(code: str) -> None:
     done = subprocess.run(["bash", "-n"], input=code, capture_output=True, text=True)

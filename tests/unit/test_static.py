@@ -21,7 +21,7 @@ TEXTS: Final = [
     "Where is the spare key, and who has it?",
     "cat " * 50,
 ]
-HEAVY: Final = ("onnxruntime", "fastembed", "scipy", "nanotoken", "loguru", "huggingface_hub")
+HEAVY: Final = ("onnxruntime", "fastembed", "nanotoken", "loguru", "huggingface_hub")
 
 
 @pytest.fixture

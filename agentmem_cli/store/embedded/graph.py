@@ -8,16 +8,19 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-import hnswlib
 import numpy as np
 from numpy.typing import NDArray
 
+from agentmem_cli.errors import StoreError
 from agentmem_cli.store.embedded.database import GraphRow
 from agentmem_cli.store.embedded.folder import check_path
 from agentmem_cli.support.failpoints import reached
 from agentmem_cli.support.files import fsync_file, fsync_folder, sha256_of
+
+if TYPE_CHECKING:
+    import hnswlib
 
 M: Final = 16
 EF_CONSTRUCTION: Final = 100  # 200 takes twice as long, and recall was no higher
@@ -248,6 +251,18 @@ def ef_of(k: int) -> int:
     return max(EF_SEARCH, 2 * k)
 
 
+def _empty_index(dim: int) -> "hnswlib.Index":
+    """An index of hnswlib, which is imported only where there is a graph. Raises StoreError."""
+    try:
+        import hnswlib
+    except ImportError as error:
+        raise StoreError(
+            f"hnswlib, which keeps the graph, can't be loaded ({error}): pip install --force-reinstall --no-cache-dir "
+            "hnswlib (it needs a C++ compiler)"
+        ) from error
+    return hnswlib.Index("ip", dim)
+
+
 class Graph:
     """An HNSW graph of unit vectors by label, compared by cosine (Malkov and Yashunin, arXiv:1603.09320).
 
@@ -256,7 +271,7 @@ class Graph:
 
     def __init__(self, dim: int, capacity: int) -> None:
         self._dim = dim
-        self._index = hnswlib.Index("ip", dim)
+        self._index = _empty_index(dim)
         self._index.init_index(max(capacity, 1), ef_construction=EF_CONSTRUCTION, M=M)
         self.last_label = 0
         self._mapped: MappedVectors | None = None
@@ -276,7 +291,7 @@ class Graph:
             return None
         graph = cls.__new__(cls)
         graph._dim = dim
-        graph._index = hnswlib.Index("ip", dim)
+        graph._index = _empty_index(dim)
         try:
             # Not with the capacity that the file asks for.
             graph._index.load_index(os.fsencode(path), max_elements=row.vectors)
