@@ -2,9 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -26,6 +26,7 @@ from agentmem_cli.embedding.chunking import Chunking
 from agentmem_cli.embedding.languages import ModelAdvice
 from agentmem_cli.errors import (
     InvalidMemoryError,
+    MemoryNotFoundError,
     ModelNotFoundError,
     StoreMismatchError,
     StoreNotFoundError,
@@ -37,10 +38,10 @@ from agentmem_cli.ingest.options import IngestOptions, Observer
 from agentmem_cli.ingest.pipeline import Pipeline, Ready, dry_pipeline
 from agentmem_cli.ingest.report import IngestReport
 from agentmem_cli.records.filter import SearchFilter, Where
-from agentmem_cli.records.jsonl import memory_from_fields
+from agentmem_cli.records.jsonl import CLEARABLE, memory_from_fields
 from agentmem_cli.records.memory import BatchResult, HistoryEvent, Hit, Memory, Outcome
-from agentmem_cli.records.times import bound, parse_span
-from agentmem_cli.records.values import JsonValue, check_whole, is_encodable, is_possible_id, kind_of
+from agentmem_cli.records.times import bound, expiry, parse_span
+from agentmem_cli.records.values import JsonValue, check_whole, is_encodable, is_possible_id, kind_of, shown
 from agentmem_cli.search.evaluation import Evaluation
 from agentmem_cli.search.query import NEIGHBOUR_SHARE, LabelledQuery, Mode, Query, Ranking
 from agentmem_cli.search.retrieve import Searcher
@@ -168,7 +169,7 @@ class AgentMem:
             return self._upkeep().build_index()
 
     def __len__(self) -> int:
-        """How many memories the store holds."""
+        """How many memories the store holds, without those that have expired."""
         with self._turn:
             return self._store.count()
 
@@ -192,13 +193,17 @@ class AgentMem:
         created_at: datetime | str | float | None = None,
         metadata: Mapping[str, JsonValue] | None = None,
         speaker: str | None = None,
+        expires_at: datetime | str | float | None = None,
+        ttl: timedelta | str | None = None,
         chunk: bool = False,
         replace: bool = False,
     ) -> str:
         """Adds one memory, or updates the one with the same id, durably, and returns its id.
 
-        An update merges: a field that is None here keeps its stored value. With `replace`, this is the whole memory.
-        With `chunk`, a memory that is longer than the model reads is split into chunks (see `IngestOptions`). Raises
+        An update merges: a field that is None here keeps its stored value, unless the stored memory has expired. With
+        `replace`, this is the whole memory. A memory expires at `expires_at`, or `ttl` from now (a timedelta, or such
+        as `30d`): then no search, list, count or export finds it, and `get` returns None. With `chunk`, a memory that
+        is longer than the model reads is split into chunks (see `IngestOptions`). Raises UsageError,
         InvalidMemoryError, StoreError, ModelError; nothing is stored then, unless an fsync failed (see
         `Pipeline.commit`).
         """
@@ -213,9 +218,57 @@ class AgentMem:
             "created_at": created_at,
             "metadata": metadata,
             "speaker": speaker,
+            "expires_at": expiry(expires_at, ttl),
         }
         given = {name: value for name, value in fields.items() if value is not None}
         return self.add_batch([memory_from_fields(given)], chunk=chunk, replace=replace).ids[0]
+
+    def update(
+        self,
+        id: str,
+        *,
+        text: str | None = None,
+        agent_id: str | None = None,
+        user_id: str | None = None,
+        run_id: str | None = None,
+        memory_type: str | None = None,
+        importance: float | None = None,
+        created_at: datetime | str | float | None = None,
+        metadata: Mapping[str, JsonValue] | None = None,
+        speaker: str | None = None,
+        expires_at: datetime | str | float | None = None,
+        ttl: timedelta | str | None = None,
+        clear: Collection[str] = (),
+        chunk: bool = False,
+    ) -> Memory:
+        """Changes fields of a stored memory durably, and returns the memory: a field that is None here keeps its value,
+        and `clear` names fields to empty.
+
+        A memory that has expired can be brought back: give it a later expiry, or clear `expires_at`. Raises
+        MemoryNotFoundError, UsageError where nothing is to change, InvalidMemoryError, StoreError, ModelError.
+        """
+        fields = {
+            "text": text,
+            "agent_id": agent_id,
+            "user_id": user_id,
+            "run_id": run_id,
+            "memory_type": memory_type,
+            "importance": importance,
+            "created_at": created_at,
+            "metadata": metadata,
+            "speaker": speaker,
+            "expires_at": expiry(expires_at, ttl),
+        }
+        given: dict[str, object] = {name: value for name, value in fields.items() if value is not None}
+        given |= dict.fromkeys(_clearable(clear, given))
+        if not given:
+            raise UsageError("nothing to update: give at least one field")
+        with self._turn:
+            self._open_existing()
+            call = Call([self._updated(id, given)], How(chunk))
+            self._adds.commit([call])
+            call.result()
+            return self._stored(id)
 
     def add_batch(
         self, memories: Iterable[Memory | Mapping[str, object]], *, chunk: bool = False, replace: bool = False
@@ -338,9 +391,10 @@ class AgentMem:
     # Look after
 
     def get(self, id: str) -> Memory | None:
-        """The memory of this id, or None."""
+        """The memory of this id; None where there is none, or where it has expired."""
         with self._turn:
-            return self._store.get(id) if is_possible_id(id) else None
+            memory = self._store.get(id) if is_possible_id(id) else None
+        return None if memory is None or memory.has_expired(datetime.now(timezone.utc)) else memory
 
     def history(self, id: str) -> list[HistoryEvent]:
         """The events of the memory with this id, oldest first; empty where it never existed."""
@@ -359,9 +413,13 @@ class AgentMem:
         where: Where | None = None,
         since: datetime | str | None = None,
         until: datetime | str | None = None,
+        expired: bool = False,
     ) -> list[Memory]:
-        """The memories that match (as `search` has it), newest first: `limit` of them, after `offset`."""
-        filter = SearchFilter.of(agent_id, user_id, run_id, memory_type, where, since, until)
+        """The memories that match (as `search` has it), newest first: `limit` of them, after `offset`.
+
+        With `expired`, those that have expired, and no others.
+        """
+        filter = SearchFilter.of(agent_id, user_id, run_id, memory_type, where, since, until, expired)
         return self.page_matching(filter, limit, offset)
 
     def page_matching(self, filter: SearchFilter, limit: int, offset: int) -> list[Memory]:
@@ -381,15 +439,31 @@ class AgentMem:
         with self._turn:
             return self._store.stats()
 
-    def delete(self, *ids: str) -> int:
-        """Removes memories durably, with their texts and vectors, and returns how many existed.
+    def delete(
+        self,
+        *ids: str,
+        agent_id: str | None = None,
+        user_id: str | None = None,
+        run_id: str | None = None,
+        memory_type: str | None = None,
+        where: Where | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        expired: bool = False,
+    ) -> int:
+        """Removes memories durably, with their texts and vectors, and returns how many existed: those of these ids, or
+        all that match (as `search` has it), expired ones included; with `expired`, these only.
 
         The history keeps that they existed and were deleted, not their texts. `compact` removes them from the files
-        too.
+        too. Raises UsageError for ids and a filter together.
         """
+        filter = SearchFilter.of(agent_id, user_id, run_id, memory_type, where, since, until, expired)
+        if ids and filter:
+            raise UsageError("give either ids or a filter, not both: delete removes the memories of either")
         with self._turn:
             self._open_existing()
-            return self._store.delete([identity for identity in ids if is_possible_id(identity)])
+            given = [identity for identity in ids if is_possible_id(identity)]
+            return self._store.delete(self.ids_matching(filter.with_expired()) if filter else given)
 
     def verify(self) -> list[Finding]:
         """Every fault of the store: empty where each row, vector and file is what was stored."""
@@ -411,14 +485,35 @@ class AgentMem:
             self._open_existing()
             self._upkeep().compact()
 
-    def export(self, *, vectors: bool = False, on_damaged: Callable[[str], None] | None = None) -> Iterator[Memory]:
-        """Every memory, in order of arrival; with `vectors`, ingesting them elsewhere needs no embedding.
+    def export(
+        self,
+        *,
+        agent_id: str | None = None,
+        user_id: str | None = None,
+        run_id: str | None = None,
+        memory_type: str | None = None,
+        where: Where | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        expired: bool = False,
+        vectors: bool = False,
+        on_damaged: Callable[[str], None] | None = None,
+    ) -> Iterator[Memory]:
+        """The memories that match (as `list_memories` has it), in order of arrival; with `vectors`, ingesting them
+        elsewhere needs no embedding.
 
         Raises StoreDamagedError, which names it, at a memory that is not what was stored; with `on_damaged`, leaves
         such memories out and calls it with the id of each.
         """
+        filter = SearchFilter.of(agent_id, user_id, run_id, memory_type, where, since, until, expired)
+        return self.export_matching(filter, vectors=vectors, on_damaged=on_damaged)
+
+    def export_matching(
+        self, filter: SearchFilter, *, vectors: bool = False, on_damaged: Callable[[str], None] | None = None
+    ) -> Iterator[Memory]:
+        """The memories that match, as `export` gives them."""
         with self._turn:
-            memories = self._store.memories(vectors=vectors, on_damaged=on_damaged)
+            memories = self._store.memories(filter, vectors=vectors, on_damaged=on_damaged)
         yield from memories
 
     def reembed(
@@ -461,6 +556,26 @@ class AgentMem:
                 static_files.drop_others(spec, folder)
 
     # Inside
+
+    def _updated(self, identity: str, given: Mapping[str, object]) -> Memory:
+        """What to add so that these fields of a stored memory change."""
+        before, now = self._stored(identity), datetime.now(timezone.utc)
+        memory = memory_from_fields({"text": before.text, **given, "id": identity})
+        if not before.has_expired(now):
+            return memory
+        memory = memory.over(before)
+        if memory.has_expired(now):
+            raise MemoryNotFoundError(
+                f"memory {identity} expired at {before.expires_at}: give it a later expires_at, or clear it, to bring "
+                "it back"
+            )
+        return memory
+
+    def _stored(self, identity: str) -> Memory:
+        memory = self._store.get(identity) if is_possible_id(identity) else None
+        if memory is None:
+            raise MemoryNotFoundError(f"no memory {identity} in store {self._store.location}")
+        return memory
 
     def _commit(self, memories: Sequence[Memory], how: How) -> Sequence[Outcome]:
         """Makes a batch durable, for a caller that holds the turn."""
@@ -530,6 +645,16 @@ def as_memory(given: Memory | Mapping[str, object]) -> Memory:
     if not isinstance(given, Mapping):
         raise InvalidMemoryError(f"a memory is a Memory or a mapping, not {kind_of(given)}")
     return memory_from_fields(given)
+
+
+def _clearable(names: Collection[str], given: Collection[str]) -> list[str]:
+    """The fields to empty. Raises UsageError for one that can't be empty, or gets a value."""
+    for name in names:
+        if name not in CLEARABLE:
+            raise UsageError(f"{shown(str(name))} can't be cleared: only {', '.join(sorted(CLEARABLE))} can")
+        if name in given:
+            raise UsageError(f"{name} is given a value and cleared: do one of the two")
+    return list(names)
 
 
 def _check_text(text: str) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import update_wrapper
 from itertools import islice
 from pathlib import Path
@@ -15,8 +15,10 @@ from agentmem_cli.api import DEFAULT_STORE, AgentMem, as_memory
 from agentmem_cli.embedding.base import Embedder, OnProgress, no_progress
 from agentmem_cli.embedding.choice import Device
 from agentmem_cli.ingest.group import MOST_MEMORIES, Call, How
+from agentmem_cli.records.filter import SearchFilter, Where
 from agentmem_cli.records.jsonl import memory_from_fields
 from agentmem_cli.records.memory import BatchResult, Memory
+from agentmem_cli.records.times import expiry
 from agentmem_cli.records.values import JsonValue
 from agentmem_cli.store.base import Indexing
 
@@ -115,6 +117,8 @@ class AsyncAgentMem:
         created_at: datetime | str | float | None = None,
         metadata: Mapping[str, JsonValue] | None = None,
         speaker: str | None = None,
+        expires_at: datetime | str | float | None = None,
+        ttl: timedelta | str | None = None,
         chunk: bool = False,
         replace: bool = False,
     ) -> str:
@@ -130,6 +134,7 @@ class AsyncAgentMem:
             "created_at": created_at,
             "metadata": metadata,
             "speaker": speaker,
+            "expires_at": expiry(expires_at, ttl),
         }
         given = {name: value for name, value in fields.items() if value is not None}
         return (await self._added(Call([memory_from_fields(given)], How(chunk, replace)))).ids[0]
@@ -141,10 +146,24 @@ class AsyncAgentMem:
         return await self._added(Call([as_memory(memory) for memory in memories], How(chunk, replace)))
 
     async def export(
-        self, *, vectors: bool = False, on_damaged: Callable[[str], None] | None = None
+        self,
+        *,
+        agent_id: str | None = None,
+        user_id: str | None = None,
+        run_id: str | None = None,
+        memory_type: str | None = None,
+        where: Where | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        expired: bool = False,
+        vectors: bool = False,
+        on_damaged: Callable[[str], None] | None = None,
     ) -> AsyncIterator[Memory]:
-        """Every memory, in order of arrival, as `AgentMem.export`; `on_damaged` is called in a thread."""
-        memories = await self._run(lambda: self._opened().export(vectors=vectors, on_damaged=on_damaged))
+        """The memories that match, in order of arrival, as `AgentMem.export`; `on_damaged` is called in a thread."""
+        filter = SearchFilter.of(agent_id, user_id, run_id, memory_type, where, since, until, expired)
+        memories = await self._run(
+            lambda: self._opened().export_matching(filter, vectors=vectors, on_damaged=on_damaged)
+        )
         while part := await self._run(lambda: list(islice(memories, _EXPORTED_AT_ONCE))):
             for memory in part:
                 yield memory
@@ -156,6 +175,7 @@ class AsyncAgentMem:
     search_many = _awaited(AgentMem.search_many)
     evaluate = _awaited(AgentMem.evaluate)
     advice = _awaited(AgentMem.advice)
+    update = _awaited(AgentMem.update)
     get = _awaited(AgentMem.get)
     history = _awaited(AgentMem.history)
     list_memories = _awaited(AgentMem.list_memories)

@@ -7,6 +7,7 @@
     ├── InputError                 1   an input could not be read to its end
     │   └── RejectedLineError      1   a bad line, where bad lines are not skipped
     ├── InvalidMemoryError         1   a memory is not valid (also a ValueError)
+    ├── MemoryNotFoundError        1   no memory has this id, or it has expired
     ├── ModelError                 1
     │   ├── ModelNotFoundError     1   the model is neither installed, cached nor downloadable
     │   ├── ModelDamagedError      1   the model's files are not the published ones
@@ -58,6 +59,10 @@ class RejectedLineError(InputError):
 
 class InvalidMemoryError(AgentMemError, ValueError):
     """A memory is not valid. The message is the reason, without file and line."""
+
+
+class MemoryNotFoundError(AgentMemError):
+    """No memory has this id, or it has expired."""
 
 
 class ModelError(AgentMemError):

@@ -23,6 +23,7 @@ from agentmem_cli.cli.output_file import Output
 from agentmem_cli.errors import UsageError
 from agentmem_cli.ingest.options import IngestOptions
 from agentmem_cli.ingest.report import dump_report
+from agentmem_cli.records.times import parse_ttl
 from agentmem_cli.report.store_tables import ingest_table
 
 
@@ -49,6 +50,7 @@ def ingest(
     ] = 1.0,
     text_field: Annotated[str, typer.Option("--text-field", help="The key that holds a memory's text.")] = "text",
     scope: options.ScopeOptions,
+    ttl: options.TtlOption = None,
     replace: Annotated[
         bool,
         typer.Option("--replace", help="Replace stored memories: fields that a line leaves out are cleared, not kept."),
@@ -110,6 +112,7 @@ def ingest(
         replace=replace,
         chunk=chunk or chunk_tokens is not None,
         chunk_tokens=chunk_tokens,
+        ttl_s=None if ttl is None else parse_ttl("--ttl", ttl).total_seconds(),
         dry_run=dry_run,
         wait_index=wait_index,
         max_line_bytes=max_line_bytes,

@@ -24,7 +24,7 @@ COMMANDS: Final = {
     "list": ("memories:list_memories", "List memories, newest first, one page at a time."),
     "history": ("memories:history", "Print the history of a memory, oldest event first."),
     "delete": ("memories:delete", "Delete memories by id, or all memories that match filters."),
-    "export": ("memories:export", "Write every memory as JSONL, which 'agentmem ingest' reads."),
+    "export": ("memories:export", "Write all memories, or those that match filters, as JSONL."),
     "stats": ("store:stats", "Print what a store holds."),
     "verify": ("store:verify", "Check every row, vector and file of a store."),
     "index": ("store:index", "Build the graph that speeds up searches of a large store."),

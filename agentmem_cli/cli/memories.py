@@ -2,7 +2,8 @@
 
 import sys
 from contextlib import nullcontext
-from typing import Annotated, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Final
 
 import orjson
 import typer
@@ -11,10 +12,14 @@ from agentmem_cli.cli import options
 from agentmem_cli.cli.options import opened_store
 from agentmem_cli.cli.output import INCOMPLETE, print_json, print_rich, say
 from agentmem_cli.cli.output_file import Output
-from agentmem_cli.errors import AgentMemError, StoreDamagedError, UsageError
+from agentmem_cli.errors import MemoryNotFoundError, StoreDamagedError, UsageError
 from agentmem_cli.records.jsonl import dump_event, dump_memory
 from agentmem_cli.report.store_tables import history_table, memories_table, memory_table
+from agentmem_cli.support.plurals import counted
 from agentmem_cli.support.safe_text import inert_json
+
+if TYPE_CHECKING:
+    from agentmem_cli.api import AgentMem
 
 _NAMED: Final = 20  # damaged memories that an export reports by id
 IdArgument = Annotated[str, typer.Argument(help="A memory's id.", metavar="ID")]
@@ -24,8 +29,11 @@ def get(identity: IdArgument, store: options.StoreOption = ".agentmem", json: op
     """Print one memory."""
     with opened_store(store) as mem:
         memory = mem.get(identity)
+        events = [] if memory is not None else mem.history(identity)
+    if events and events[-1].event == "expire":
+        raise MemoryNotFoundError(f"memory {identity} in store {store} expired at {events[-1].at.isoformat()}")
     if memory is None:
-        raise AgentMemError(f"no memory {identity} in store {store}")
+        raise MemoryNotFoundError(f"no memory {identity} in store {store}")
     if json:
         print_json(dump_memory(memory))
     else:
@@ -39,11 +47,12 @@ def list_memories(
     offset: Annotated[int, typer.Option("--offset", min=0, help="The number of newest memories to skip.")] = 0,
     store: options.StoreOption = ".agentmem",
     filter: options.FilterOptions,
+    expired: options.ExpiredOption = False,
     json: options.JsonOption = False,
 ) -> None:
     """List memories, newest first, one page at a time."""
     with opened_store(store) as mem:
-        memories = mem.page_matching(filter, limit, offset)
+        memories = mem.page_matching(replace(filter, expired=expired), limit, offset)
     if json:
         print_json([dump_memory(memory) for memory in memories])
     elif memories:
@@ -57,7 +66,7 @@ def history(identity: IdArgument, store: options.StoreOption = ".agentmem", json
     with opened_store(store) as mem:
         events = mem.history(identity)
     if not events:
-        raise AgentMemError(f"no memory {identity} in the history of store {store}")
+        raise MemoryNotFoundError(f"no memory {identity} in the history of store {store}")
     if json:
         print_json([dump_event(event) for event in events])
     else:
@@ -70,31 +79,42 @@ def delete(
     ids: Annotated[list[str] | None, typer.Argument(help="Ids of memories to delete.", metavar="ID...")] = None,
     store: options.StoreOption = ".agentmem",
     filter: options.FilterOptions,
+    expired: options.ExpiredOption = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and delete nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     wait: options.WaitOption = 0,
     json: options.JsonOption = False,
 ) -> None:
     """Delete memories by id, or all memories that match filters.
 
-    The history keeps their ids and events, not their texts. 'agentmem compact' then removes the texts from the files.
+    Filters match expired memories too; --expired matches only these. The history keeps the ids and events of what was
+    deleted, not the texts. 'agentmem compact' then removes the texts from the files.
     """
+    filter = replace(filter, expired=expired)
     if bool(ids) == bool(filter):
-        raise UsageError("give either at least one id or at least one filter (--user-id, --where, ...)")
+        raise UsageError("give either at least one id or at least one filter (--user-id, --where, --expired, ...)")
     with opened_store(store, wait_s=wait) as mem:
-        targets = ids or mem.ids_matching(filter)
+        targets = list(dict.fromkeys(ids or mem.ids_matching(filter.with_expired())))
+        if dry_run:
+            _print_targets([i for i in targets if _is_stored(mem, i)] if ids else targets, store, json=json)
+            return
         if targets and not yes:
             _ask(len(targets), store)
         deleted = mem.delete(*targets) if targets else 0
     if json:
-        print_json({"deleted": deleted, "not_found": len(set(targets)) - deleted})
+        print_json({"deleted": deleted, "not_found": len(targets) - deleted})
     else:
-        say(f"deleted {deleted} of {len(set(targets))} memories from {store}")
-    if ids and deleted < len(set(targets)):
+        say(f"deleted {deleted} of {counted(len(targets), 'memory')} from {store}")
+    if ids and deleted < len(targets):
         raise typer.Exit(1)
 
 
+@options.expanded
 def export(
+    *,
     store: options.StoreOption = ".agentmem",
+    filter: options.FilterOptions,
+    expired: options.ExpiredOption = False,
     output: Annotated[
         str | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write to this file instead of standard output."),
@@ -108,9 +128,9 @@ def export(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON on stderr.")] = False,
 ) -> None:
-    """Write every memory as JSONL, which 'agentmem ingest' reads.
+    """Write all memories, or those that match filters, as JSONL.
 
-    With --output, the file is replaced once the export is complete. If a memory is damaged, the old file stays and the
+    'agentmem ingest' reads it. With --output, the file is replaced once the export is complete. If a memory is damaged, the old file stays and the
     exit code is 1.
     """
     file = None if output is None else Output(output, store=store)
@@ -122,7 +142,9 @@ def export(
         nullcontext(sys.stdout.buffer) if file is None else file.opened() as stream,
     ):
         try:
-            for memory in mem.export(vectors=vectors, on_damaged=damaged.append if skip_damaged else None):
+            for memory in mem.export_matching(
+                replace(filter, expired=expired), vectors=vectors, on_damaged=damaged.append if skip_damaged else None
+            ):
                 stream.write(f"{inert_json(orjson.dumps(dump_memory(memory)).decode())}\n".encode())
                 memories += 1
         except StoreDamagedError as error:
@@ -134,7 +156,7 @@ def export(
     else:
         _say_damaged(damaged)
         if output is not None:
-            say(f"wrote {memories} memories to {output}")
+            say(f"wrote {counted(memories, 'memory')} to {output}")
     if damaged:
         raise typer.Exit(INCOMPLETE)
 
@@ -143,11 +165,23 @@ def _say_damaged(damaged: list[str]) -> None:
     for identity in damaged[:_NAMED]:
         say(f"left out: memory {identity} is damaged")
     if len(damaged) > _NAMED:
-        say(f"left out: {len(damaged) - _NAMED} more damaged memories")
+        say(f"left out: {counted(len(damaged) - _NAMED, 'more damaged memory')}")
+
+
+def _print_targets(ids: list[str], store: str, *, json: bool) -> None:
+    if json:
+        print_json({"would_delete": len(ids), "ids": ids})
+    else:
+        say(f"would delete {counted(len(ids), 'memory')} from {store}")
+
+
+def _is_stored(mem: "AgentMem", identity: str) -> bool:
+    events = mem.history(identity)
+    return bool(events) and events[-1].event != "delete"
 
 
 def _ask(memories: int, store: str) -> None:
     if not sys.stdin.isatty():
-        raise UsageError(f"this would delete {memories} memories: add --yes to confirm")
-    if not typer.confirm(f"Delete {memories} memories from {store}?", err=True):
+        raise UsageError(f"this would delete {counted(memories, 'memory')}: add --yes to confirm")
+    if not typer.confirm(f"Delete {counted(memories, 'memory')} from {store}?", err=True):
         raise typer.Exit(1)

@@ -78,6 +78,10 @@ WaitOption: TypeAlias = Annotated[
         "--wait", min=0, metavar="SECONDS", help="How long to wait for another process that writes to the store."
     ),
 ]
+TtlOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--ttl", metavar="SPAN", help="Expire this long from now, unless expires_at is given: 12h, 30d, 8w."),
+]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 QuietOption: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result and errors.")]
 ModelPathOption: TypeAlias = Annotated[
@@ -235,6 +239,7 @@ def _ranking(
 
 RankingOptions: TypeAlias = Annotated[Ranking, Group(_ranking)]
 
+ExpiredOption: TypeAlias = Annotated[bool, typer.Option("--expired", help="Only memories that have expired.")]
 
 _QUOTED: Final = r'"(?:[^"\\]|\\.)*"'  # a JSON string can hold any key
 _COMPARED: Final = re.compile(

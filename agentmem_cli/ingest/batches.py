@@ -4,7 +4,8 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
 from typing import Final, TypeAlias
 
 from agentmem_cli.errors import InvalidMemoryError
@@ -76,7 +77,11 @@ class Batches:
     def _parse(self, line: Line) -> Memory:
         if line.too_long:
             raise InvalidMemoryError(f"line is longer than {self._options.max_line_bytes} bytes")
-        return parse_memory(line.content, self._options.text_field, self._options.defaults)
+        memory = parse_memory(line.content, self._options.text_field, self._options.defaults)
+        ttl_s = self._options.ttl_s
+        if ttl_s is None or memory.expires_at is not None or "expires_at" in memory.clears:
+            return memory
+        return replace(memory, expires_at=datetime.now(timezone.utc) + timedelta(seconds=ttl_s))
 
     def _gather(self, memory: Memory, line: Line) -> Batch | None:
         """Adds a memory to the others, and takes them where they make a batch."""

@@ -8,6 +8,7 @@ from agentmem_cli.ingest.report import IngestReport
 from agentmem_cli.records.formats import FORMAT_NAMES, FormatName
 from agentmem_cli.records.lines import MAX_EXPANSION, MAX_LINE_BYTES
 from agentmem_cli.records.memory import Position, Rejection, Scope
+from agentmem_cli.records.times import MAX_TTL_S
 
 MIN_BATCH_SIZE: Final = 10
 MAX_BATCH_SIZE: Final = 1000
@@ -24,6 +25,8 @@ class IngestOptions:
     field, and with `replace` the line is the whole record. With `chunk`, memories that are longer than the model reads
     (or than 512 tokens, where it reads more) are split into overlapping chunks of `chunk_tokens` tokens, 128 by
     default; this includes memories that are stored already. A dry run does not foresee that.
+
+    A memory whose line says nothing about `expires_at` expires `ttl_s` seconds after it is read.
     """
 
     batch_size: int = MAX_BATCH_SIZE
@@ -34,6 +37,7 @@ class IngestOptions:
     replace: bool = False
     chunk: bool = False
     chunk_tokens: int | None = None
+    ttl_s: float | None = None
     dry_run: bool = False
     wait_index: bool = False
     max_line_bytes: int = MAX_LINE_BYTES
@@ -45,6 +49,8 @@ class IngestOptions:
             raise UsageError(f"batch size {self.batch_size} is not between {MIN_BATCH_SIZE} and {MAX_BATCH_SIZE}")
         if not self.flush_interval_s >= 0:  # or it is NaN
             raise UsageError(f"flush interval {self.flush_interval_s} is not a number of seconds, 0 or more")
+        if self.ttl_s is not None and not 0 < self.ttl_s <= MAX_TTL_S:
+            raise UsageError(f"ttl {self.ttl_s} s is not between 0 and {MAX_TTL_S:.0f} s")
         if self.format is not None and self.format not in FORMAT_NAMES:
             raise UsageError(f"format {self.format} is unknown: it is one of {', '.join(FORMAT_NAMES)}")
         if self.format is not None and self.text_field != "text":

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from agentmem_cli.errors import InvalidMemoryError, UsageError
+from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.records.jsonl import parse_memory
 from agentmem_cli.records.lines import open_source
 from agentmem_cli.store import open_store
@@ -39,7 +40,7 @@ def _of_file(path: Path) -> Iterator[str]:
 
 def _of_store(folder: Path) -> Iterator[str]:
     with closing(open_store(folder, create=False)) as store:
-        for memory in store.memories():
+        for memory in store.memories(SearchFilter()):
             yield memory.text
 
 

@@ -1,7 +1,7 @@
 """Filters: scopes, times, and conditions on metadata. Standard library only."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Literal, TypeAlias, cast
 
@@ -99,12 +99,16 @@ def _scalar(place: str, test: Test, value: JsonValue) -> JsonScalar:
 @dataclass(frozen=True, slots=True)
 class SearchFilter:
     """A filter on memories: equal in each scope that is set, with all conditions of `where`, and created at `since` or
-    later and before `until` (aware UTC times)."""
+    later and before `until` (aware UTC times).
+
+    By default expired memories do not match; with `expired` only they match, and with None both kinds do.
+    """
 
     scope: Scope = field(default_factory=Scope)
     where: tuple[Condition, ...] = ()
     since: datetime | None = None
     until: datetime | None = None
+    expired: bool | None = False
 
     @classmethod
     def of(
@@ -116,6 +120,7 @@ class SearchFilter:
         where: Where | None = None,
         since: datetime | str | None = None,
         until: datetime | str | None = None,
+        expired: bool | None = False,
     ) -> "SearchFilter":
         """The filter for these arguments; see `checked_where` and `bound`. Raises UsageError if no memory can match."""
         try:
@@ -125,7 +130,11 @@ class SearchFilter:
         first, end = bound("since", since), bound("until", until)
         if first is not None and end is not None and first >= end:
             raise UsageError(f"no memory can match: since {since} is not before until {until}")
-        return cls(scope, conditions, first, end)
+        return cls(scope, conditions, first, end, expired)
+
+    def with_expired(self) -> "SearchFilter":
+        """The filter of the same memories and of expired ones alike, unless only these match."""
+        return replace(self, expired=self.expired or None)
 
     def __bool__(self) -> bool:
         return self != SearchFilter()

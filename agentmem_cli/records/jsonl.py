@@ -31,11 +31,12 @@ VECTOR_KEY: Final = "agentmem_vector"
 _VECTOR_FIELDS: Final = {"revision", "float32", "cut", "chunks"}
 _UNSAID: Final = Scope()
 _SCOPE_NAMES: Final = ("agent_id", "user_id", "run_id", "memory_type")
-_CLEARABLE: Final = frozenset(
-    (*_SCOPE_NAMES, "importance", "metadata", "speaker")
+CLEARABLE: Final = frozenset(
+    (*_SCOPE_NAMES, "importance", "metadata", "speaker", "expires_at")
 )  # a memory always has an id, a text and a time
 _NOTHING: Final = frozenset[str]()
-_WHERE_ANY: Final = {"before", "after", "chunk", "duplicates"}  # fields of a hit that are left out if empty
+# Fields of a hit that are left out if empty.
+_WHERE_ANY: Final = {"before", "after", "chunk", "duplicates", "expires_at"}
 
 
 def parse_memory(line: bytes, text_field: str = "text", defaults: Scope | None = None) -> Memory:
@@ -60,11 +61,11 @@ def memory_from_fields(fields: Mapping[str, object], text_field: str = "text", d
     """The memory that a JSON object describes; unknown keys are kept in its metadata.
 
     null means not set; in an update of a stored memory it clears the field, as `{}` clears metadata.
-    `created_at` may be an ISO 8601 string, a number of seconds since 1970, or a datetime; without a zone it is UTC.
-    A key of `metadata` takes precedence over an unknown key of the same name. Raises InvalidMemoryError.
+    `created_at` and `expires_at` may be ISO 8601 strings, numbers of seconds since 1970, or datetimes; without a zone
+    they are UTC. A key of `metadata` takes precedence over an unknown key of the same name. Raises InvalidMemoryError.
     """
     rest = {key: value for key, value in fields.items() if value is not None}
-    clears = _NOTHING if len(rest) == len(fields) else _CLEARABLE.intersection(fields).difference(rest)
+    clears = _NOTHING if len(rest) == len(fields) else CLEARABLE.intersection(fields).difference(rest)
     if "metadata" in rest and not rest["metadata"]:
         clears = clears | {"metadata"}
     text = rest.pop(text_field, None)
@@ -75,7 +76,8 @@ def memory_from_fields(fields: Mapping[str, object], text_field: str = "text", d
         raise InvalidMemoryError("id is empty")
     scope = pop_scope(rest, defaults or _UNSAID)
     importance = check_number("importance", rest.pop("importance", None))
-    created_at = _time(rest.pop("created_at", None))
+    created_at = _time("created_at", rest.pop("created_at", None))
+    expires_at = _time("expires_at", rest.pop("expires_at", None))
     speaker = _speaker(rest)
     return Memory(
         text=check_string(text_field, text),
@@ -87,6 +89,7 @@ def memory_from_fields(fields: Mapping[str, object], text_field: str = "text", d
         metadata=_metadata(rest),
         clears=clears,
         speaker=speaker,
+        expires_at=expires_at,
     )
 
 
@@ -94,6 +97,7 @@ def dump_hit(hit: Hit, *, explain: bool = False) -> dict[str, JsonValue]:
     """A hit as the JSON object that `search --json` prints, without parts that were not requested."""
     fields: dict[str, JsonValue] = asdict(replace(hit, before=(), after=()))
     fields["created_at"] = hit.created_at.isoformat()
+    fields["expires_at"] = None if hit.expires_at is None else hit.expires_at.isoformat()
     if not explain:
         del fields["parts"]
     for name, memories in (("before", hit.before), ("after", hit.after)):
@@ -113,6 +117,7 @@ def dump_memory(memory: Memory) -> dict[str, JsonValue]:
         "memory_type": scope.memory_type,
         "importance": memory.importance,
         "created_at": None if memory.created_at is None else memory.created_at.isoformat(),
+        "expires_at": None if memory.expires_at is None else memory.expires_at.isoformat(),
         "metadata": dict(memory.metadata) or None,
         "speaker": memory.speaker,
     }
@@ -225,16 +230,16 @@ def _decoded(float32: object) -> bytes:
         raise InvalidMemoryError(f"{VECTOR_KEY}: float32 is not base64") from error
 
 
-def _time(value: object) -> datetime | None:
+def _time(name: str, value: object) -> datetime | None:
     if value is None or isinstance(value, datetime):
         return value
     if isinstance(value, str):
-        return parse_time(value)
-    seconds = check_number("created_at", value)
+        return parse_time(value, name)
+    seconds = check_number(name, value)
     try:
         return None if seconds is None else from_microseconds(0) + timedelta(seconds=seconds)
     except OverflowError as error:
-        raise InvalidMemoryError(f"created_at {seconds} is out of range") from error
+        raise InvalidMemoryError(f"{name} {seconds} is out of range") from error
 
 
 def _check_integers(line: bytes) -> None:

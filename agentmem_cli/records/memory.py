@@ -89,8 +89,9 @@ class Memory:
     """A memory. Raises InvalidMemoryError, whose message is only the reason.
 
     An empty `id` is derived from the content, so that equal memories have equal ids. `created_at` is an aware UTC time;
-    None means the time at which the store receives the memory. A `vector` from an export makes embedding unnecessary;
-    it is not part of the content. `clears` names the fields that an update with this memory clears: see `over`.
+    None means the time at which the store receives the memory. From `expires_at` on, nothing finds the memory. A
+    `vector` from an export makes embedding unnecessary; it is not part of the content. `clears` names the fields that
+    an update with this memory clears: see `over`.
     """
 
     text: str
@@ -102,6 +103,7 @@ class Memory:
     vector: StoredVector | None = field(default=None, compare=False, repr=False)
     clears: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
     speaker: str | None = None
+    expires_at: datetime | None = None
 
     def __post_init__(self) -> None:
         check_text(self.text)
@@ -109,9 +111,11 @@ class Memory:
         object.__setattr__(self, "importance", None if importance is None else float(importance) + 0.0)  # no -0.0
         if self.created_at is not None:
             object.__setattr__(self, "created_at", as_utc(self.created_at))
+        if self.expires_at is not None:
+            object.__setattr__(self, "expires_at", as_utc(self.expires_at, "expires_at"))
         object.__setattr__(self, "metadata", plain_metadata(self.metadata))
         if not self.id:
-            object.__setattr__(self, "id", self.content_digest().hex())
+            object.__setattr__(self, "id", self.content_digest(expiring=False).hex())
         check_name("id", self.id)
         check_name("speaker", self.speaker)
 
@@ -126,6 +130,10 @@ class Memory:
         """The conversation of the memory: its `run_id`, or a session or conversation id of its metadata."""
         return run_of(self.scope.run_id, self.metadata)
 
+    def has_expired(self, now: datetime) -> bool:
+        """Whether nothing finds it any more at this aware time."""
+        return self.expires_at is not None and self.expires_at <= now
+
     def over(self, before: "Memory") -> "Memory":
         """The result of updating `before` with this memory.
 
@@ -138,6 +146,7 @@ class Memory:
 
         keeps_importance = self.importance is None and "importance" not in self.clears
         keeps_metadata = not self.metadata and "metadata" not in self.clears
+        keeps_expiry = self.expires_at is None and "expires_at" not in self.clears
         return replace(
             self,
             scope=Scope(
@@ -150,11 +159,14 @@ class Memory:
             created_at=self.created_at or before.created_at,
             metadata=before.metadata if keeps_metadata else self.metadata,
             speaker=merged("speaker", self.speaker, before.speaker),
+            expires_at=before.expires_at if keeps_expiry else self.expires_at,
         )
 
-    def content_digest(self, timed: bool = True) -> bytes:
-        """A 16-byte digest (BLAKE2b) of the content and scope, without the id; without `created_at` unless `timed`."""
+    def content_digest(self, *, timed: bool = True, expiring: bool = True) -> bytes:
+        """A 16-byte digest (BLAKE2b) of the content and scope, without the id; without `created_at` unless `timed`, and
+        without `expires_at` unless `expiring`."""
         scope, created_at = self.scope, self.created_at if timed else None
+        expires_at = self.expires_at if expiring else None
         content = (
             self.text,
             scope.agent_id,
@@ -165,6 +177,7 @@ class Memory:
             None if created_at is None else to_microseconds(created_at),
             self.metadata or None,
             *([self.speaker] if self.speaker else []),
+            *([] if expires_at is None else [to_microseconds(expires_at)]),
         )
         return hashlib.blake2b(_SORTED_JSON.encode(content).encode(), digest_size=16).digest()
 
@@ -214,6 +227,7 @@ class Hit:
     after: tuple[Memory, ...] = ()
     chunk: str | None = None
     duplicates: tuple[str, ...] = ()
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +240,7 @@ class FieldChange:
 
 @dataclass(frozen=True, slots=True)
 class HistoryEvent:
-    """An event in the history of a memory: `add`, `update` or `delete`, with the text before and after.
+    """An event in the history of a memory: `add`, `update`, `expire` or `delete`, with the text before and after.
 
     `changes` are the changes of other fields, by name.
     """

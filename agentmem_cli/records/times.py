@@ -16,6 +16,7 @@ MONTHS: Final = (
     *("january", "february", "march", "april", "may", "june"),
     *("july", "august", "september", "october", "november", "december"),
 )
+MAX_TTL_S: Final = 1e11  # 3,169 years: the time after it can still be written
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -62,6 +63,23 @@ def parse_span(name: str, value: str | timedelta) -> timedelta:
     except OverflowError as error:
         raise UsageError(f"{name} {value} is out of range") from error
     raise UsageError(f"{name} {shown(value)} is not a span of time: write it as 12h, 30d or 8w")
+
+
+def parse_ttl(name: str, value: str | timedelta) -> timedelta:
+    """A span of time after which a memory expires, as `parse_span` has it. Raises UsageError unless it is above 0."""
+    span = parse_span(name, value)
+    if not 0 < span.total_seconds() <= MAX_TTL_S:
+        raise UsageError(f"{name} is {value}: it must be more than 0 and at most {MAX_TTL_S:.0f} seconds")
+    return span
+
+
+def expiry(expires_at: datetime | str | float | None, ttl: timedelta | str | None) -> datetime | str | float | None:
+    """When a memory expires: at a time, or `ttl` from now. Raises UsageError."""
+    if ttl is None:
+        return expires_at
+    if expires_at is not None:
+        raise UsageError("give either expires_at or ttl")
+    return datetime.now(timezone.utc) + parse_ttl("ttl", ttl)
 
 
 def bound(name: str, value: datetime | str | None) -> datetime | None:

@@ -45,6 +45,8 @@ def stats_tables(stats: "StoreStats", store: str) -> list[RenderableType]:
     totals.add_column("")
     totals.add_column("", overflow="fold")
     totals.add_row("memories", f"{stats.memories:,}")
+    if stats.expired:
+        totals.add_row("of these expired", f"{stats.expired:,}")
     totals.add_row("memories longer than the model reads", f"{stats.truncated:,}")
     totals.add_row("vectors (distinct texts)", f"{stats.vectors:,}")
     totals.add_row("chunks of long memories", f"{stats.chunks:,}")

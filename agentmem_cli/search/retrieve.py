@@ -294,6 +294,7 @@ def _hit(
         after=after,
         chunk=None if scored.chunk is None else memory.text[slice(*scored.chunk)],
         duplicates=duplicates,
+        expires_at=memory.expires_at,
     )
 
 

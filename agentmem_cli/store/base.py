@@ -72,7 +72,7 @@ class BatchCounts:
 
 @dataclass(frozen=True, slots=True)
 class StoreStats:
-    """What a store holds. `by_scope` has the largest scopes; "" stands for memories without one. `graph` describes the
+    """What a store holds. `memories` counts those that have `expired` too. `by_scope` has the largest scopes; "" stands for memories without one. `graph` describes the
     index: its state, how many vectors are in it, and how many a search scans.
 
     `chunks` are parts of long memories that have vectors of their own. `truncated` memories have text that no vector
@@ -80,6 +80,7 @@ class StoreStats:
     """
 
     memories: int
+    expired: int
     vectors: int
     chunks: int
     truncated: int
@@ -164,7 +165,7 @@ class Snapshot(Protocol):
 
     def around(self, seqs: Sequence[int], n: int) -> dict[int, Neighbours]:
         """For each of these memories, the n before and the n after it in its run and of its user, in the order of the
-        run, whether they match or not."""
+        run, whether they match or not, without expired ones."""
 
     def memories_at(self, seqs: Sequence[int]) -> dict[int, Memory]:
         """These memories, by `seq`. Raises StoreDamagedError where one is not what was stored."""
@@ -227,8 +228,8 @@ class MemoryStore(Protocol):
     ) -> Plan:
         """What these memories, taken in order, would change; reads only.
 
-        A memory updates the stored one of its id: it replaces it with `whole_records`, and otherwise keeps the fields
-        that it leaves out (see `Memory.over`). `splits` gives the chunks of texts; the others keep theirs.
+        A memory updates the stored one of its id: it replaces it with `whole_records` or where that one has expired, and
+        otherwise keeps the fields that it leaves out (see `Memory.over`). `splits` gives the chunks of texts; the others keep theirs.
         """
 
     def commit(
@@ -281,13 +282,13 @@ class MemoryStore(Protocol):
     # Reading
 
     def count(self, filter: SearchFilter | None = None) -> int:
-        """How many memories there are, or match."""
+        """How many memories match; without a filter, all but those that have expired."""
 
     def any(self, filter: SearchFilter) -> bool:
         """Whether any memory matches."""
 
     def get(self, identity: str) -> Memory | None:
-        """The memory of this id, or None."""
+        """The memory of this id, also where it has expired, or None."""
 
     def history(self, identity: str) -> list[HistoryEvent]:
         """What happened to the memory of this id, oldest first."""
@@ -298,8 +299,10 @@ class MemoryStore(Protocol):
     def ids(self, filter: SearchFilter) -> list[str]:
         """The ids of all memories that match, in order of arrival. Raises StoreNotFoundError."""
 
-    def memories(self, *, vectors: bool = False, on_damaged: Callable[[str], None] | None = None) -> Iterator[Memory]:
-        """Every memory as of one moment, in order of arrival, with its vector where asked for.
+    def memories(
+        self, filter: SearchFilter, *, vectors: bool = False, on_damaged: Callable[[str], None] | None = None
+    ) -> Iterator[Memory]:
+        """The memories that match as of one moment, in order of arrival, with their vectors where asked for.
 
         Raises StoreNotFoundError, and StoreDamagedError at a memory that is not what was stored; with `on_damaged`, it
         leaves such memories out and calls that with the id of each.

@@ -22,6 +22,7 @@ from agentmem_cli import AgentMem, Memory, Scope
 from agentmem_cli.embedding.base import Embedder, Vectors
 from agentmem_cli.embedding.synthetic_texts import mixed_texts
 from agentmem_cli.records.filter import SearchFilter
+from agentmem_cli.store.embedded.filters import Selection
 from agentmem_cli.store.embedded.snapshot import is_walk_shorter, matching_ids, nearest_vectors
 from tests.stores import embedded
 
@@ -85,13 +86,13 @@ def _measure(mem: AgentMem, name: str, wanted: SearchFilter, queries: Vectors, v
     graph = embedded(mem).graph.current(reader)
     assert graph is not None
     start = time.perf_counter()
-    matching = matching_ids(reader, wanted)
+    matching = matching_ids(reader, Selection(wanted))
     first_ms = 1000 * (time.perf_counter() - start)
     assert matching is not None
     found, samples_ms = 0, []
     for query in queries:
         start = time.perf_counter()
-        matching = matching_ids(reader, wanted)
+        matching = matching_ids(reader, Selection(wanted))
         assert matching is not None
         labels, _ = nearest_vectors(reader, graph, query, K, matching)
         samples_ms.append(1000 * (time.perf_counter() - start))

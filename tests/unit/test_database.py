@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from agentmem_cli.errors import StoreBusyError, StoreDamagedError, StoreError, StoreNotFoundError, StoreWriteError
-from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.records.memory import Memory, Position
 from agentmem_cli.store.embedded.database import Database, GraphRow
+from agentmem_cli.store.embedded.filters import Selection
 from agentmem_cli.store.embedded.memories import HistoryRow, MemoryRow
 from agentmem_cli.store.embedded.schema import SCHEMA_VERSION
 from agentmem_cli.store.embedded.text_index import TextIndex
@@ -20,7 +20,7 @@ from agentmem_cli.store.embedded.vectors import text_hash
 from tests.fakes import FakeEmbedder
 
 _PIN: dict[str, str | int] = FakeEmbedder(dim=2).spec.fingerprint()
-_NOTHING = SearchFilter()
+_ALL = Selection()
 
 
 @pytest.fixture
@@ -201,7 +201,7 @@ def test_more_ids_than_one_statement_binds_are_found(database: Database) -> None
     _add(database, *texts)
     assert set(database.memories.find([*texts, "missing"])) == set(texts)
     assert len(database.vectors.find(map(text_hash, texts))) == 2500
-    found = [candidate.seq for candidate in database.memories.candidates(range(1, 3000), _NOTHING)]
+    found = [candidate.seq for candidate in database.memories.candidates(range(1, 3000), _ALL)]
     memories = database.memories.at(found)
     assert [memories[seq].id for seq in found] == texts
 

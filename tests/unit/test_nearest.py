@@ -14,6 +14,7 @@ from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.records.values import JsonScalar
 from agentmem_cli.store.embedded import graph
 from agentmem_cli.store.embedded.database import Database
+from agentmem_cli.store.embedded.filters import Selection
 from agentmem_cli.store.embedded.graph import Graph
 from agentmem_cli.store.embedded.snapshot import Matching, cosines, is_walk_shorter, matching_ids, nearest_vectors
 from tests.fakes import FakeEmbedder
@@ -73,7 +74,7 @@ def test_recall_at_ten_is_at_least_98_percent_at_every_selectivity(
         "far from it": ("rank", {">=": 1 - share}),
     }[kind]
     reader, graph = _parts(filled)
-    matching = matching_ids(reader, SearchFilter.of(where={key: comparisons}))
+    matching = matching_ids(reader, Selection(SearchFilter.of(where={key: comparisons})))
     assert matching is not None
     assert 0.5 < len(matching) / (share * _MEMORIES) < 2
     found = wanted = 0
@@ -164,7 +165,7 @@ def test_what_matches_is_asked_once_for_as_long_as_nobody_writes(
             return read(self, sql, *arguments)  # type: ignore[arg-type]
 
         monkeypatch.setattr(Database, "read", counted)
-        filters = [SearchFilter.of(where={"draw": {"<": n / 100}}) for n in range(1, 31)]
+        filters = [Selection(SearchFilter.of(where={"draw": {"<": n / 100}})) for n in range(1, 31)]
         first = [database.memories.vector_ids(wanted) for wanted in filters]
         asked.clear()
         assert database.memories.vector_ids(filters[-1]) is first[-1]
@@ -187,12 +188,12 @@ def test_one_vector_of_several_matching_memories_comes_once_and_is_not_to_be_wri
         mem.add_batch(Memory("same text", str(i), Scope(user_id="ana")) for i in range(3))
         reader = embedded(mem).reader()
         assert reader is not None
-        matching = matching_ids(reader, SearchFilter.of(user_id="ana"))
+        matching = matching_ids(reader, Selection(SearchFilter.of(user_id="ana")))
         assert matching is not None
         assert matching.tolist() == [1]
         with pytest.raises(ValueError, match="read-only"):
             matching[0] = 2
-        assert matching_ids(reader, SearchFilter()) is None
+        assert matching_ids(reader, Selection()) is None
 
 
 def test_a_filter_that_the_graph_can_not_serve_is_answered_all_the_same(

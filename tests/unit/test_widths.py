@@ -85,7 +85,7 @@ def test_no_word_of_the_statistics_of_a_store_is_cut(width: int) -> None:
     scopes = {"user_id": {"maya": 12_345, "a-very-long-user-name@example.org": 3, "": 1}}
     files = {"memories.db": 123_456_789, "index/0000000123.hnsw": 987_654_321}
     graph: dict[str, int | str] = {"state": "complete", "vectors": 123_456, "scanned": 789}
-    stats = StoreStats(123_456, 123_400, 12, 3, 5, scopes, files, {"name": NAME, "dim": 384}, graph)
+    stats = StoreStats(123_456, 7, 123_400, 12, 3, 5, scopes, files, {"name": NAME, "dim": 384}, graph)
     shown = whole(stats_tables(stats, "/home/someone/projects/assistant/.agentmem"), width)
     for word in ("memories", "12,345", "longer", "987,654,321", "bytes", "value", "123,456"):
         assert word in shown

@@ -7,7 +7,7 @@ from itertools import count
 
 import orjson
 
-from agentmem_cli.records.memory import Memory, Outcome, to_microseconds
+from agentmem_cli.records.memory import Memory, Outcome, from_microseconds, to_microseconds
 from agentmem_cli.records.values import JsonValue
 from agentmem_cli.store.embedded.chunks import ChunkPlan
 from agentmem_cli.store.embedded.memories import HistoryRow, MemoryRow, StoredMemory, fields_of
@@ -53,7 +53,8 @@ class Planner:
     ) -> None:
         """`read` gives the stored memories of ids, without a `created_at` where the store filled it in.
 
-        With `whole_records` a memory replaces the one before it; otherwise fields that it leaves out keep their value.
+        With `whole_records` a memory replaces the one before it; otherwise fields that it leaves out keep their value,
+        unless that one has expired.
         """
         self._stored = stored
         self._read = read
@@ -90,7 +91,8 @@ class Planner:
             self._history.append(HistoryRow(memory.id, "add", None, self._now_us))
             self._change(memory, content, self._now_us)
             return "added"
-        after = memory if self._whole_records else memory.over(before.memory)
+        is_whole = self._whole_records or before.memory.has_expired(from_microseconds(self._now_us))
+        after = memory if is_whole else memory.over(before.memory)
         created_at_us = before.created_at_us if after.created_at is None else to_microseconds(after.created_at)
         previous = _previous(before, after, created_at_us)
         if not previous:

@@ -9,12 +9,11 @@ import numpy as np
 import orjson
 
 from agentmem_cli.errors import StoreDamagedError
-from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.records.memory import Memory, Position
 from agentmem_cli.store.base import SAMPLED, Sample
 from agentmem_cli.store.embedded.chunks import Chunks
 from agentmem_cli.store.embedded.connection import Connection
-from agentmem_cli.store.embedded.filters import PerFilter
+from agentmem_cli.store.embedded.filters import PerSelection, Selection, conditions
 from agentmem_cli.store.embedded.memories import MEMORY_COLUMNS, History, Memories, as_text
 from agentmem_cli.store.embedded.text_index import TextIndex
 from agentmem_cli.store.embedded.vectors import Text, Vectors, text_hash
@@ -69,13 +68,13 @@ class Database(Connection):
         self.history = History(self, self.memories)
         self.chunks = Chunks(self)
         self.words = TextIndex(self)
-        self.samples = PerFilter(self._sample)
+        self.samples = PerSelection(self._sample)
 
-    def _sample(self, filter: SearchFilter) -> Sample:
+    def _sample(self, selection: Selection) -> Sample:
         """See `Snapshot.sample`."""
         ids = self.vectors.spaced(SAMPLED)
-        if filter:
-            matching = self.memories.vector_ids(filter)
+        if selection:
+            matching = self.memories.vector_ids(selection)
             ids = matching[np.linspace(0, len(matching) - 1, min(SAMPLED, len(matching))).astype(np.int64)].tolist()
         rows = b"".join(self.vectors.of(ids))
         words = [len(spaced(text).split()) for text in self.memories.texts(ids).values()]
@@ -139,15 +138,17 @@ class Database(Connection):
         rows = self.read("SELECT file, line, complete FROM sources WHERE file = ?", (file,))
         return Position(rows[0][0], rows[0][1], bool(rows[0][2])) if rows else None
 
-    def all_memories(self, *, vectors: bool, on_damaged: Callable[[str], None] | None = None) -> Iterator[Memory]:
-        """Every memory in order of arrival, with its vector where asked for.
+    def all_memories(
+        self, selection: Selection, *, vectors: bool, on_damaged: Callable[[str], None] | None = None
+    ) -> Iterator[Memory]:
+        """Every memory that matches in order of arrival, with its vector where asked for.
 
         Raises StoreDamagedError at one that is not what was stored; with `on_damaged`, leaves it out and passes its id
         on.
         """
         self.keep_undecodable_text()
         about = self.chunks.exported(str(self.embedder()["revision"])) if vectors else None
-        for row in self._all_rows(vectors, on_damaged):
+        for row in self._all_rows(selection, vectors, on_damaged):
             try:
                 memory = self.memories.checked(row[1:-3])
                 if about is not None:
@@ -161,23 +162,29 @@ class Database(Connection):
             else:
                 yield memory
 
-    def _all_rows(self, vectors: bool, on_damaged: Callable[[str], None] | None) -> Iterator[tuple]:  # type: ignore[type-arg]
+    def _all_rows(
+        self, selection: Selection, vectors: bool, on_damaged: Callable[[str], None] | None
+    ) -> Iterator[tuple]:  # type: ignore[type-arg]
         vector = "v.vector, v.checksum" if vectors else "NULL, NULL"
         join = "LEFT JOIN vectors v USING (vector_id)" if vectors else ""
         select = f"SELECT m.seq, {MEMORY_COLUMNS}, m.content, m.vector_id, {vector} FROM memories m {join}"
+        where, parameters = conditions(selection)
         last = 0
         try:
-            for rows in self.pages(f"{select} ORDER BY m.seq"):
+            for rows in self.pages(f"{select} WHERE {where} ORDER BY m.seq", parameters):
                 for row in rows:
                     last = row[0]
                     yield row
         except StoreDamagedError:
             if on_damaged is None:
                 raise
-            yield from self._rows_beside_damage(select, last, on_damaged)
+            yield from self._rows_beside_damage(select, selection, last, on_damaged)
 
-    def _rows_beside_damage(self, select: str, after: int, on_damaged: Callable[[str], None]) -> Iterator[tuple]:  # type: ignore[type-arg]
-        """The rows of memories after one, where a page is damaged: the index of ids names those on it."""
+    def _rows_beside_damage(
+        self, select: str, selection: Selection, after: int, on_damaged: Callable[[str], None]
+    ) -> Iterator[tuple]:  # type: ignore[type-arg]
+        """The rows of memories after one that match, where a page is damaged: the index of ids names those on it."""
+        where, parameters = conditions(selection)
         for seq, identity in self.read(
             "SELECT seq, id FROM memories INDEXED BY sqlite_autoindex_memories_1 WHERE seq > ? ORDER BY seq", (after,)
         ):
@@ -187,7 +194,8 @@ class Database(Connection):
                 rows = []
             if not rows:
                 on_damaged(as_text(identity))
-            yield from rows
+            elif self.one(f"SELECT count(*) FROM memories m WHERE m.seq = ? AND {where}", [seq, *parameters]):
+                yield from rows
 
     def graph(self) -> GraphRow | None:
         """The published graph, if there is one."""

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final, Generic, TypeVar
 
 import orjson
@@ -16,11 +17,37 @@ _Sql = tuple[str, list[Parameter]]  # a condition and its parameters
 _NUMBER: Final = "v.type IN ('integer', 'real')"
 
 
-def conditions(filter: SearchFilter | None) -> _Sql:
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A filter as of one moment: `expired_by_us` is the latest expiry that has passed by then, None if none has.
+
+    It changes only when another memory expires, so what is read for a selection can be kept until then.
+    """
+
+    filter: SearchFilter = field(default_factory=SearchFilter)
+    expired_by_us: int | None = None
+
+    def __bool__(self) -> bool:
+        """Whether it may leave out any memory."""
+        return bool(replace(self.filter, expired=False)) or bool(self.on_expiry)
+
+    @property
+    def on_expiry(self) -> list[_Sql]:
+        """The condition on expiry, where it may leave out any memory."""
+        expired, by_us = self.filter.expired, self.expired_by_us
+        if expired is None or (by_us is None and not expired):
+            return []
+        if by_us is None:
+            return [("FALSE", [])]
+        live = "(m.expires_at_us > ?) IS NOT FALSE"  # NULL, no expiry, is not false
+        return [("m.expires_at_us <= ?" if expired else live, [by_us])]
+
+
+def conditions(selection: Selection) -> _Sql:
     """The SQL condition and its parameters."""
-    if not filter:
+    if not selection:
         return "TRUE", []
-    scope = filter.scope
+    filter, scope = selection.filter, selection.filter.scope
     asked: list[tuple[str, Parameter]] = [
         ("m.agent_id = ?", scope.agent_id),
         ("m.user_id = ?", scope.user_id),
@@ -30,7 +57,7 @@ def conditions(filter: SearchFilter | None) -> _Sql:
         ("m.created_at_us < ?", None if filter.until is None else to_microseconds(filter.until)),
     ]
     parts: list[_Sql] = [(sql, [value]) for sql, value in asked if value is not None]
-    return _joined(" AND ", [*parts, *map(_on_metadata, filter.where)])
+    return _joined(" AND ", [*parts, *selection.on_expiry, *map(_on_metadata, filter.where)])
 
 
 def _on_metadata(condition: Condition) -> _Sql:
@@ -110,24 +137,24 @@ def _joined(word: str, parts: Sequence[_Sql]) -> _Sql:
 _KEPT: Final = 16
 
 
-class PerFilter(Generic[_T]):
-    """What was read for the latest filters: an agent searches within the same few again and again."""
+class PerSelection(Generic[_T]):
+    """What was read for the latest selections: an agent searches within the same few again and again."""
 
-    def __init__(self, read: Callable[[SearchFilter], _T]) -> None:
+    def __init__(self, read: Callable[[Selection], _T]) -> None:
         self._read = read
         self._version = (-1, -1)
         self._kept: OrderedDict[tuple[Parameter, ...], _T] = OrderedDict()
 
-    def of(self, filter: SearchFilter, version: tuple[int, int]) -> _T:
-        """What `read` returned for a filter, or returns now if the database has another version."""
-        where, parameters = conditions(filter)
+    def of(self, selection: Selection, version: tuple[int, int]) -> _T:
+        """What `read` returned for a selection, or returns now if the database has another version."""
+        where, parameters = conditions(selection)
         key = (where, *parameters)
         if version != self._version:
             # First: after an interrupt in between, results of another version would count as this one's.
             self._kept.clear()
             self._version = version
         if key not in self._kept:
-            self._kept[key] = self._read(filter)
+            self._kept[key] = self._read(selection)
         self._kept.move_to_end(key)
         while len(self._kept) > _KEPT:
             self._kept.popitem(last=False)

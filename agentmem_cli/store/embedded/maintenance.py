@@ -10,11 +10,12 @@ from typing import Final
 
 import orjson
 
+from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.store.base import EmbedTexts, Pin, StoreStats
 from agentmem_cli.store.embedded.database import Database
 from agentmem_cli.store.embedded.folder import paths
 from agentmem_cli.store.embedded.graph_builder import PublishedGraph
-from agentmem_cli.store.embedded.memories import event_checksum
+from agentmem_cli.store.embedded.memories import HistoryRow
 from agentmem_cli.support.failpoints import reached
 
 _SCOPES: Final = ("user_id", "agent_id", "run_id", "memory_type")
@@ -28,6 +29,7 @@ def stats(database: Database, folder: Path, graph: PublishedGraph) -> StoreStats
         counts = _counts(database)
         return StoreStats(
             memories=counts["memories"],
+            expired=database.memories.count(database.memories.selection(SearchFilter(expired=True))),
             vectors=counts["vectors"],
             chunks=counts["chunks"],
             truncated=_count_truncated(database),
@@ -89,21 +91,24 @@ def _counts_by_scope(database: Database) -> dict[str, dict[str, int]]:
 def delete(database: Database, ids: Sequence[str]) -> int:
     """Removes memories, their content in the history, and vectors that no other has; returns how many there were.
 
-    The history keeps that a memory with this id existed and was deleted.
+    The history keeps that a memory with this id existed and was deleted, and that it had expired.
     """
     ids = list(dict.fromkeys(ids))
     # A damaged text that is not UTF-8 is deleted like any other.
     stored = database.read_in("SELECT id, vector_id, CAST(text AS BLOB) FROM memories WHERE id IN ({})", ids)
     now_us = time.time_ns() // 1000
+    expired = database.read_in(
+        "SELECT id, CAST(expires_at_us AS INTEGER) FROM memories WHERE id IN ({}) AND expires_at_us <= ?",
+        ids,
+        (now_us,),
+    )
     rows = [(identity,) for identity, *_ in stored]
     with database.transaction():
         database.change_many("DELETE FROM memories WHERE id = ?", rows)
         reached("delete.rows")
         database.history.erase([identity for identity, *_ in stored])
-        database.change_many(
-            "INSERT INTO history(id, event, previous, at_us, checksum) VALUES (?, 'delete', NULL, ?, ?)",
-            [(identity, now_us, event_checksum(identity, "delete", None, now_us)) for identity, *_ in stored],
-        )
+        database.history.write(HistoryRow(identity, "expire", None, at_us) for identity, at_us in expired)
+        database.history.write(HistoryRow(identity, "delete", None, now_us) for identity, *_ in stored)
         database.drop_unused([(vector_id, text.decode(errors="replace")) for _, vector_id, text in stored])
         reached("delete.vectors")
     return len(stored)

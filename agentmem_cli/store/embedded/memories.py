@@ -1,6 +1,7 @@
 """The tables `memories` and `history`: what is stored under an id, and what happened to it."""
 
 import json
+import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,12 +14,21 @@ from numpy.typing import NDArray
 from agentmem_cli.errors import AgentMemError, StoreDamagedError
 from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.records.jsonl import dump_memory, dump_metadata, load_metadata
-from agentmem_cli.records.memory import FieldChange, HistoryEvent, Memory, Scope, from_microseconds, speaker_key
+from agentmem_cli.records.memory import (
+    FieldChange,
+    HistoryEvent,
+    Memory,
+    Scope,
+    from_microseconds,
+    speaker_key,
+    to_microseconds,
+)
+from agentmem_cli.records.times import parse_time
 from agentmem_cli.records.values import JsonValue
 from agentmem_cli.store.base import Candidate, Neighbours
 from agentmem_cli.store.embedded import chunks
 from agentmem_cli.store.embedded.connection import MOST_ROWS, VERIFY_HINT, Connection, Parameter
-from agentmem_cli.store.embedded.filters import PerFilter, conditions
+from agentmem_cli.store.embedded.filters import PerSelection, Selection, conditions
 from agentmem_cli.store.embedded.vectors import Text
 from agentmem_cli.support.safe_text import printable
 
@@ -27,9 +37,9 @@ _JSON: Final = json.JSONEncoder(default=repr)  # a damaged row may hold bytes wh
 _BESIDE: Final = """
 (SELECT group_concat(seq) FROM (
     SELECT * FROM (SELECT o.seq FROM memories o WHERE o.run = m.run AND o.user_id IS m.user_id
-        AND o.created_at_us = m.created_at_us AND o.seq {0} m.seq ORDER BY o.seq {1} LIMIT {2})
+        AND o.created_at_us = m.created_at_us AND o.seq {0} m.seq{3} ORDER BY o.seq {1} LIMIT {2})
     UNION ALL SELECT * FROM (SELECT o.seq FROM memories o WHERE o.run = m.run AND o.user_id IS m.user_id
-        AND o.created_at_us {0} m.created_at_us ORDER BY o.created_at_us {1}, o.seq {1} LIMIT {2})
+        AND o.created_at_us {0} m.created_at_us{3} ORDER BY o.created_at_us {1}, o.seq {1} LIMIT {2})
     LIMIT {2}))
 """
 
@@ -60,8 +70,8 @@ class MemoryRow:
 
 @dataclass(frozen=True, slots=True)
 class HistoryRow:
-    """An event to write: `add` or `update`; for an update, `previous` has the former values of the changed fields as a
-    JSON object."""
+    """An event to write: `add`, `update`, `expire` or `delete`; for an update, `previous` has the former values of the
+    changed fields as a JSON object."""
 
     id: str
     event: str
@@ -77,8 +87,10 @@ def event_checksum(identity: str, event: str, previous: str | None, at_us: int) 
 _SPEAKERS: Final = 200
 UNREADABLE: Final = (AgentMemError, AttributeError, TypeError, ValueError, OverflowError)  # what a damaged row raises
 MEMORY_COLUMNS: Final = (
-    "m.id, m.text, m.agent_id, m.user_id, m.run_id, m.memory_type, m.importance, m.created_at_us, m.metadata, m.speaker"
+    "m.id, m.text, m.agent_id, m.user_id, m.run_id, m.memory_type, m.importance, m.created_at_us, m.metadata, m.speaker,"
+    " m.expires_at_us"
 )
+_ALL: Final = Selection(SearchFilter(expired=None))
 
 
 def memory_parameters(row: MemoryRow) -> tuple[Parameter, ...]:
@@ -100,12 +112,14 @@ def memory_parameters(row: MemoryRow) -> tuple[Parameter, ...]:
         memory.speaker,
         said_by,
         None if said_by is None else speaker_key(said_by),
+        None if memory.expires_at is None else to_microseconds(memory.expires_at),
     )
 
 
 def memory_of(row: Sequence) -> Memory:  # type: ignore[type-arg]
     """The memory in a row of MEMORY_COLUMNS."""
-    identity, text, agent_id, user_id, run_id, memory_type, importance, created_at_us, metadata, speaker = row
+    identity, text, agent_id, user_id, run_id, memory_type, importance, created_at_us, metadata, *others = row
+    speaker, expires_at_us = others
     return Memory(
         text=text,
         id=identity,
@@ -114,6 +128,7 @@ def memory_of(row: Sequence) -> Memory:  # type: ignore[type-arg]
         created_at=from_microseconds(created_at_us),
         metadata=load_metadata(metadata),
         speaker=speaker,
+        expires_at=None if expires_at_us is None else from_microseconds(expires_at_us),
     )
 
 
@@ -139,17 +154,25 @@ class Memories:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._matches = PerFilter(self._read_vector_ids)
+        self._matches = PerSelection(self._read_vector_ids)
 
-    def count(self, filter: SearchFilter | None = None) -> int:
+    def selection(self, filter: SearchFilter) -> Selection:
+        """A filter as of now."""
+        rows = self._connection.read(
+            "SELECT CAST(max(expires_at_us) AS INTEGER) FROM memories WHERE expires_at_us <= ?",
+            (time.time_ns() // 1000,),
+        )
+        return Selection(filter, rows[0][0])
+
+    def count(self, selection: Selection = _ALL) -> int:
         """How many memories there are, or match."""
-        where, parameters = conditions(filter)
+        where, parameters = conditions(selection)
         return int(self._connection.read(f"SELECT count(*) FROM memories m WHERE {where}", parameters)[0][0])
 
-    def any(self, filter: SearchFilter) -> bool:
+    def any(self, selection: Selection) -> bool:
         """Whether any memory matches."""
-        if filter:
-            return len(self.vector_ids(filter)) > 0  # the caller needs these next
+        if selection:
+            return len(self.vector_ids(selection)) > 0  # the caller needs these next
         return bool(self._connection.one("SELECT EXISTS (SELECT 1 FROM memories)"))
 
     def find(self, ids: Iterable[str]) -> dict[str, StoredMemory]:
@@ -168,22 +191,22 @@ class Memories:
         """Adds memories, or replaces those of the same id."""
         self._connection.insert_many(
             "INSERT INTO memories(id, vector_id, text, agent_id, user_id, run_id, memory_type, importance,"
-            " created_at_us, metadata, content, run, speaker, said_by, speaker_key)",
+            " created_at_us, metadata, content, run, speaker, said_by, speaker_key, expires_at_us)",
             [memory_parameters(row) for row in rows],
             "ON CONFLICT(id) DO UPDATE SET vector_id = excluded.vector_id, text = excluded.text,"
             " agent_id = excluded.agent_id, user_id = excluded.user_id, run_id = excluded.run_id,"
             " memory_type = excluded.memory_type, importance = excluded.importance,"
             " created_at_us = excluded.created_at_us, metadata = excluded.metadata, content = excluded.content,"
             " run = excluded.run, speaker = excluded.speaker, said_by = excluded.said_by,"
-            " speaker_key = excluded.speaker_key",
+            " speaker_key = excluded.speaker_key, expires_at_us = excluded.expires_at_us",
         )
 
-    def vector_ids(self, filter: SearchFilter) -> NDArray[np.int64]:
+    def vector_ids(self, selection: Selection) -> NDArray[np.int64]:
         """The vector ids of all memories that match, ascending, each once; not to be written to."""
-        return self._matches.of(filter, self._connection.version())
+        return self._matches.of(selection, self._connection.version())
 
-    def _read_vector_ids(self, filter: SearchFilter) -> NDArray[np.int64]:
-        where, parameters = conditions(filter)
+    def _read_vector_ids(self, selection: Selection) -> NDArray[np.int64]:
+        where, parameters = conditions(selection)
         matching = chunks.matching(where, chunked=chunks.Chunks(self._connection).exist())
         # One long string is read in half the time that the rows take.
         rows = self._connection.read(f"SELECT group_concat(vector_id) FROM ({matching})", parameters)
@@ -195,9 +218,9 @@ class Memories:
         ids.flags.writeable = False
         return ids
 
-    def speakers(self, keys: Sequence[str], filter: SearchFilter) -> list[str]:
+    def speakers(self, keys: Sequence[str], selection: Selection) -> list[str]:
         """Those who said two or more of the memories that match, of the speakers with these keys; at most 200."""
-        where, parameters = conditions(filter)
+        where, parameters = conditions(selection)
         # Steps from name to name in the index, whatever the number of a speaker's memories.
         rows = self._connection.read(
             "WITH RECURSIVE named(key, name) AS ("
@@ -210,9 +233,9 @@ class Memories:
         )
         return [name for (name,) in rows if isinstance(name, str)]
 
-    def count_texts(self, filter: SearchFilter | None) -> int:
+    def count_texts(self, selection: Selection) -> int:
         """How many distinct texts the memories have that match."""
-        where, parameters = conditions(filter)
+        where, parameters = conditions(selection)
         rows = self._connection.read(f"SELECT count(DISTINCT m.vector_id) FROM memories m WHERE {where}", parameters)
         return int(rows[0][0])
 
@@ -225,21 +248,21 @@ class Memories:
         )
         return {vector_id: text.decode(errors="replace") for vector_id, text in rows if isinstance(text, bytes)}
 
-    def candidates(self, vector_ids: Sequence[int], filter: SearchFilter) -> list[Candidate]:
+    def candidates(self, vector_ids: Sequence[int], selection: Selection) -> list[Candidate]:
         """Every memory that has one of these vectors and matches, in order of arrival. Raises StoreDamagedError."""
         # Without the hint, SQLite scans all memories of a user.
-        found = self._candidates("m.vector_id", vector_ids, filter, "INDEXED BY memories_vector")
+        found = self._candidates("m.vector_id", vector_ids, selection, "INDEXED BY memories_vector")
         asked_for = set(vector_ids)
         if any(candidate.text_id not in asked_for for candidate in found):  # an index disagrees with its table
             raise self._damaged()
         return found
 
-    def candidates_at(self, seqs: Sequence[int], filter: SearchFilter) -> list[Candidate]:
+    def candidates_at(self, seqs: Sequence[int], selection: Selection) -> list[Candidate]:
         """Those of these memories that match, in order of arrival."""
-        return self._candidates("m.seq", seqs, filter, "NOT INDEXED")
+        return self._candidates("m.seq", seqs, selection, "NOT INDEXED")
 
-    def _candidates(self, column: str, values: Sequence[int], filter: SearchFilter, by: str) -> list[Candidate]:
-        where, parameters = conditions(filter)
+    def _candidates(self, column: str, values: Sequence[int], selection: Selection, by: str) -> list[Candidate]:
+        where, parameters = conditions(selection)
         rows = self._connection.read_in(
             f"SELECT m.seq, m.vector_id, m.created_at_us, m.importance, m.said_by FROM memories m {by}"
             f" WHERE {column} IN ({{}}) AND {where}",
@@ -256,10 +279,14 @@ class Memories:
     def _damaged(self) -> StoreDamagedError:
         return StoreDamagedError(f"{self._connection.path} is damaged: {VERIFY_HINT}")
 
-    def around(self, seqs: Sequence[int], n: int) -> dict[int, Neighbours]:
-        """For each of these memories, the `seq` of the n before and after it in its run and of its user, in order."""
+    def around(self, seqs: Sequence[int], n: int, expired_by_us: int | None) -> dict[int, Neighbours]:
+        """For each of these memories, the `seq` of the n before and after it in its run and of its user, in order.
+
+        Those that expired at `expired_by_us` or before are left out.
+        """
         n = min(n, MOST_ROWS)
-        before, after = _BESIDE.format("<", "DESC", n), _BESIDE.format(">", "ASC", n)
+        live = "" if expired_by_us is None else f" AND (o.expires_at_us > {int(expired_by_us)}) IS NOT FALSE"
+        before, after = _BESIDE.format("<", "DESC", n, live), _BESIDE.format(">", "ASC", n, live)
         rows = self._connection.read_in(f"SELECT m.seq, {before}, {after} FROM memories m WHERE m.seq IN ({{}})", seqs)
         sides = {row[0]: (_numbers(row[1])[::-1], _numbers(row[2])) for row in rows}
         return {seq: sides.get(seq, ([], [])) for seq in seqs}
@@ -274,9 +301,9 @@ class Memories:
             raise self._damaged()
         return found
 
-    def newest(self, filter: SearchFilter, limit: int, offset: int) -> list[Memory]:
+    def newest(self, selection: Selection, limit: int, offset: int) -> list[Memory]:
         """A page of the matching memories, newest first. Raises StoreDamagedError where one is not what was stored."""
-        where, parameters = conditions(filter)
+        where, parameters = conditions(selection)
         rows = self._connection.read(
             f"SELECT {MEMORY_COLUMNS}, m.content FROM memories m WHERE {where}"
             " ORDER BY m.created_at_us DESC, m.seq DESC LIMIT ? OFFSET ?",
@@ -284,9 +311,9 @@ class Memories:
         )
         return [self.checked(row) for row in rows]
 
-    def ids(self, filter: SearchFilter) -> list[str]:
+    def ids(self, selection: Selection) -> list[str]:
         """The ids of all matching memories, in the order of their arrival."""
-        where, parameters = conditions(filter)
+        where, parameters = conditions(selection)
         return [
             row[0]
             for row in self._connection.read(f"SELECT m.id FROM memories m WHERE {where} ORDER BY m.seq", parameters)
@@ -343,12 +370,16 @@ class History:
                 f"the history of memory {shown} in {self._connection.path} is damaged: {VERIFY_HINT}"
             )
         events, after = [], {} if current is None else dump_memory(current)
+        until_us = time.time_ns() // 1000  # how long the fields in `after` have been, or were, those of the memory
         for event, previous, at_us, _ in reversed(rows):
+            expiry_us = _expiry_us(after)
+            if expiry_us is not None and expiry_us <= until_us:
+                events.append(HistoryEvent(identity, "expire", _text(after), None, from_microseconds(expiry_us)))
             former = {} if previous is None else load_metadata(previous)
             before = {**after, **former} if event == "update" else {}
             changes = {name: FieldChange(value, after.get(name)) for name, value in former.items() if name != "text"}
             events.append(HistoryEvent(identity, event, _text(before), _text(after), from_microseconds(at_us), changes))
-            after = before
+            after, until_us = before, at_us
         return events[::-1]
 
     def erase(self, ids: Sequence[str]) -> None:
@@ -369,6 +400,11 @@ class History:
 
 def _numbers(joined: str | None) -> list[int]:
     return [int(number) for number in joined.split(",")] if joined else []
+
+
+def _expiry_us(fields: Mapping[str, JsonValue]) -> int | None:
+    expires_at = fields.get("expires_at")
+    return to_microseconds(parse_time(expires_at, "expires_at")) if isinstance(expires_at, str) else None
 
 
 def _text(fields: Mapping[str, JsonValue]) -> str | None:

@@ -17,6 +17,8 @@ _SCOPE_INDEXES: Final = tuple(
     f"CREATE INDEX memories_{name} ON memories({name}_id, vector_id) WHERE {name}_id IS NOT NULL"
     for name in ("user", "agent", "run")
 )
+# Empty where no memory expires; a search asks it for the latest expiry that has passed.
+_EXPIRY_INDEX: Final = "CREATE INDEX memories_expiry ON memories(expires_at_us) WHERE expires_at_us IS NOT NULL"
 _RUN_INDEX: Final = "CREATE INDEX memories_in_run ON memories(run, user_id, created_at_us) WHERE run IS NOT NULL"
 TEXT_INDEX: Final = f"CREATE VIRTUAL TABLE words USING {INDEX}"
 
@@ -63,12 +65,14 @@ CREATE TABLE memories(
     run TEXT, -- see `Memory.run`
     speaker TEXT,
     said_by TEXT, -- see `Memory.said_by`
-    speaker_key TEXT -- see `speaker_key`
+    speaker_key TEXT, -- see `speaker_key`
+    expires_at_us INTEGER
 );
 CREATE INDEX memories_vector ON memories(vector_id);
 CREATE INDEX memories_speaker ON memories(speaker_key, said_by, user_id) WHERE speaker_key IS NOT NULL;
 {"; ".join(_SCOPE_INDEXES)};
 {_RUN_INDEX};
+{_EXPIRY_INDEX};
 
 -- An update keeps the former values of the fields that it changed; the values after it are the next event's, or the
 -- memory's own.

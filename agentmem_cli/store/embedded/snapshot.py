@@ -7,10 +7,10 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.records.memory import Memory
 from agentmem_cli.store.base import Candidate, Neighbours, Sample, TextScore, Vector, Vectors
 from agentmem_cli.store.embedded.database import Database
+from agentmem_cli.store.embedded.filters import Selection
 from agentmem_cli.store.embedded.graph import Graph, Labels, Scores, best_of, exact_nearest
 from agentmem_cli.store.embedded.text_index import TextScores, asked_for
 from agentmem_cli.store.embedded.words import Tokenizer, spaced
@@ -24,9 +24,9 @@ _COUNTED: Final = 50  # texts whose words are counted, where memories are long
 Matching: TypeAlias = NDArray[np.int64]  # sorted vector ids of the memories that match
 
 
-def matching_ids(reader: Database, filter: SearchFilter) -> Matching | None:
-    """The vector ids of the memories that match, ascending, each once; None where there is no filter: all of them."""
-    return reader.memories.vector_ids(filter) if filter else None
+def matching_ids(reader: Database, selection: Selection) -> Matching | None:
+    """The vector ids of the memories that match, ascending, each once; None where none is left out."""
+    return reader.memories.vector_ids(selection) if selection else None
 
 
 def nearest_vectors(
@@ -89,16 +89,16 @@ def _mask(labels: Matching | None, last: int) -> NDArray[np.bool_] | None:
 class EmbeddedSnapshot:
     """The memories that match a filter, as of one moment: a `Snapshot`. `EmbeddedStore.snapshot` makes it."""
 
-    def __init__(self, reader: Database, graph: Graph | None, tokenizer: Tokenizer, filter: SearchFilter) -> None:
+    def __init__(self, reader: Database, graph: Graph | None, tokenizer: Tokenizer, selection: Selection) -> None:
         self._reader = reader
         self._graph = graph
         self._tokenizer = tokenizer
-        self._filter = filter
+        self._selection = selection
         self._scored: tuple[str, TextScores] | None = None
 
     @cached_property
     def _matching(self) -> Matching | None:
-        return matching_ids(self._reader, self._filter)
+        return matching_ids(self._reader, self._selection)
 
     def nearest(self, query: Vector, n: int) -> tuple[dict[int, TextScore], bool]:
         """See `Snapshot`; a text's id is that of its own vector."""
@@ -121,11 +121,11 @@ class EmbeddedSnapshot:
 
     def sample(self) -> Sample:
         """See `Snapshot`."""
-        return self._reader.samples.of(self._filter, self._reader.version())
+        return self._reader.samples.of(self._selection, self._reader.version())
 
     def speakers(self, keys: Sequence[str]) -> list[str]:
         """See `Snapshot`."""
-        return self._reader.memories.speakers(keys, self._filter)
+        return self._reader.memories.speakers(keys, self._selection)
 
     def best_texts(self, query: str, n: int, k1: float) -> dict[int, float]:
         """See `Snapshot`."""
@@ -164,20 +164,20 @@ class EmbeddedSnapshot:
 
     def _count_texts(self) -> int:
         if self._reader.chunks.exist():  # vectors of chunks are not texts
-            return self._reader.memories.count_texts(self._filter)
+            return self._reader.memories.count_texts(self._selection)
         return self._reader.vectors.count() if self._matching is None else len(self._matching)
 
     def candidates(self, text_ids: Sequence[int]) -> list[Candidate]:
         """See `Snapshot`."""
-        return self._reader.memories.candidates(text_ids, self._filter)
+        return self._reader.memories.candidates(text_ids, self._selection)
 
     def candidates_at(self, seqs: Sequence[int]) -> list[Candidate]:
         """See `Snapshot`."""
-        return self._reader.memories.candidates_at(seqs, self._filter)
+        return self._reader.memories.candidates_at(seqs, self._selection)
 
     def around(self, seqs: Sequence[int], n: int) -> dict[int, Neighbours]:
         """See `Snapshot`."""
-        return self._reader.memories.around(seqs, n)
+        return self._reader.memories.around(seqs, n, self._selection.expired_by_us)
 
     def memories_at(self, seqs: Sequence[int]) -> dict[int, Memory]:
         """See `Snapshot`."""

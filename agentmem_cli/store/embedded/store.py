@@ -405,12 +405,12 @@ class EmbeddedStore:
     def count(self, filter: SearchFilter | None = None) -> int:
         """See `MemoryStore`."""
         reader = self.reader()
-        return 0 if reader is None else reader.memories.count(filter)
+        return 0 if reader is None else reader.memories.count(reader.memories.selection(filter or SearchFilter()))
 
     def any(self, filter: SearchFilter) -> bool:
         """See `MemoryStore`."""
         reader = self.reader()
-        return reader is not None and reader.memories.any(filter)
+        return reader is not None and reader.memories.any(reader.memories.selection(filter))
 
     def get(self, identity: str) -> Memory | None:
         """The memory of this id, or None."""
@@ -424,21 +424,28 @@ class EmbeddedStore:
 
     def page(self, filter: SearchFilter, limit: int, offset: int) -> list[Memory]:
         """See `MemoryStore`."""
-        return self._existing().memories.newest(filter, min(limit, MOST_ROWS), min(offset, MOST_ROWS))
+        memories = self._existing().memories
+        return memories.newest(memories.selection(filter), min(limit, MOST_ROWS), min(offset, MOST_ROWS))
 
     def ids(self, filter: SearchFilter) -> list[str]:
         """See `MemoryStore`."""
-        return self._existing().memories.ids(filter)
+        memories = self._existing().memories
+        return memories.ids(memories.selection(filter))
 
-    def memories(self, *, vectors: bool = False, on_damaged: Callable[[str], None] | None = None) -> Iterator[Memory]:
+    def memories(
+        self, filter: SearchFilter, *, vectors: bool = False, on_damaged: Callable[[str], None] | None = None
+    ) -> Iterator[Memory]:
         """See `MemoryStore`."""
         self._existing()
-        return self._all_memories(vectors, on_damaged)
+        return self._all_memories(filter, vectors, on_damaged)
 
-    def _all_memories(self, vectors: bool, on_damaged: Callable[[str], None] | None) -> Iterator[Memory]:
+    def _all_memories(
+        self, filter: SearchFilter, vectors: bool, on_damaged: Callable[[str], None] | None
+    ) -> Iterator[Memory]:
         # A connection of its own: the caller may use the store while it iterates.
         with closing(Database(self.path, writable=False)) as database, database.snapshot():
-            yield from database.all_memories(vectors=vectors, on_damaged=on_damaged)
+            selection = database.memories.selection(filter)
+            yield from database.all_memories(selection, vectors=vectors, on_damaged=on_damaged)
 
     def stats(self) -> StoreStats:
         """See `MemoryStore`."""
@@ -454,7 +461,8 @@ class EmbeddedStore:
         with reader.snapshot():
             if embedder is not None:
                 self._check_embedder(reader, embedder)  # it may have been re-embedded while the query was embedded
-            yield EmbeddedSnapshot(reader, self.graph.current(reader), self._tokenizer, filter)
+            selection = reader.memories.selection(filter)
+            yield EmbeddedSnapshot(reader, self.graph.current(reader), self._tokenizer, selection)
 
     def _pin(self, writer: Database) -> None:
         """Within a transaction: pins a store without vectors to the embedder of those that it gets."""

@@ -148,9 +148,9 @@ def _checked_memories(database: Database) -> Iterator[_CheckedMemory]:
     """Every memory with the digests that it and its vector's text were stored with."""
     for rows in database.pages(
         "SELECT m.id, m.text, m.agent_id, m.user_id, m.run_id, m.memory_type, m.importance, m.created_at_us,"
-        " m.metadata, m.speaker, m.content, v.text_hash,"
+        " m.metadata, m.speaker, m.expires_at_us, m.content, v.text_hash,"
         " EXISTS (SELECT 1 FROM history h WHERE h.id = m.id)"
         " FROM memories m LEFT JOIN vectors v USING (vector_id) ORDER BY m.seq"
     ):
         for row in rows:
-            yield _CheckedMemory(tuple(row[:10]), row[10], row[11], bool(row[12]))
+            yield _CheckedMemory(tuple(row[:11]), row[11], row[12], bool(row[13]))
