@@ -38,10 +38,10 @@ from agentmem_cli.ingest.options import IngestOptions, Observer
 from agentmem_cli.ingest.pipeline import Pipeline, Ready, dry_pipeline
 from agentmem_cli.ingest.report import IngestReport
 from agentmem_cli.records.filter import SearchFilter, Where
-from agentmem_cli.records.jsonl import CLEARABLE, memory_from_fields
+from agentmem_cli.records.jsonl import cleared, memory_from_fields
 from agentmem_cli.records.memory import BatchResult, HistoryEvent, Hit, Memory, Outcome
 from agentmem_cli.records.times import bound, expiry, parse_span
-from agentmem_cli.records.values import JsonValue, check_whole, is_encodable, is_possible_id, kind_of, shown
+from agentmem_cli.records.values import JsonValue, check_whole, is_encodable, is_possible_id, kind_of
 from agentmem_cli.search.evaluation import Evaluation
 from agentmem_cli.search.query import NEIGHBOUR_SHARE, LabelledQuery, Mode, Query, Ranking
 from agentmem_cli.search.retrieve import Searcher
@@ -260,12 +260,16 @@ class AgentMem:
             "expires_at": expiry(expires_at, ttl),
         }
         given: dict[str, object] = {name: value for name, value in fields.items() if value is not None}
-        given |= dict.fromkeys(_clearable(clear, given))
-        if not given:
+        return self.update_fields(id, {**cleared(clear, given), **given}, chunk=chunk)
+
+    def update_fields(self, id: str, fields: Mapping[str, object], *, chunk: bool = False) -> Memory:
+        """Changes fields of a stored memory as `update` does: those of a mapping with the keys of a JSONL line, where
+        None empties a field."""
+        if not fields:
             raise UsageError("nothing to update: give at least one field")
         with self._turn:
             self._open_existing()
-            call = Call([self._updated(id, given)], How(chunk))
+            call = Call([self._updated(id, fields)], How(chunk))
             self._adds.commit([call])
             call.result()
             return self._stored(id)
@@ -557,10 +561,10 @@ class AgentMem:
 
     # Inside
 
-    def _updated(self, identity: str, given: Mapping[str, object]) -> Memory:
+    def _updated(self, identity: str, fields: Mapping[str, object]) -> Memory:
         """What to add so that these fields of a stored memory change."""
         before, now = self._stored(identity), datetime.now(timezone.utc)
-        memory = memory_from_fields({"text": before.text, **given, "id": identity})
+        memory = memory_from_fields({"text": before.text, **fields, "id": identity})
         if not before.has_expired(now):
             return memory
         memory = memory.over(before)
@@ -645,16 +649,6 @@ def as_memory(given: Memory | Mapping[str, object]) -> Memory:
     if not isinstance(given, Mapping):
         raise InvalidMemoryError(f"a memory is a Memory or a mapping, not {kind_of(given)}")
     return memory_from_fields(given)
-
-
-def _clearable(names: Collection[str], given: Collection[str]) -> list[str]:
-    """The fields to empty. Raises UsageError for one that can't be empty, or gets a value."""
-    for name in names:
-        if name not in CLEARABLE:
-            raise UsageError(f"{shown(str(name))} can't be cleared: only {', '.join(sorted(CLEARABLE))} can")
-        if name in given:
-            raise UsageError(f"{name} is given a value and cleared: do one of the two")
-    return list(names)
 
 
 def _check_text(text: str) -> None:

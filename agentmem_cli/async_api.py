@@ -176,6 +176,7 @@ class AsyncAgentMem:
     evaluate = _awaited(AgentMem.evaluate)
     advice = _awaited(AgentMem.advice)
     update = _awaited(AgentMem.update)
+    update_fields = _awaited(AgentMem.update_fields)
     get = _awaited(AgentMem.get)
     history = _awaited(AgentMem.history)
     list_memories = _awaited(AgentMem.list_memories)

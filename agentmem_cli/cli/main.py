@@ -19,6 +19,8 @@ from agentmem_cli.errors import AgentMemError
 # only when its command is called, so that `agentmem --help` needs Typer alone.
 COMMANDS: Final = {
     "ingest": ("ingest:ingest", "Ingest JSONL files, one memory per line."),
+    "add": ("add:add", "Add one memory, and print its id."),
+    "update": ("add:update", "Change fields of one memory."),
     "search": ("search:search", "Find the memories that answer QUERY best."),
     "get": ("memories:get", "Print one memory."),
     "list": ("memories:list_memories", "List memories, newest first, one page at a time."),

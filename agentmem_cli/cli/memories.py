@@ -130,8 +130,8 @@ def export(
 ) -> None:
     """Write all memories, or those that match filters, as JSONL.
 
-    'agentmem ingest' reads it. With --output, the file is replaced once the export is complete. If a memory is damaged, the old file stays and the
-    exit code is 1.
+    'agentmem ingest' reads it. With --output, the file is replaced once the export is complete. If a memory is damaged,
+    the old file stays and the exit code is 1.
     """
     file = None if output is None else Output(output, store=store)
     if file is not None:

@@ -56,6 +56,12 @@ def print_jsonl(values: Iterable[object]) -> None:
         sys.stdout.write(inert_json(orjson.dumps(value).decode()) + "\n")
 
 
+def print_lines(texts: Iterable[str]) -> None:
+    """Prints texts on stdout, one per line, with control characters escaped."""
+    for text in texts:
+        sys.stdout.write(printable(text) + "\n")
+
+
 def print_rich(*renderables: "RenderableType") -> None:
     """Prints tables on stdout, in colour if it is a terminal."""
     console = stdout_console()

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -10,7 +10,7 @@ from typing import Final, cast
 
 import orjson
 
-from agentmem_cli.errors import InvalidMemoryError
+from agentmem_cli.errors import InvalidMemoryError, UsageError
 from agentmem_cli.records.memory import HistoryEvent, Hit, Memory, Scope, StoredChunk, StoredVector, from_microseconds
 from agentmem_cli.records.times import parse_time
 from agentmem_cli.records.values import (
@@ -91,6 +91,16 @@ def memory_from_fields(fields: Mapping[str, object], text_field: str = "text", d
         speaker=speaker,
         expires_at=expires_at,
     )
+
+
+def cleared(names: Collection[str], given: Collection[str]) -> dict[str, None]:
+    """The fields that an update empties, as nulls. Raises UsageError for one that can't be empty, or is `given` too."""
+    for name in names:
+        if name not in CLEARABLE:
+            raise UsageError(f"{shown(str(name))} can't be cleared: only {', '.join(sorted(CLEARABLE))} can")
+        if name in given:
+            raise UsageError(f"{name} is given a value and cleared: do one of the two")
+    return dict.fromkeys(names)
 
 
 def dump_hit(hit: Hit, *, explain: bool = False) -> dict[str, JsonValue]:

@@ -72,8 +72,9 @@ class BatchCounts:
 
 @dataclass(frozen=True, slots=True)
 class StoreStats:
-    """What a store holds. `memories` counts those that have `expired` too. `by_scope` has the largest scopes; "" stands for memories without one. `graph` describes the
-    index: its state, how many vectors are in it, and how many a search scans.
+    """What a store holds. `memories` counts those that have `expired` too. `by_scope` has the largest scopes; "" stands
+    for memories without one. `graph` describes the index: its state, how many vectors are in it, and how many a search
+    scans.
 
     `chunks` are parts of long memories that have vectors of their own. `truncated` memories have text that no vector
     covers: they are longer than the model reads, and have no chunks, or chunks that are too long.
@@ -228,8 +229,9 @@ class MemoryStore(Protocol):
     ) -> Plan:
         """What these memories, taken in order, would change; reads only.
 
-        A memory updates the stored one of its id: it replaces it with `whole_records` or where that one has expired, and
-        otherwise keeps the fields that it leaves out (see `Memory.over`). `splits` gives the chunks of texts; the others keep theirs.
+        A memory updates the stored one of its id: it replaces it with `whole_records` or where that one has expired,
+        and otherwise keeps the fields that it leaves out (see `Memory.over`). `splits` gives the chunks of texts; the
+        others keep theirs.
         """
 
     def commit(

@@ -218,7 +218,7 @@ def test_a_ttl_that_is_none_is_a_usage_error(mem: AgentMem, ttl: str | timedelta
         mem.add("red apple", ttl=ttl)
     with pytest.raises(UsageError, match="give either expires_at or ttl"):
         mem.add("red apple", ttl="1h", expires_at=FUTURE)
-    with pytest.raises(InvalidMemoryError, match="expires_at .* is not an ISO 8601 time"):
+    with pytest.raises(InvalidMemoryError, match=r"expires_at .* is not an ISO 8601 time"):
         mem.add("red apple", expires_at="tomorrow")
     with pytest.raises(UsageError, match="ttl"):
         IngestOptions(ttl_s=0)

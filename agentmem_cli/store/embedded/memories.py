@@ -87,8 +87,8 @@ def event_checksum(identity: str, event: str, previous: str | None, at_us: int) 
 _SPEAKERS: Final = 200
 UNREADABLE: Final = (AgentMemError, AttributeError, TypeError, ValueError, OverflowError)  # what a damaged row raises
 MEMORY_COLUMNS: Final = (
-    "m.id, m.text, m.agent_id, m.user_id, m.run_id, m.memory_type, m.importance, m.created_at_us, m.metadata, m.speaker,"
-    " m.expires_at_us"
+    "m.id, m.text, m.agent_id, m.user_id, m.run_id, m.memory_type, m.importance, m.created_at_us, m.metadata,"
+    " m.speaker, m.expires_at_us"
 )
 _ALL: Final = Selection(SearchFilter(expired=None))
 
