@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agentmem_cli.cli import bench_gates, options, report_output
+from agentmem_cli.cli.help import Command, Group
 from agentmem_cli.cli.output import print_json, print_rich, steps_view
 from agentmem_cli.cli.report_output import BenchOutputs, JunitOption, SummaryOption
 from agentmem_cli.embedding.choice import ModelChoice
@@ -56,10 +57,10 @@ def show(
         print_rich(*bench_report(measured, words))
 
 
-app = typer.Typer(rich_markup_mode=None)
-app.command("compare")(bench_gates.compare)
-app.command("ab")(bench_gates.ab)
-app.command("show")(show)
+app = typer.Typer(rich_markup_mode=None, cls=Group)
+app.command("compare", cls=Command)(bench_gates.compare)
+app.command("ab", cls=Command)(bench_gates.ab)
+app.command("show", cls=Command)(show)
 
 
 @app.callback(invoke_without_command=True)

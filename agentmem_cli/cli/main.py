@@ -3,7 +3,8 @@
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from types import FrameType
 from typing import Final
@@ -12,6 +13,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from agentmem_cli._version import __version__
+from agentmem_cli.cli.help import Command, Group
 from agentmem_cli.cli.output import INTERRUPTED, TERMINATED, Terminated, say
 from agentmem_cli.errors import AgentMemError
 
@@ -48,14 +50,15 @@ def loaded(name: str) -> Callable[..., None] | typer.Typer:
 
 def _app(arguments: list[str]) -> typer.Typer:
     """The command line for these arguments, with only the called command loaded."""
-    called = next((argument for argument in arguments if not argument.startswith("-")), None)
+    called = next((word for word in _completed_words() or arguments if not word.startswith("-")), None)
     app = typer.Typer(
         name="agentmem",
+        cls=Group,
+        context_settings={"help_option_names": ["-h", "--help"]},
         help="AI agents' memories in a local, crash-safe, searchable store, with measured speed and quality.",
         epilog="Exit codes: 0 done; 1 error; 2 usage; 3 done, but lines were rejected or damaged memories left out; "
         "4 a gate failed; 5 store in use; 130 interrupted; 143 terminated. Add --debug to any command to see the "
         "traceback of an error.",
-        add_completion=False,
         no_args_is_help=True,
         # Typer 0.29 imports pydantic, 0.1 s, to find that `--help` is not among options that come before a command.
         add_help_option=arguments[:1] != [called],
@@ -67,8 +70,15 @@ def _app(arguments: list[str]) -> typer.Typer:
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:
-            app.command(name, help=summary if command is _not_loaded else None)(command)
+            app.command(name, cls=Command, help=summary if command is _not_loaded else None)(command)
     return app
+
+
+def _completed_words() -> list[str]:
+    """The words that a shell asks to complete, without the first: in bash, and in the other shells."""
+    if "_AGENTMEM_COMPLETE" not in os.environ:
+        return []
+    return (os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or "").split()[1:]
 
 
 def _not_loaded() -> None:
@@ -100,8 +110,12 @@ def run(arguments: list[str]) -> int:
     except AgentMemError as error:
         return _failed(str(error), error.exit_code, debug)
     except TyperException as error:
-        return _failed(f"{error.format_message()} (see 'agentmem --help')", error.exit_code, debug)
-    except (OSError, SystemExit) as error:
+        return _failed(_usage_message(error, arguments), error.exit_code, debug)
+    except SystemExit as error:  # Typer and Rich end so after a broken pipe, and Typer after a completion
+        if isinstance(error.__context__, OSError):
+            return _output_failed(error.__context__, debug)
+        return error.code if isinstance(error.code, int) else 0
+    except OSError as error:
         return _output_failed(error, debug)
     except Terminated:
         return TERMINATED
@@ -123,15 +137,25 @@ def _failed(message: str, exit_code: int, debug: bool) -> int:
     return exit_code
 
 
-def _output_failed(error: OSError | SystemExit, debug: bool) -> int:
-    """Handles an OSError of the output; Typer and Rich turn a broken pipe into SystemExit."""
-    cause = error.__context__ if isinstance(error, SystemExit) else error
-    if not isinstance(cause, OSError):
-        raise error
+def _usage_message(error: TyperException, arguments: Sequence[str]) -> str:
+    """What is wrong, what is like it, and the help that says more."""
+    context = getattr(error, "ctx", None)
+    asked = "agentmem" if context is None else str(context.command_path)
+    option = getattr(error, "option_name", None)
+    if not isinstance(option, str) or not hasattr(error, "possibilities"):
+        return f"{error.format_message()} (see '{asked} --help')"
+    command = next((name for name in arguments if name in COMMANDS), None)
+    if asked == "agentmem" and command is not None:
+        return f"{option} is no option of agentmem itself: put it after the command, as in 'agentmem {command} {option}'"
+    similar = get_close_matches(option, error.possibilities or (), 1)
+    return f"No such option: {option}{f'. Did you mean {similar[0]}?' if similar else ''} (see '{asked} --help')"
+
+
+def _output_failed(error: OSError, debug: bool) -> int:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # discards what is still buffered
-    if isinstance(cause, BrokenPipeError):
+    if isinstance(error, BrokenPipeError):
         return 0  # the reader has closed the pipe, as `head` does
-    return _failed(f"the output can't be written: {cause.strerror}", 1, debug)
+    return _failed(f"the output can't be written: {error.strerror}", 1, debug)
 
 
 def _open_closed_streams() -> None:

@@ -7,12 +7,13 @@ from typing import Annotated
 import typer
 
 from agentmem_cli.cli import options
+from agentmem_cli.cli.help import Command, Group
 from agentmem_cli.cli.output import making_view, print_json, print_rich, say
 from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.errors import UsageError
 from agentmem_cli.report.store_tables import models_table
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, cls=Group)
 
 
 @app.callback(invoke_without_command=True)
@@ -32,7 +33,7 @@ def models(context: typer.Context, json: options.JsonOption = False) -> None:
         print_rich(models_table(known))
 
 
-@app.command()
+@app.command(cls=Command)
 def distill(
     model: Annotated[str | None, typer.Argument(help="The model to distill, by name or alias.", metavar="NAME")] = None,
     model_path: options.ModelPathOption = None,
