@@ -94,7 +94,7 @@ def full_result(name: str = "fake") -> BenchResult:
     grown = replace(
         model_result(name),
         stores=[store_point(1000, [10, 10, 9, 10]), store_point(20_000, [10, 9, 9, 10])],
-        retrieval=[Retrieval("hybrid", figures, 0, 0), Retrieval("vector", figures, 0, 0)],
+        retrieval=[Retrieval("hybrid", figures, 0, 0), Retrieval("meaning", figures, 0, 0)],
     )
     other = replace(grown, model=replace(grown.model, name=f"{name}-int8", precision="int8"))
     return bench_result(grown, replace(other, likeness=Likeness(name, [0.99, 0.995] * 10, [10, 9] * 10)))
@@ -113,7 +113,7 @@ def used_at_once(result: BenchResult) -> BenchResult:
         processes=ProcessesRun(2, 1000, rounds(80), rounds(60), rounds(100), rounds(70)),
         ef=[
             EfRun(16, 1000, [], [7, 8], [0.0001] * 20),
-            EfRun(128, 1000, ["vector"], [10, 9], [0.0002] * 20),
+            EfRun(128, 1000, ["meaning"], [10, 9], [0.0002] * 20),
             EfRun(200, 1000, ["hybrid"], [10, 10], [0.0003] * 20),
         ],
     )

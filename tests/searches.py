@@ -12,7 +12,7 @@ from agentmem_cli.search.retrieve import Search
 from agentmem_cli.store.base import MemoryStore
 from agentmem_cli.store.embedded import snapshot
 
-BY_MEANING = Ranking(mode="vector")
+BY_MEANING = Ranking(mode="meaning")
 ALWAYS, NEVER = 0, 10**9
 
 

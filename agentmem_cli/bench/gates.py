@@ -411,7 +411,7 @@ def _check_model(result: BenchResult, measured: ModelResult, bounds: Bounds) -> 
     gated = (
         ("ops_per_s", bounds.min_ops, True, ops, "--sizes"),
         ("ms_per_memory", bounds.max_ms, False, ms, "--sizes"),
-        ("speedup", bounds.min_speedup, True, _speedup(figures), "--compare"),
+        ("speedup", bounds.min_speedup, True, _speedup(figures), "--singles"),
         ("recall", bounds.min_recall, True, _recall(measured), f"--scale {MIN_INDEXED}"),
     )
     for metric, bound, higher_is_better, figure, option in gated:

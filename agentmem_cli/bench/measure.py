@@ -112,7 +112,7 @@ def _signals_wait() -> Iterator[None]:
 def check_searchable(mem: AgentMem, last: bytes, memories: int) -> None:
     """Raises StoreError unless all memories are in the store and a search finds the last one."""
     text = parse_memory(last).text
-    if len(mem) != memories or text not in {hit.text for hit in mem.search(text, k=10, mode="vector")}:
+    if len(mem) != memories or text not in {hit.text for hit in mem.search(text, k=10, mode="meaning")}:
         raise StoreError(
             f"benchmark: {len(mem)} of {memories} memories are in the store, or a search misses the last one"
         )
@@ -148,7 +148,7 @@ _PAGE_ROWS: Final = 10_000
 def graph_found(mem: AgentMem, embedder: Embedder, queries: Sequence[str]) -> list[int]:
     """For each query, how many of its 10 nearest vectors a vector search found: see `near_enough`."""
     vectors = embed_queries_checked(embedder, queries)
-    found = [[hit.score for hit in mem.search(query, NEIGHBOURS, mode="vector")] for query in queries]
+    found = [[hit.score for hit in mem.search(query, NEIGHBOURS, mode="meaning")] for query in queries]
     return near_enough(found, exact_tenth(mem, vectors))
 
 
@@ -193,7 +193,7 @@ def _neighbours(vectors: Vectors) -> NDArray[np.int64]:
     return np.argpartition(-scores, count - 1, axis=1)[:, :count]
 
 
-_MODES: Final[tuple[Mode, ...]] = ("hybrid", "vector")
+_MODES: Final[tuple[Mode, ...]] = ("hybrid", "meaning")
 
 
 @dataclass(frozen=True, slots=True)

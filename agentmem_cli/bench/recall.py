@@ -15,7 +15,7 @@ from agentmem_cli.search.retrieve import pool
 from agentmem_cli.store import open_store
 from agentmem_cli.store.base import Upkeep
 
-_MODES: Final[tuple[Mode, ...]] = ("hybrid", "vector")
+_MODES: Final[tuple[Mode, ...]] = ("hybrid", "meaning")
 
 
 def searches_by_ef(

@@ -49,7 +49,7 @@ class Config:
     """
 
     sizes: list[int]
-    compare: int
+    singles: int
     repeats: int
     warmup: int
     scale: list[int] = field(default_factory=list)

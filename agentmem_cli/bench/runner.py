@@ -137,8 +137,8 @@ class ModelRun:
             self._say(f"{of}: batch of {size}")
             self._measure_batch(size)
         for measure in rotated([self._measure_single, self._measure_whole], repeat):
-            self._say(f"{of}: {self._options.compare} one by one, or in one batch")
-            measure(self._workload.compared(self._options.compare, self._next_turn()))
+            self._say(f"{of}: {self._options.singles} one by one, or in one batch")
+            measure(self._workload.compared(self._options.singles, self._next_turn()))
 
     def grow(self, growth: Growth) -> None:
         """Grows a store."""
@@ -203,7 +203,7 @@ class ModelRun:
                 if batches.samples
             ],
             comparison=Comparison(
-                self._options.compare, self._compared, self._single[:measured], self._batch[:measured]
+                self._options.singles, self._compared, self._single[:measured], self._batch[:measured]
             )
             if measured
             else None,
@@ -269,7 +269,7 @@ class Bench:
     ) -> None:
         if options.needs_store and len(subjects) > 1:
             raise UsageError("clients, processes and ef are measured with one model")
-        if len(workload.batch_lines) < options.memories or len(workload.compare_lines) < options.compare:
+        if len(workload.batch_lines) < options.memories or len(workload.compare_lines) < options.singles:
             raise UsageError(f"workload {workload.name} has too few memories for these sizes")
         self._subjects = subjects
         self._workload = workload
@@ -307,7 +307,7 @@ class Bench:
             environment=this_environment(),
             config=Config(
                 sizes=list(options.sizes),
-                compare=options.compare,
+                singles=options.singles,
                 repeats=options.repeats,
                 warmup=options.warmup,
                 scale=list(options.scale),

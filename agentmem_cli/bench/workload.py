@@ -44,7 +44,7 @@ class BenchOptions:
     """
 
     sizes: Sequence[int]
-    compare: int = 100
+    singles: int = 100
     repeats: int = 5
     warmup: int = 1
     scale: Sequence[int] = ()
@@ -59,7 +59,7 @@ class BenchOptions:
     def __post_init__(self) -> None:
         if not self.sizes:
             raise UsageError("--sizes is empty: give batch sizes such as 10,50,100,500,1000")
-        for size in (*self.sizes, self.compare):
+        for size in (*self.sizes, self.singles):
             if not MIN_BATCH_SIZE <= size <= MAX_BATCH_SIZE:
                 raise UsageError(f"size {size} is not between {MIN_BATCH_SIZE} and {MAX_BATCH_SIZE}")
         if len(set(self.sizes)) != len(self.sizes):
@@ -169,34 +169,34 @@ class Workload:
         )
 
 
-def make_workload(name: str, memories: int, compare: int, seed: int = 0, repeats_ratio: float = 0.0) -> Workload:
-    """The workload of this name or JSONL file: `memories` lines for the batches and `compare` for the comparison.
+def make_workload(name: str, memories: int, singles: int, seed: int = 0, repeats_ratio: float = 0.0) -> Workload:
+    """The workload of this name or JSONL file: `memories` lines for the batches and `singles` for the comparison.
 
     Raises UsageError if a file has too few distinct lines: a store would reuse the vectors of repeated texts. With
     `repeats_ratio` it does so on purpose, for this share of the memories of a batch.
     """
     if not 0 <= repeats_ratio < 1:
         raise UsageError(f"--repeats-of-text {repeats_ratio:g}: give a share of at least 0 and below 1, such as 0.5")
-    return replace(_distinct(name, memories, compare, seed), repeats_ratio=repeats_ratio)
+    return replace(_distinct(name, memories, singles, seed), repeats_ratio=repeats_ratio)
 
 
-def _distinct(name: str, memories: int, compare: int, seed: int) -> Workload:
+def _distinct(name: str, memories: int, singles: int, seed: int) -> Workload:
     if name == PHASE4:
-        short = [f"批量测试记忆 #{i}" for i in range(max(compare, _QUERIES))]
+        short = [f"批量测试记忆 #{i}" for i in range(max(singles, _QUERIES))]
         return Workload(
             name,
             [_line(f"批量测试记忆 #{i} - 这是一条测试数据，用于验证批量添加性能") for i in range(memories)],
-            [_line(text) for text in short[:compare]],
+            [_line(text) for text in short[:singles]],
             short[:_QUERIES],
         )
-    count = max(memories, compare)
+    count = max(memories, singles)
     if name == MIXED:
         lines, duplicates = [_line(text) for text in mixed_texts(count, seed)], 0
         queries = mixed_texts(_QUERIES, seed + _QUERY_SEED)
     else:
         lines, duplicates = _distinct_lines(name, count)
         queries = [parse_memory(line).text for line in lines[:: -(-len(lines) // _QUERIES)]]
-    return Workload(name, lines[:memories], lines[:compare], queries, duplicates)
+    return Workload(name, lines[:memories], lines[:singles], queries, duplicates)
 
 
 def repeated(lines: Sequence[bytes], share: float) -> list[bytes]:

@@ -76,8 +76,8 @@ def bench(
         str | None,
         typer.Option("--models", help="Several models, separated by commas, measured in turn."),
     ] = None,
-    compare: Annotated[
-        int, typer.Option("--compare", help="The number of memories to add one by one and in one batch, 10 to 1000.")
+    singles: Annotated[
+        int, typer.Option("--singles", help="The number of memories to add one by one and in one batch, 10 to 1000.")
     ] = 100,
     repeats: Annotated[
         int, typer.Option("--repeats", help="The number of times that each measurement is repeated.")
@@ -189,7 +189,7 @@ def bench(
     outputs.check_for_results()
     bench_options = BenchOptions(
         _numbers("--sizes", sizes),
-        compare,
+        singles,
         repeats,
         warmup,
         scale=[] if scale is None else _numbers("--scale", scale),
@@ -205,7 +205,7 @@ def bench(
         {"min-ops": min_ops, "max-ms": max_ms, "min-speedup": min_speedup, "min-recall": min_recall}, bench_options
     )
     slowdown()
-    texts = make_workload(workload, bench_options.memories, compare, repeats_ratio=repeats_of_text)
+    texts = make_workload(workload, bench_options.memories, singles, repeats_ratio=repeats_of_text)
     with steps_view(quiet) as on_step:
         choices = [model] if models is None else [replace(model, name=name) for name in _names(models)]
         subjects = [_subject(choice, on_step) for choice in choices]

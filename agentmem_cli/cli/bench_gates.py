@@ -131,7 +131,7 @@ def ab(
     strict: StrictOption = False,
     sizes: Annotated[str, typer.Option("--sizes", help="As for bench.")] = "100",
     model: options.ModelOptions,
-    compare: Annotated[int, typer.Option("--compare", help="As for bench.")] = 50,
+    singles: Annotated[int, typer.Option("--singles", help="As for bench.")] = 50,
     repeats: Annotated[int, typer.Option("--repeats", help="As for bench, in each process.")] = 9,
     workload: Annotated[str, typer.Option("--workload", help="As for bench.")] = "mixed",
     json: options.JsonOption = False,
@@ -149,7 +149,7 @@ def ab(
     """
     from agentmem_cli.bench.ab import AbRun, installation_at, this_installation
 
-    arguments = ["--sizes", sizes, "--compare", str(compare), "--repeats", str(repeats), "--workload", _file(workload)]
+    arguments = ["--sizes", sizes, "--singles", str(singles), "--repeats", str(repeats), "--workload", _file(workload)]
     arguments += ["--device", model.device]
     for option, value in (
         ("--model", model.name),

@@ -45,7 +45,7 @@ def evaluate(
             help="Search modes to compare, separated by commas; the first is the base of comparison, and what bounds "
             "apply to.",
         ),
-    ] = "hybrid,vector,text",
+    ] = "hybrid,meaning,words",
     ranking: options.RankingOptions,
     against: Annotated[
         str | None,

@@ -186,7 +186,7 @@ def _ranking(
     mode: Annotated[
         Mode,
         typer.Option(
-            "--mode", help="Search by meaning and words, by meaning alone (vector), or by words alone (text)."
+            "--mode", help="Search by meaning and words (hybrid), by meaning alone, or by words alone."
         ),
     ] = "hybrid",
     context: Annotated[

@@ -60,7 +60,7 @@ def search(
             return
         hits = mem.search_many([Query(query or "", filter)], k, ranking)[0]
         memories = len(mem)
-        advice = mem.advice([query]) if memories and query and ranking.mode != "text" else None
+        advice = mem.advice([query]) if memories and query and ranking.mode != "words" else None
     if advice is not None:
         say(advice_line(advice, "the query", store))
     if json:
@@ -70,7 +70,7 @@ def search(
     elif hits:
         print_rich(hits_table(hits, k, memories, explain=explain))
     if not hits:
-        words = "has a word of the query and " if ranking.mode == "text" else ""
+        words = "has a word of the query and " if ranking.mode == "words" else ""
         say(f"none of the {memories} memories {words}matches the filters" if memories else f"store {store} is empty")
 
 
@@ -84,7 +84,7 @@ def _answer_file(mem: "AgentMem", file: str, k: int, filter: SearchFilter, ranki
     answered = 0
     for batch in _batches(read_queries(file, filter)):
         asked = [labelled.query for labelled in batch]
-        if not answered and ranking.mode != "text":
+        if not answered and ranking.mode != "words":
             advice = mem.advice([query.text for query in asked])
             if advice is not None:
                 say(advice_line(advice, "the first queries", str(mem.path)))

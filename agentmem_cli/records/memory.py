@@ -184,16 +184,16 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class ScoreParts:
-    """The parts of a hit's score. `cosine` and `text`, the weighted share of the query's words that the memory
+    """The parts of a hit's score. `cosine` and `word_share`, the weighted share of the query's words that the memory
     contains, are None if the mode does not use them.
 
     In mode hybrid, hits are ordered by (max(0, `meaning` + `words`) + `neighbours`) times the factors `speaker`,
     `time`, `recency` and `importance`. `meaning` is the cosine in standard deviations above the mean of the memories
-    that match, and `words` what `text` adds to it. See `agentmem_cli.search.relevance`.
+    that match, and `words` what `word_share` adds to it. See `agentmem_cli.search.relevance`.
     """
 
     cosine: float | None = None
-    text: float | None = None
+    word_share: float | None = None
     meaning: float = 0.0
     words: float = 0.0
     neighbours: float = 0.0
@@ -205,7 +205,8 @@ class ScoreParts:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A memory that a search found. A higher `score` is better; in mode `vector` it is the cosine.
+    """A memory that a search found. A higher `score` is better; in mode `meaning` it is the cosine, and in mode `words` the
+    `word_share`.
 
     `before` and `after` are the adjacent memories of its run, in order, if the search asked for context. `chunk` is the
     matching part of a long memory. `duplicates` are the ids of hits that were folded into this one.

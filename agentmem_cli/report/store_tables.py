@@ -128,7 +128,7 @@ def hits_table(hits: Sequence[Hit], k: int, memories: int, *, explain: bool = Fa
 
 def _parts(parts: ScoreParts) -> dict[str, float]:
     """The parts of a score that contributed to it, by name."""
-    shares = {"cosine": parts.cosine, "of the words": parts.text}
+    shares = {"cosine": parts.cosine, "word_share": parts.word_share}
     named = {name: value for name, value in shares.items() if value is not None}
     added = {"meaning +": parts.meaning, "words +": parts.words, "neighbours +": parts.neighbours}
     named |= {name: value for name, value in added.items() if value}

@@ -574,7 +574,7 @@ _CLIENTS: Final = {
     "ef.p50": ("p50, ms", "p50 ms"),
     "ef.p95": ("p95, ms", "p95 ms"),
     "ef.hybrid": ("search", "默认搜索"),
-    "ef.vector": ("search --mode vector", "search --mode vector"),
+    "ef.meaning": ("search --mode meaning", "search --mode meaning"),
     "ef.caption": (
         "a search of the graph alone for 10 vectors, against an exact scan; used by: a search for 10 memories",
         "仅在图索引中查找 10 个向量，与精确扫描相比；当前用于：返回 10 条记忆的搜索",

@@ -13,7 +13,7 @@ from agentmem_cli.records.jsonl import parse_object, pop_scope
 from agentmem_cli.records.lines import MAX_LINE_BYTES, Line, LineSource, open_source
 from agentmem_cli.records.values import JsonValue, check_name, check_share, check_string, check_whole, kind_of
 
-Mode: TypeAlias = Literal["hybrid", "vector", "text"]
+Mode: TypeAlias = Literal["hybrid", "meaning", "words"]
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 NEIGHBOUR_SHARE: Final = 0.2
 

@@ -48,7 +48,7 @@ class _Scored:
     candidate: Candidate
     chunk: Span | None  # the chunk of a long text that is nearer than its beginning
     cosine: float | None
-    text: float | None
+    word_share: float | None
     base: float
     score: float  # the base, until `_weigh` adds the rest
     meaning: float = 0.0
@@ -63,7 +63,7 @@ class _Scored:
 
 def pool(k: int, ranking: Ranking) -> int:
     """How many candidates each side gives at first for k hits: more than k, as the final order may differ."""
-    alone = ranking.mode == "vector" and ranking.recency_half_life_s is None and not ranking.importance_weight
+    alone = ranking.mode == "meaning" and ranking.recency_half_life_s is None and not ranking.importance_weight
     return _ENOUGH * k if alone else max(_POOL, _ENOUGH * k)
 
 
@@ -73,13 +73,13 @@ class Search:
     def __init__(
         self, snapshot: Snapshot, query: str, vector: Vector | None, ranking: Ranking, unread_ratio: float = 0.0
     ) -> None:
-        """`vector` (dim,) is the query's, of unit length; mode `text` needs none. `unread_ratio` is the share of the
+        """`vector` (dim,) is the query's, of unit length; mode `words` needs none. `unread_ratio` is the share of the
         query that the model has no words for. Raises StoreError."""
         self._snapshot = snapshot
         self._query = query
-        self._vector = None if ranking.mode == "text" else vector
+        self._vector = None if ranking.mode == "words" else vector
         self._ranking = ranking
-        self._by_words = ranking.mode != "vector"
+        self._by_words = ranking.mode != "meaning"
         self._k1 = k1_for(snapshot.sample().mean_words) if self._by_words else 0.0
         self._scale: CosineScale | None = None
         if ranking.mode == "hybrid" and vector is not None:
@@ -144,15 +144,15 @@ class Search:
             texts = {**texts, **self._snapshot.text_scores(self._query, list(ids - texts.keys()), self._k1)}
         return [self._base(c, near.get(c.text_id), texts.get(c.text_id)) for c in candidates]
 
-    def _base(self, candidate: Candidate, near: TextScore | None, text: float | None) -> _Scored:
+    def _base(self, candidate: Candidate, near: TextScore | None, word_share: float | None) -> _Scored:
         cosine = None if near is None else max(-1.0, min(1.0, near.score))  # float32 rounds a little past the ends
         chunk = None if near is None else near.chunk
-        if self._scale is None or cosine is None or text is None:
-            base = cosine or text or 0.0
-            return _Scored(candidate, chunk, cosine, text, base, base)
-        meaning, words = self._scale.meaning(cosine), words_score(text)
+        if self._scale is None or cosine is None or word_share is None:
+            base = cosine or word_share or 0.0
+            return _Scored(candidate, chunk, cosine, word_share, base, base)
+        meaning, words = self._scale.meaning(cosine), words_score(word_share)
         base = max(0.0, meaning + words)
-        return _Scored(candidate, chunk, cosine, text, base, base, meaning, words)
+        return _Scored(candidate, chunk, cosine, word_share, base, base, meaning, words)
 
     # Ranking
 
@@ -208,7 +208,7 @@ class Search:
             return groups
         unspaced = self._snapshot.unspaced_weight(self._query)
         sure = max(
-            (evidence(s.cosine or 0.0, s.text or 0.0, scale.readable, unspaced) for s in ranked[:_JUDGED]), default=0.0
+            (evidence(s.cosine or 0.0, s.word_share or 0.0, scale.readable, unspaced) for s in ranked[:_JUDGED]), default=0.0
         )
         best = ranked[0].score if ranked else 0.0
         for scored, *_ in groups:
@@ -281,7 +281,7 @@ def _hit(
         speaker=memory.said_by,
         parts=ScoreParts(
             cosine=scored.cosine,
-            text=scored.text,
+            word_share=scored.word_share,
             meaning=scored.meaning,
             words=scored.words,
             neighbours=scored.neighbours,
@@ -339,7 +339,7 @@ class Searcher:
 
     def _vectors(self, queries: Sequence[Query], rankings: Sequence[Ranking]) -> dict[str, Vector]:
         """The vectors, by text, of those queries that a memory may answer; without any, no model is loaded."""
-        if all(ranking.mode == "text" for ranking in rankings):
+        if all(ranking.mode == "words" for ranking in rankings):
             return {}
         texts = list(dict.fromkeys(query.text for query in queries if self._store.any(query.filter)))
         return dict(zip(texts, embed_queries_checked(self._load(), texts), strict=True)) if texts else {}
@@ -376,7 +376,7 @@ class Searcher:
     def _answer(
         self, query: Query, vector: Vector | None, unread_ratio: float, pin: Pin | None, k: int, ranking: Ranking
     ) -> list[Hit]:
-        if vector is None and ranking.mode != "text":
+        if vector is None and ranking.mode != "words":
             return []  # no memory matches
         with self._store.snapshot(query.filter, pin) as snapshot:
             return [] if snapshot is None else Search(snapshot, query.text, vector, ranking, unread_ratio).hits(k)

@@ -21,7 +21,7 @@ for side in base head; do
 done
 # The static model is made once, before anything is timed: it shows a regression in agentmem's own code better than a
 # model that takes hundreds of times as long.
-"$work/venv-head/bin/agentmem" bench --quiet --sizes 10 --compare 10 --repeats 1 --model minilm-static >"$work/first.txt"
+"$work/venv-head/bin/agentmem" bench --quiet --sizes 10 --singles 10 --repeats 1 --model minilm-static >"$work/first.txt"
 
 "$work/venv-head/bin/agentmem" bench ab \
   --base "$work/venv-base" \

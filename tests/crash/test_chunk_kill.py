@@ -58,6 +58,6 @@ def test_a_batch_killed_while_it_is_split_is_split_whole_or_not_at_all(
         report = mem.ingest([str(file)], _CHUNK)
         assert report.chunks == mem.stats().chunks * (_MEMORIES - done) // _MEMORIES
         assert (mem.stats().truncated, mem.verify()) == (0, [])
-        hit = mem.search("ones7 tens18 tens19", 1, mode="vector")[0]
+        hit = mem.search("ones7 tens18 tens19", 1, mode="meaning")[0]
         assert (hit.id, hit.chunk is None) == ("m7", False)
     assert len(_chunks(store)) == _MEMORIES

@@ -14,7 +14,7 @@ import pytest
 from agentmem_cli.bench.result_file import read_result
 from tests.e2e.conftest import EXAMPLES, MEMORIES, TIMEOUT_S, Cli, Result, assert_inert
 
-RUN = ("bench", "--sizes", "10,20", "--repeats", "1", "--warmup", "0", "--compare", "10")
+RUN = ("bench", "--sizes", "10,20", "--repeats", "1", "--warmup", "0", "--singles", "10")
 STATIC_RUN = (*RUN, "--model", "minilm-static")
 
 
@@ -78,7 +78,7 @@ def test_the_result_says_what_was_asked_for(run: Run) -> None:
     config = run.measured["config"]
     assert run.model["model"]["name"] == "all-MiniLM-L6-v2"
     assert run.measured["workload"]["name"] == "phase4"
-    assert (config["sizes"], config["compare"]) == ([10, 20], 10)
+    assert (config["sizes"], config["singles"]) == ([10, 20], 10)
     assert (config["repeats"], config["warmup"], config["device"]) == (1, 0, "cpu")
     assert [batch["batch_size"] for batch in run.model["batches"]] == [10, 20]
 
@@ -152,7 +152,7 @@ def test_a_table_is_printed_where_no_json_is_asked_for(static: Cli) -> None:
         (("--repeats", "0"), "--repeats must be at least 1"),
         (("--workload", "missing.jsonl"), "--workload missing.jsonl: "),
         (("--workload", str(MEMORIES)), "has 357 distinct texts, but 1000 are needed: use smaller --sizes"),
-        (("--sizes", "10", "--compare", "10", "--workload", str(EXAMPLES / "bad_lines.jsonl")), ":2: not JSON: "),
+        (("--sizes", "10", "--singles", "10", "--workload", str(EXAMPLES / "bad_lines.jsonl")), ":2: not JSON: "),
         (("--scale", "5"), "--scale: 5 memories is not between 10 and 10,000,000"),
         (("--scale", "100,50"), "--scale: give ascending sizes"),
         (("--scale", "400", "--sizes", "10", "--workload", str(MEMORIES)), "400 are needed"),
@@ -236,7 +236,7 @@ def test_a_run_that_is_interrupted_before_it_has_measured_anything_leaves_a_form
 def test_labelled_queries_are_asked_of_all_memories_of_the_file(agentmem: Cli) -> None:
     result = agentmem(*RUN, "--workload", MEMORIES, "--queries", EXAMPLES / "queries.jsonl", "--json")
     (model,) = result.json()["models"]
-    assert [found["mode"] for found in model["retrieval"]] == ["hybrid", "vector"]
+    assert [found["mode"] for found in model["retrieval"]] == ["hybrid", "meaning"]
     for found in model["figures"]["retrieval"]:
         assert found["queries"] == 40
         assert found["metrics"]["recall@10"]["mean"] > 0.5

@@ -17,7 +17,7 @@ from agentmem_cli.bench.result_file import as_bytes
 from tests.bench_results import batch_run, bench_result, comparison, model_result, store_point
 from tests.e2e.conftest import MEMORIES, TIMEOUT_S, Cli, assert_inert
 
-RUN = ("bench", "--sizes", "10,20", "--repeats", "1", "--warmup", "0", "--compare", "10", "--workload", MEMORIES)
+RUN = ("bench", "--sizes", "10,20", "--repeats", "1", "--warmup", "0", "--singles", "10", "--workload", MEMORIES)
 STATIC_RUN = (*RUN, "--model", "minilm-static")
 STEADY = (0.98, 0.99, 1.0, 1.01, 1.02)
 
@@ -296,7 +296,7 @@ class TestAb:
         assert [side for side, _, _ in log] == ["base", "head", "head", "base"] * 3
         assert len({folder for _, folder, _ in log}) == 12
         workload = installations.cli.folder / "own.jsonl"
-        told = f"--sizes 10,20 --compare 50 --repeats 9 --workload {workload} --device cpu --model m --threads 1"
+        told = f"--sizes 10,20 --singles 50 --repeats 9 --workload {workload} --device cpu --model m --threads 1"
         assert {arguments for _, _, arguments in log} == {f"no-path bench --json --quiet {told}"}
         assert list(installations.cli.temporary.iterdir()) == []
 
@@ -313,7 +313,7 @@ class TestAb:
         self, static_models: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("FASTEMBED_CACHE_PATH", str(static_models))
-        options = ("--sizes", "10,20", "--compare", "10", "--repeats", "1", "--warmup", "0", "--model", "minilm-static")
+        options = ("--sizes", "10,20", "--singles", "10", "--repeats", "1", "--warmup", "0", "--model", "minilm-static")
         with measuring(this_installation(), options) as side:
             turns = 1
             while side.go_on():

@@ -31,7 +31,7 @@ def test_one_run_is_written_in_every_format(static: Cli) -> None:
         "bench",
         "--sizes",
         "10",
-        "--compare",
+        "--singles",
         "10",
         "--repeats",
         "1",

@@ -34,7 +34,7 @@ def file(agentmem: Cli) -> str:
 
 
 def _first(agentmem: Cli) -> Any:  # noqa: ANN401 - JSON
-    result = agentmem("search", _QUERY, "-k", "1", "--jsonl", "--mode", "vector")
+    result = agentmem("search", _QUERY, "-k", "1", "--jsonl", "--mode", "meaning")
     assert (result.exit_code, result.stderr) == (0, "")
     return json.loads(result.stdout)
 

@@ -24,7 +24,7 @@ def test_the_tables_say_figures_differences_and_the_worst(agentmem: Cli, ingeste
     for name in ("recall@1", "recall@5", "recall@10", "recall@20", "MRR", "nDCG@10"):
         assert re.search(f"{name}({estimate}){{3}} ", shown), name
     difference = r" [+-]0\.\d{3} [+-]0\.\d{3} to [+-]0\.\d{3}( \d+){3} "
-    for pair in ("vector - hybrid", "text - hybrid"):
+    for pair in ("meaning - hybrid", "words - hybrid"):
         assert re.search(f"{pair} recall@10{difference}nDCG@10{difference}", shown), pair
     worst = shown[shown.index("The worst queries (hybrid)") :]
     assert len(re.findall(r" 0\.\d{3} (-|\d+) ", worst)) == 2
@@ -33,14 +33,14 @@ def test_the_tables_say_figures_differences_and_the_worst(agentmem: Cli, ingeste
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory, ingested: Ingested) -> Any:  # noqa: ANN401 - JSON
     agentmem = Cli(tmp_path_factory.mktemp("eval"))
-    return agentmem("eval", QUERIES, "--store", ingested.store, "--modes", "vector,text", "--json").json()
+    return agentmem("eval", QUERIES, "--store", ingested.store, "--modes", "meaning,words", "--json").json()
 
 
 def test_json_has_every_run_with_its_estimates(found: Any, ingested: Ingested) -> None:  # noqa: ANN401
     assert list(found) == ["queries", "unlabelled", "warnings", "runs", "comparisons", "advice"]
     assert found["queries"] == len(QUERIES.read_text().splitlines())
     assert (found["unlabelled"], found["warnings"]) == (0, [])
-    assert [run["mode"] for run in found["runs"]] == ["vector", "text"]
+    assert [run["mode"] for run in found["runs"]] == ["meaning", "text"]
     for run in found["runs"]:
         assert list(run) == ["store", "model", "mode", "missing", "metrics", "per_query"]
         assert (run["store"], run["model"], run["missing"]) == (str(ingested.store), "all-MiniLM-L6-v2", [])
@@ -63,7 +63,7 @@ def test_json_has_every_figure_of_every_query_and_their_means_are_the_estimates(
 
 def test_json_compares_the_other_modes_with_the_first_in_every_metric(found: Any) -> None:  # noqa: ANN401
     (comparison,) = found["comparisons"]
-    assert (comparison["run"]["mode"], comparison["base"]["mode"]) == ("text", "vector")
+    assert (comparison["run"]["mode"], comparison["base"]["mode"]) == ("words", "meaning")
     assert list(comparison["metrics"]) == METRICS
     for name, difference in comparison["metrics"].items():
         vector, text = (run["metrics"][name]["mean"] for run in found["runs"])
@@ -74,13 +74,13 @@ def test_json_compares_the_other_modes_with_the_first_in_every_metric(found: Any
 
 def test_another_store_is_compared_in_the_same_modes(agentmem: Cli, ingested: Ingested, filled: str) -> None:
     assert agentmem("delete", "maya-0001", "--yes", "--store", filled).exit_code == 0
-    options = ("--store", ingested.store, "--against", filled, "--modes", "vector,text")
+    options = ("--store", ingested.store, "--against", filled, "--modes", "meaning,words")
     result = agentmem("eval", agentmem.write("q.jsonl", NUTS), *options, "--json")
     evaluated = result.json()
     assert [(run["store"], run["mode"], run["missing"]) for run in evaluated["runs"]] == [
-        (str(ingested.store), "vector", []),
+        (str(ingested.store), "meaning", []),
         (str(ingested.store), "text", []),
-        (filled, "vector", ["maya-0001"]),
+        (filled, "meaning", ["maya-0001"]),
         (filled, "text", ["maya-0001"]),
     ]
     names = [
@@ -88,8 +88,8 @@ def test_another_store_is_compared_in_the_same_modes(agentmem: Cli, ingested: In
         for found in evaluated["comparisons"]
     ]
     assert names == [
-        ((str(ingested.store), "text"), (str(ingested.store), "vector")),
-        ((filled, "vector"), (str(ingested.store), "vector")),
+        ((str(ingested.store), "words"), (str(ingested.store), "meaning")),
+        ((filled, "meaning"), (str(ingested.store), "meaning")),
         ((filled, "text"), (str(ingested.store), "text")),
     ]
     lost = evaluated["comparisons"][1]["metrics"]["recall@10"]
@@ -105,14 +105,14 @@ def test_memories_of_the_same_text_share_the_rank(agentmem: Cli, filled: str, in
     again = [{"id": f"again-{i}", "text": nuts["text"], "user_id": "maya"} for i in range(3)]
     assert agentmem("ingest", agentmem.write("again.jsonl", *again), "--store", filled).exit_code == 0
     queries = agentmem.write("q.jsonl", *({**NUTS, "relevant": [memory["id"]]} for memory in (nuts, *again)))
-    found = agentmem("eval", queries, "--store", filled, "--modes", "vector", "--json").json()["runs"][0]["per_query"]
+    found = agentmem("eval", queries, "--store", filled, "--modes", "meaning", "--json").json()["runs"][0]["per_query"]
     assert [query["recall@1"] for query in found] == [0.25] * 4
     assert [query["mrr"] for query in found] == pytest.approx([(1 + 1 / 2 + 1 / 3 + 1 / 4) / 4] * 4)
 
 
 def test_queries_without_relevant_ids_are_left_out_and_said(agentmem: Cli, ingested: Ingested) -> None:
     file = agentmem.write("q.jsonl", {"query": "tea"}, NUTS, {"query": "tea", "relevant": []})
-    result = agentmem("eval", file, "--store", ingested.store, "--modes", "vector", "--json")
+    result = agentmem("eval", file, "--store", ingested.store, "--modes", "meaning", "--json")
     assert (result.json()["queries"], result.json()["unlabelled"]) == (1, 2)
     assert f"{ingested.store}: 2 queries have no relevant ids, and were left out" in result.stderr
 
@@ -138,12 +138,12 @@ def test_a_file_that_gives_no_figures_is_one_line(
     assert (result.exit_code, result.error()) == (code, error)
 
 
-@pytest.mark.parametrize("modes", ["", "best", "vector,", "vector,vector"])
+@pytest.mark.parametrize("modes", ["", "best", "meaning,", "meaning,meaning"])
 def test_modes_are_different_ones_that_there_are(modes: str, agentmem: Cli) -> None:
     result = agentmem("eval", QUERIES, "--modes", modes)
     assert result.exit_code == 2
     assert (
-        result.error() == f"--modes {modes}: give one or more of hybrid, vector, text, each once, separated by commas"
+        result.error() == f"--modes {modes}: give one or more of hybrid, meaning, words, each once, separated by commas"
     )
 
 
@@ -163,7 +163,7 @@ def test_hostile_queries_and_ids_are_shown_and_not_obeyed(agentmem: Cli, ingeste
     hostile = "[red]x[/red] [/] :smile: \x1b[31m \x9b \u202e \x07 \n z"
     file = agentmem.write("q.jsonl", {"query": hostile, "relevant": [hostile]})
     for options in ((), ("--json",)):
-        result = agentmem("eval", file, "--store", ingested.store, "--modes", "vector", *options)
+        result = agentmem("eval", file, "--store", ingested.store, "--modes", "meaning", *options)
         assert result.exit_code == 0
         assert_inert(result.stdout)
         assert_inert(result.stderr)
@@ -210,7 +210,7 @@ def test_a_bound_that_is_missed_for_certain_is_exit_code_4_and_in_every_report(
 ) -> None:
     bounds = ("--min", "ndcg@10=0.99", "--min", "recall@10=0.1")
     reports = ("--output", "r.json", "--output", "r.md", "--output", "r.html", "--junit", "r.xml", "--github-summary")
-    asked = ("eval", QUERIES, "--store", ingested.store, "--mode", "text", *bounds, *reports)
+    asked = ("eval", QUERIES, "--store", ingested.store, "--mode", "words", *bounds, *reports)
     result = agentmem(*asked, variables={"GITHUB_STEP_SUMMARY": "summary.md"})
     assert result.exit_code == 4
     assert re.fullmatch(
@@ -232,7 +232,7 @@ def test_a_bound_that_is_missed_for_certain_is_exit_code_4_and_in_every_report(
 
 
 def test_a_bound_inside_the_interval_is_not_certain_and_passes(agentmem: Cli, ingested: Ingested) -> None:
-    asked = ("eval", QUERIES, "--store", ingested.store, "--mode", "text")
+    asked = ("eval", QUERIES, "--store", ingested.store, "--mode", "words")
     low, high = (agentmem(*asked, "--json").json()["runs"][0]["metrics"]["mrr"][side] for side in ("low", "high"))
     result = agentmem(*asked, "--min", f"MRR={(low + high) / 2}")
     assert result.exit_code == 0
@@ -245,14 +245,14 @@ def test_a_store_that_loses_too_much_against_another_is_exit_code_4(
 ) -> None:
     answers = [json.loads(line)["relevant"] for line in QUERIES.read_text(encoding="utf-8").splitlines()]
     assert agentmem("delete", *{id for ids in answers for id in ids}, "--yes", "--store", filled).exit_code == 0
-    asked = ("eval", QUERIES, "--store", filled, "--against", ingested.store, "--mode", "text", "--worst", "0")
+    asked = ("eval", QUERIES, "--store", filled, "--against", ingested.store, "--mode", "words", "--worst", "0")
     result = agentmem(*asked, "--max-loss", "0.02")
     assert result.exit_code == 4
     assert "and should be at most 0.02" in result.stderr.splitlines()[-1]
     shown = " ".join(result.stdout.split())
     assert shown.endswith("by more than chance.")
     assert f"Use {ingested.store} (all-MiniLM-L6-v2): in text mode, its nDCG@10 is better" in shown
-    back = ("eval", QUERIES, "--store", ingested.store, "--against", filled, "--mode", "text", "--max-loss", "0.02")
+    back = ("eval", QUERIES, "--store", ingested.store, "--against", filled, "--mode", "words", "--max-loss", "0.02")
     assert agentmem(*back).exit_code == 0
 
 
@@ -272,7 +272,7 @@ def test_the_options_of_search_rank_here_too(agentmem: Cli, ingested: Ingested) 
         (("--min", "bleu=0.5"), "--min bleu=0.5: give METRIC=VALUE"),
         (("--min", "mrr=50"), "--min mrr=50: give METRIC=VALUE"),
         (("--max-loss", "0.1"), "--max-loss needs a store to compare with: give --against STORE"),
-        (("--mode", "text", "--modes", "text"), "give either --mode, to measure one, or --modes, to compare several"),
+        (("--mode", "words", "--modes", "words"), "give either --mode, to measure one, or --modes, to compare several"),
         (("--output", "r.csv"), "--output r.csv: the ending must name a format: .json, .md, .html"),
         (("--github-summary",), "--github-summary: GITHUB_STEP_SUMMARY is not set"),
     ],

@@ -18,7 +18,7 @@ _TALK: Final[list[dict[str, object]]] = [
     {"id": "seat", "text": "Her seat is 14C, by the window", "run_id": "q", "created_at": "2025-01-03"},
 ]
 _EXPLAINED = [
-    *("cosine", "text", "meaning", "words", "neighbours", "speaker", "time", "recency", "importance"),
+    *("cosine", "word_share", "meaning", "words", "neighbours", "speaker", "time", "recency", "importance"),
 ]
 
 
@@ -43,12 +43,12 @@ def ids(cli: Cli, *arguments: str) -> list[str]:
 
 @pytest.mark.parametrize("query", ["山", "周末 爬山"])
 def test_chinese_is_found_though_the_model_knows_none_of_it(talk: Cli, query: str) -> None:
-    assert ids(talk, query, "--mode", "text") == ["hike"]
+    assert ids(talk, query, "--mode", "words") == ["hike"]
     assert ids(talk, query)[0] == "hike"
 
 
 def test_words_that_say_nothing_find_their_text(talk: Cli) -> None:
-    for mode in ("text", "hybrid", "vector"):
+    for mode in ("words", "hybrid", "meaning"):
         assert ids(talk, "to be or not to be", "--mode", mode)[0] == "hamlet"
 
 
@@ -57,7 +57,7 @@ ODD: Final = ['"', "*", "NEAR(ferry bergen)", "ferry AND", "^", "text:ferry", "(
 
 @pytest.mark.parametrize("query", ["NEAR(ferry bergen)", "'; --", "x" * 100_000])
 def test_a_query_is_text_and_nothing_else(talk: Cli, query: str) -> None:
-    result = talk("search", query, "--mode", "text", "--json")
+    result = talk("search", query, "--mode", "words", "--json")
     assert (result.exit_code, len(result.json()) in {0, 2}) == (0, True)
 
 
@@ -69,12 +69,12 @@ def test_by_meaning_too_an_odd_query_finds_what_is_nearest(talk: Cli) -> None:
 
 
 def test_a_search_by_words_that_finds_nothing_says_why(talk: Cli) -> None:
-    result = talk("search", "zeppelin", "--mode", "text")
+    result = talk("search", "zeppelin", "--mode", "words")
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr == "agentmem: none of the 6 memories has a word of the query and matches the filters\n"
 
 
-@pytest.mark.parametrize("mode", ["hybrid", "text", "vector"])
+@pytest.mark.parametrize("mode", ["hybrid", "words", "meaning"])
 def test_an_explained_score_is_the_sum_of_its_parts(talk: Cli, mode: str) -> None:
     options = ("--recency-half-life", "52w", "--importance-weight", "0.3", "--mode", mode)
     found = hits(talk, "When does the ferry leave?", "--explain", *options)
@@ -83,7 +83,7 @@ def test_an_explained_score_is_the_sum_of_its_parts(talk: Cli, mode: str) -> Non
     for hit in found:
         parts = hit["parts"]
         assert list(parts) == _EXPLAINED
-        by = {"hybrid": max(0, parts["meaning"] + parts["words"]), "vector": parts["cosine"], "text": parts["text"]}
+        by = {"hybrid": max(0, parts["meaning"] + parts["words"]), "meaning": parts["cosine"], "words": parts["word_share"]}
         base = by[mode] + parts["neighbours"]
         factors = parts["speaker"] * parts["time"] * parts["recency"] * parts["importance"]
         scores.append(base * factors if base > 0 else base)
@@ -118,10 +118,10 @@ def test_near_duplicates_are_folded_where_that_is_asked_for(talk: Cli) -> None:
 
 def test_options_of_the_ranking_hold_for_a_file_of_queries(talk: Cli) -> None:
     file = talk.write("queries.jsonl", {"query": "爬山"}, {"query": "ferry"})
-    result = talk("search", "--queries", file, "--mode", "text", "--context", "1", "--explain", "-k", "1")
+    result = talk("search", "--queries", file, "--mode", "words", "--context", "1", "--explain", "-k", "1")
     first, second = map(json.loads, result.stdout.splitlines())
     assert [memory["id"] for memory in first["hits"][0]["after"]] == ["swim"]
-    assert second["hits"][0]["parts"]["text"] == 1
+    assert second["hits"][0]["parts"]["word_share"] == 1
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_a_damaged_text_index_is_named_and_repaired(agentmem: Cli, filled: str, 
         connection.execute("DELETE FROM words_data")
     failed = agentmem("search", "cashews", "--store", filled)
     assert (failed.exit_code, "'agentmem verify --repair' rebuilds it" in failed.error()) == (1, True)
-    assert ids(agentmem, "cashews", "--store", filled, "--mode", "vector")
+    assert ids(agentmem, "cashews", "--store", filled, "--mode", "meaning")
     verified = agentmem("verify", "--store", filled, "--json")
     findings = verified.json()["findings"]
     assert (verified.exit_code, {finding["where"] for finding in findings}) == (1, {"text index"})

@@ -18,8 +18,8 @@ FIGURE = re.compile(r"\d[\d,.]*")
 VERDICT = "met|missed|not certain|excellent|good|fair|poor"
 INGEST = "agentmem ingest examples/memories.jsonl"
 SHORT_RUN = " --repeats 5 --warmup 0"  # fewer repeats have no intervals
-ONE_TABLE = " --compare 10 --threads 1"
-ALL_TABLES = " --sizes 10,11,12,13,14 --compare 50 --scale 1000"  # as many rows as by default, and a graph
+ONE_TABLE = " --singles 10 --threads 1"
+ALL_TABLES = " --sizes 10,11,12,13,14 --singles 50 --scale 1000"  # as many rows as by default, and a graph
 
 
 def blocks(page: Path, language: str) -> list[tuple[str, str]]:

@@ -36,7 +36,7 @@ def test_what_a_server_embeds_is_found_without_naming_it_again(agentmem: Cli, se
 
 def test_bench_and_reembed_take_a_server(agentmem: Cli, server: Server) -> None:
     benched = agentmem(
-        "bench", "--sizes", "10", "--compare", "10", "--repeats", "1", "--json", "--embedder-url", server.url
+        "bench", "--sizes", "10", "--singles", "10", "--repeats", "1", "--json", "--embedder-url", server.url
     )
     assert benched.json()["models"][0]["model"]["name"] == "remote:fake"
     agentmem.write("one.jsonl", {"text": "red apple"})

@@ -8,7 +8,7 @@ COMMANDS = [
     ("ingest", str(EXAMPLES / "memories.jsonl")),
     ("search", "tea"),
     ("reembed", "--model", "minilm-int8"),
-    ("bench", "--sizes", "10", "--compare", "10"),
+    ("bench", "--sizes", "10", "--singles", "10"),
 ]
 every_command = pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
 

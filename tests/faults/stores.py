@@ -43,7 +43,7 @@ def assert_finds(mem: AgentMem, texts: list[str], vectors: Vectors, queries: tup
     """That searches find what an exact scan of these texts finds."""
     for query in queries:
         cosines = vectors @ FakeEmbedder().embed_query(query)
-        hits = mem.search(query, mode="vector")
+        hits = mem.search(query, mode="meaning")
         assert [hit.score for hit in hits] == pytest.approx(np.sort(cosines)[::-1][:10].tolist(), abs=1e-5)
         assert [cosines[texts.index(hit.text)] for hit in hits] == pytest.approx([hit.score for hit in hits], abs=1e-5)
 

@@ -317,7 +317,7 @@ def test_no_text_goes_to_a_server_that_only_the_store_names(brought: Path, serve
             with pytest.raises(ServerNotNamedError) as caught:
                 send()
             assert f"give --embedder-url {server.url} once" in str(caught.value)
-        assert mem.search("colour3", mode="text")
+        assert mem.search("colour3", mode="words")
         assert (len(mem), mem.stats().memories, len(mem.list_memories()), len(list(mem.export()))) == (20,) * 4
         assert mem.add_batch([{"id": "0", "text": text_of(0)}]).unchanged == 1
         assert (mem.get("0") is not None, mem.delete("0"), mem.verify()) == (True, 1, [])

@@ -114,11 +114,11 @@ def _searches(mem: AgentMem, embedder: Embedder, texts: Sequence[str]) -> dict[s
     """Searches for parts of texts, one at a time, and how many of the nearest are found."""
     mem.build_index()
     queries = [" ".join(text.split()[2:9]) or text for text in texts]
-    mem.search("warm up", mode="vector")
+    mem.search("warm up", mode="meaning")
     samples_ms = []
     for query in queries:
         start = time.perf_counter()
-        mem.search(query, K, mode="vector")
+        mem.search(query, K, mode="meaning")
         samples_ms.append(1000 * (time.perf_counter() - start))
     recall = sum(graph_found(mem, embedder, queries)) / (NEIGHBOURS * len(queries))
     p50, p99 = np.quantile(samples_ms, [0.5, 0.99])

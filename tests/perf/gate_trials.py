@@ -26,7 +26,7 @@ from agentmem_cli.support.failpoints import SLOWDOWN_VARIABLE
 from agentmem_cli.support.statistics import median
 
 AGENTMEM = Path(sysconfig.get_path("scripts")) / "agentmem"
-MEASURED = ("--sizes", "1000", "--compare", "50", "--repeats", "9", "--workload", "mixed", "--model", "minilm-static")
+MEASURED = ("--sizes", "1000", "--singles", "50", "--repeats", "9", "--workload", "mixed", "--model", "minilm-static")
 SLOWED_STAGES = ("tokenize", "embed", "commit")
 FIRED = 4
 

@@ -87,8 +87,8 @@ def steps() -> Iterator[Step]:
     yield step
     step = replace(step, name="+ time x1.5", time=1.5)
     yield step
-    yield replace(step, name="words alone", alone="text")
-    yield replace(step, name="meaning alone", alone="vector")
+    yield replace(step, name="words alone", alone="words")
+    yield replace(step, name="meaning alone", alone="meaning")
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ class Asked:
         shares = trial.shares(words, among, long_texts=step.long_texts)
         cosines = self._cosines[number, among]
         if step.alone:
-            return (cosines if step.alone == "vector" else shares), 0.0
+            return (cosines if step.alone == "meaning" else shares), 0.0
         say = min(max((UNREAD_MUTE - self._unread[number]) / (UNREAD_MUTE - UNREAD_WARNING_RATIO), 0.0), 1.0)
         if not step.words:
             scores = (np.maximum(cosines, 0) + shares) / 2
@@ -286,7 +286,7 @@ def _ranked(trial: Trial, asked: Asked, step: Step, number: int) -> list[tuple[s
     among = trial.among[number]
     scores, evidence = asked.scores(step, number, among)
     order = np.argsort(-scores, kind="stable")
-    if step.alone == "text":
+    if step.alone == "words":
         order = order[scores[order] > 0]
     kept = len(order) if len(order) <= DEPTH else int(np.count_nonzero(scores[order] >= scores[order[DEPTH - 1]]))
     most = max(float(scores.max()), 1e-9)

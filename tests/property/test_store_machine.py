@@ -181,7 +181,7 @@ class StoreMachine(RuleBasedStateMachine):
         if matching:
             vectors = _MODEL.embed([memory.text for memory in matching.values()]).vectors
             cosines = dict(zip(matching, (vectors @ _MODEL.embed_query(query)).tolist(), strict=True))
-        hits = self.mem.search(query, k, user_id=user, where=where, mode="vector")
+        hits = self.mem.search(query, k, user_id=user, where=where, mode="meaning")
         assert len({hit.id for hit in hits}) == len(hits) == min(k, len(matching))
         assert [hit.score for hit in hits] == pytest.approx(sorted(cosines.values(), reverse=True)[:k], abs=1e-5)
         for hit in hits:
@@ -199,7 +199,7 @@ class StoreMachine(RuleBasedStateMachine):
         matching = [memory for memory in self.memories.values() if _matches(memory, user, where)]
         scores = {memory.id: _share_of_words(memory.text, query, {m.text for m in matching}) for memory in matching}
         expected = sorted(((-score, list(self.memories).index(i)) for i, score in scores.items() if score))[:k]
-        hits = self.mem.search(query, k, user_id=user, where=where, mode="text")
+        hits = self.mem.search(query, k, user_id=user, where=where, mode="words")
         assert [-hit.score for hit in hits] == pytest.approx([score for score, _ in expected])
         assert [scores[hit.id] for hit in hits] == pytest.approx([hit.score for hit in hits])
 

@@ -44,7 +44,7 @@ def test_any_texts_are_stored_changed_deleted_and_asked_for(texts: list[str], qu
     with tempfile.TemporaryDirectory() as folder, AgentMem(Path(folder) / "s", embedder=FakeEmbedder()) as mem:
         mem.add_batch([{"id": str(i), "text": text} for i, text in enumerate(texts)])
         for text in texts:
-            found = {hit.text: hit.score for hit in mem.search(text, len(texts), mode="text")}
+            found = {hit.text: hit.score for hit in mem.search(text, len(texts), mode="words")}
             assert (found.get(text) == 1) == bool(asked_for(text, _TOKENIZER))
         for query in queries:
             for mode in MODES:
@@ -58,7 +58,7 @@ def test_any_texts_are_stored_changed_deleted_and_asked_for(texts: list[str], qu
         assert mem.verify() == []
         mem.delete(*(str(i) for i in range(len(texts))))
         assert mem.verify() == []
-        assert mem.search(texts[0], mode="text") == []
+        assert mem.search(texts[0], mode="words") == []
 
 
 @pytest.fixture(scope="module")

@@ -87,7 +87,7 @@ def test_a_run_that_goes_one_way_has_drifted_with_the_machine_or_without_it(rate
 
 
 def test_queries_without_labels_and_labels_without_memories_are_told_of_once() -> None:
-    asked = [Retrieval(mode, {"mrr": [1.0]}, 3, 2) for mode in ("hybrid", "vector")]
+    asked = [Retrieval(mode, {"mrr": [1.0]}, 3, 2) for mode in ("hybrid", "meaning")]
     steady = measured(*STEADY).models[0]
     models = [replace(steady, retrieval=asked), replace(steady, retrieval=asked)]
     found = the_only(replace(measured(*STEADY), models=models))

@@ -99,7 +99,7 @@ def test_each_model_must_keep_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bounds", "option"), [(Bounds(min_speedup=2), "--compare"), (Bounds(min_recall=1), "--scale")]
+    ("bounds", "option"), [(Bounds(min_speedup=2), "--singles"), (Bounds(min_recall=1), "--scale")]
 )
 def test_what_was_not_measured_is_not_passed_over(bounds: Bounds, option: str) -> None:
     bare = replace(model_result(), comparison=None, stores=[store_point(100)])

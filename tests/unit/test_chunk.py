@@ -48,7 +48,7 @@ def write(folder: Path, *rows: object) -> str:
 
 
 def first(mem: AgentMem, query: str = _FACT) -> tuple[str, str | None]:
-    hit = mem.search(query, 1, mode="vector")[0]
+    hit = mem.search(query, 1, mode="meaning")[0]
     return hit.id, hit.chunk
 
 
@@ -91,12 +91,12 @@ def test_a_memory_comes_once_however_many_of_its_chunks_are_near(
     mem.add_batch([Memory(f"red apple {i}", id=f"a{i}") for i in range(20)], chunk=True)
     if graph:
         embedded(mem).refresh_graph(min_tail=1)
-    hits = mem.search("red apple green pear", 15, mode="vector")
+    hits = mem.search("red apple green pear", 15, mode="meaning")
     assert hits[0].id == "same"
     assert len({hit.id for hit in hits}) == len(hits) == 15
-    (only,) = mem.search("red apple", 15, mode="vector", user_id="ana")
+    (only,) = mem.search("red apple", 15, mode="meaning", user_id="ana")
     assert only.id == "same"
-    assert mem.search("red apple", 15, mode="vector", user_id="bob") == []
+    assert mem.search("red apple", 15, mode="meaning", user_id="bob") == []
 
 
 @pytest.mark.parametrize("walk_vectors", [ALWAYS, NEVER])
@@ -110,7 +110,7 @@ def test_a_filter_holds_for_chunks_too(
     if graph:
         embedded(mem).refresh_graph(min_tail=1)
     for user in ("ana", "bob"):
-        (hit,) = mem.search(_FACT, 10, mode="vector", user_id=user)
+        (hit,) = mem.search(_FACT, 10, mode="meaning", user_id=user)
         assert hit.id == user
         assert hit.chunk is not None
         assert "spare key" in hit.chunk
@@ -120,7 +120,7 @@ def test_memories_of_one_long_text_share_its_chunks_until_the_last_is_gone(mem: 
     before = vectors(mem)
     mem.add_batch([Memory(long_text(), id="a"), Memory(long_text(), id="b")], chunk=True)
     after = vectors(mem)
-    assert {hit.id for hit in mem.search(_FACT, 2, mode="vector")} == {"a", "b"}
+    assert {hit.id for hit in mem.search(_FACT, 2, mode="meaning")} == {"a", "b"}
     mem.delete("a")
     assert vectors(mem) == after
     assert first(mem)[0] == "b"
@@ -143,7 +143,7 @@ def test_a_chunk_that_is_a_memory_too_keeps_its_vector_as_long_as_one_of_both_is
     chunk = first(mem)[1]
     assert chunk is not None
     mem.add(chunk, id="own")
-    assert {hit.id for hit in mem.search(chunk, 2, mode="vector")} == {"long", "own"}
+    assert {hit.id for hit in mem.search(chunk, 2, mode="meaning")} == {"long", "own"}
     mem.delete("own")
     assert first(mem) == ("long", chunk)
     mem.add(chunk, id="own")
@@ -196,7 +196,7 @@ def test_long_and_short_memories_come_in_together(tmp_path: Path, batch_size: in
         assert (report.added, report.embedded, report.truncated) == (100, 100, 0)
         stats = opened.stats()
         assert (stats.vectors, stats.chunks) == (fake.texts_embedded, report.chunks)
-        assert {hit.id for hit in opened.search(_FACT, 15, mode="vector")} == {f"m{i}" for i in range(0, 100, 7)}
+        assert {hit.id for hit in opened.search(_FACT, 15, mode="meaning")} == {f"m{i}" for i in range(0, 100, 7)}
         assert opened.verify() == []
 
 
@@ -341,7 +341,7 @@ def test_whatever_is_done_every_vector_is_of_a_text_or_chunk_and_verify_is_conte
             assert mem.verify() == []
             long = {text for text in memories.values() if len(text.split()) > _LIMIT}
             assert mem.stats().truncated == sum(text in long - split for text in memories.values())
-            found = {hit.id: hit.chunk for hit in mem.search(_FACT, 3, mode="vector")} if memories else {}
+            found = {hit.id: hit.chunk for hit in mem.search(_FACT, 3, mode="meaning")} if memories else {}
             assert set(found) == set(memories)
             for identity, text in memories.items():
                 assert (found[identity] is not None) <= (text in split)

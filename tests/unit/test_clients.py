@@ -141,7 +141,7 @@ def test_the_processes_end_when_the_benchmark_is_interrupted(
 
 def test_more_candidates_find_more_and_those_in_use_are_always_there(store: Path) -> None:
     runs = searches_by_ef(FakeEmbedder(), store, WORKLOAD.queries, [10, 1000], rounds=2)
-    assert [(run.ef, run.used_by) for run in runs] == [(10, []), (128, ["vector"]), (200, ["hybrid"]), (1000, [])]
+    assert [(run.ef, run.used_by) for run in runs] == [(10, []), (128, ["meaning"]), (200, ["hybrid"]), (1000, [])]
     assert {(len(run.found), len(run.searches_s), run.memories) for run in runs} == {(12, 24, 1100)}
     assert sum(runs[0].found) < sum(runs[-1].found) == 120
 
@@ -238,7 +238,7 @@ def bench_of(options: BenchOptions, on_step: Stopping, monkeypatch: pytest.Monke
     return Bench([subject], WORKLOAD, options, on_step)
 
 
-CLIENTS = BenchOptions([10], compare=10, repeats=2, warmup=0, clients=[1, 2])
+CLIENTS = BenchOptions([10], singles=10, repeats=2, warmup=0, clients=[1, 2])
 
 
 def test_a_run_has_each_number_of_threads_in_each_round_and_every_ef(monkeypatch: pytest.MonkeyPatch) -> None:

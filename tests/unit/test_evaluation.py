@@ -178,21 +178,21 @@ def mem(tmp_path: Path) -> AgentMem:
 
 def test_a_store_is_asked_within_the_scope_of_each_query(mem: AgentMem) -> None:
     ana = LabelledQuery(Query("red apples", SearchFilter(Scope(user_id="ana"))), ("ana",))
-    (found,) = mem.evaluate([ana], [Ranking("vector")])
+    (found,) = mem.evaluate([ana], [Ranking("meaning")])
     assert found.estimates["recall@1"].mean == 1
     assert found.missing == ()
 
 
 def test_the_same_text_twice_in_a_store_is_a_tie_whatever_its_order(mem: AgentMem) -> None:
     queries = [LabelledQuery(Query("red apples"), ("ana",)), LabelledQuery(Query("red apples"), ("ben",))]
-    (found,) = mem.evaluate(queries, [Ranking("vector")])
+    (found,) = mem.evaluate(queries, [Ranking("meaning")])
     assert [judged.figures["recall@1"] for judged in found.judged] == [0.5, 0.5]
     assert [judged.figures["mrr"] for judged in found.judged] == [0.75, 0.75]
 
 
 def test_relevant_ids_that_the_store_lacks_are_listed_once_and_count(mem: AgentMem) -> None:
     queries = [labelled("red apples", "gone", "ben"), labelled("boat", "gone", "other", "half \ud800 a pair")]
-    (found,) = mem.evaluate(queries, [Ranking("vector")])
+    (found,) = mem.evaluate(queries, [Ranking("meaning")])
     assert found.missing == ("gone", "half \ud800 a pair")
     assert found.estimates["recall@20"].mean == pytest.approx((1 / 2 + 1 / 3) / 2)
 
@@ -208,7 +208,7 @@ def test_rankings_are_evaluated_in_their_order_and_their_queries_embedded_once(t
     embedder = Counting()
     with AgentMem(tmp_path / "counted", embedder=embedder) as mem:
         mem.add("likes red apples", id="ana")
-        found = mem.evaluate([labelled("apples", "ana"), labelled("boats", "ana")], [Ranking("vector")] * 3)
+        found = mem.evaluate([labelled("apples", "ana"), labelled("boats", "ana")], [Ranking("meaning")] * 3)
     assert len(found) == 3
     assert embedder.queries == 2
 

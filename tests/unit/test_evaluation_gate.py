@@ -104,31 +104,31 @@ def test_no_number_of_queries_shows_that_there_is_no_difference() -> None:
 
 
 def test_a_mode_that_is_better_by_more_than_chance_is_recommended() -> None:
-    (sentence,) = advice([run(share(100, 50)), run(share(100, 90), "vector"), run(share(100, 20), "text")])
-    assert sentence.startswith("Use --mode vector: its nDCG@10 is better than that of hybrid by 0.400 (95 %: ")
+    (sentence,) = advice([run(share(100, 50)), run(share(100, 90), "meaning"), run(share(100, 20), "words")])
+    assert sentence.startswith("Use --mode meaning: its nDCG@10 is better than that of hybrid by 0.400 (95 %: ")
     assert " and text by 0.700 (95 %: " in sentence
     assert sentence.endswith(", by more than chance.")
 
 
 def test_a_mode_that_is_better_by_chance_is_not_recommended() -> None:
-    uncertain, until_then = advice([run(share(40, 50)), run(share(40, 60, 1), "vector"), run(share(40, 5), "text")])
-    assert uncertain.startswith("Not certain: vector is better than hybrid by 0.100 (95 %: -")
+    uncertain, until_then = advice([run(share(40, 50)), run(share(40, 60, 1), "meaning"), run(share(40, 5), "words")])
+    assert uncertain.startswith("Not certain: meaning is better than hybrid by 0.100 (95 %: -")
     assert uncertain.endswith("some 380 more queries would show it in 4 of 5 cases.")
-    assert until_then.startswith("Until then, use --mode hybrid; vector is better than text by 0.550")
+    assert until_then.startswith("Until then, use --mode hybrid; meaning is better than words by 0.550")
 
 
 def test_a_difference_of_nothing_is_not_worth_more_queries() -> None:
-    (same, _) = advice([run(share(100, 50)), run(share(100, 50), "vector")])
+    (same, _) = advice([run(share(100, 50)), run(share(100, 50), "meaning")])
     assert same.endswith("which may be chance; a difference as small as that hardly matters.")
 
 
 def test_stores_are_compared_in_the_mode_that_is_best() -> None:
-    runs = [run(share(100, 50)), run(share(100, 80), "vector")]
-    others = [run(share(100, 95), store="two"), run(share(100, 30), "vector", "two")]
+    runs = [run(share(100, 50)), run(share(100, 80), "meaning")]
+    others = [run(share(100, 95), store="two"), run(share(100, 30), meaning, "two")]
     modes, stores = advice(runs + others)
-    assert modes.startswith("Use --mode vector")
+    assert modes.startswith("Use --mode meaning")
     assert stores.startswith(
-        "Use one (minilm): in vector mode, its nDCG@10 is better than that of two (minilm) by 0.500"
+        "Use one (minilm): in meaning mode, its nDCG@10 is better than that of two (minilm) by 0.500"
     )
     assert advice([runs[0], run(share(100, 48, 1), store="two")])[0].startswith(
         "Not certain: in hybrid mode, the nDCG@10 of one (minilm) is better than that of two (minilm) by 0.020"
@@ -137,6 +137,6 @@ def test_stores_are_compared_in_the_mode_that_is_best() -> None:
 
 def test_a_single_run_and_a_handful_of_queries_lead_to_no_advice() -> None:
     assert advice([run(share(100, 50))]) == []
-    assert advice([run([True] * 4), run([False] * 4, "text")]) == [
+    assert advice([run([True] * 4), run([False] * 4, "words")]) == [
         "4 queries are too few to compare anything: label 5 or more."
     ]

@@ -102,7 +102,7 @@ def test_a_memory_is_gone_from_the_next_search_after_it_has_expired(
 def test_a_memory_whose_only_chunk_matches_is_not_found_after_its_expiry(mem: AgentMem) -> None:
     long = " ".join(["One more word about the weather."] * 10 + ["The red apple fell."])
     mem.add(long, id="long", expires_at=FUTURE, chunk=True)
-    assert [hit.id for hit in mem.search("the red apple fell", mode="vector")] == ["long"]
+    assert [hit.id for hit in mem.search("the red apple fell", mode="meaning")] == ["long"]
     mem.update("long", expires_at=PAST)
     assert all(mem.search("the red apple fell", mode=mode) == [] for mode in MODES)
 

@@ -124,7 +124,7 @@ def test_labelled_queries_are_asked_last_of_all_memories_of_a_file(tmp_path: Pat
     *_, hybrid, vector = grow_here(FakeEmbedder, replace(growth(tmp_path, 10), labelled=asked))
     assert isinstance(hybrid, Retrieval)
     assert isinstance(vector, Retrieval)
-    assert (hybrid.mode, vector.mode) == ("hybrid", "vector")
+    assert (hybrid.mode, vector.mode) == ("hybrid", "meaning")
     assert vector.figures["recall@1"] == [1.0, 0.0]
     assert (vector.unlabelled, vector.missing) == (1, 1)
 

@@ -46,7 +46,7 @@ def assert_scores(hits: Sequence[Hit], scores: Mapping[str, float]) -> None:
 def relevance(hit: Hit, mode: Mode) -> float:
     """The score before it is shown: that of the mode, or what orders the hits of hybrid search."""
     parts = hit.parts
-    base = {"hybrid": max(0.0, parts.meaning + parts.words), "vector": parts.cosine, "text": parts.text}[mode]
+    base = {"hybrid": max(0.0, parts.meaning + parts.words), "meaning": parts.cosine, "words": parts.word_share}[mode]
     assert base is not None
     whole = base + parts.neighbours
     return whole * parts.speaker * parts.time * parts.recency * parts.importance if whole > 0 else whole
@@ -86,15 +86,15 @@ def test_hybrid_finds_what_either_side_finds(tmp_path: Path) -> None:
         hits = mem.search("zebra automobile")
     assert [hit.id for hit in hits] == ["automobile", "zebra", "car"]
     assert [hit.parts.cosine for hit in hits] == pytest.approx([0.8, -0.5, 0.9], abs=1e-6)
-    assert [hit.parts.text for hit in hits] == pytest.approx([0.5, 0.5, 0], abs=1e-6)
+    assert [hit.parts.word_share for hit in hits] == pytest.approx([0.5, 0.5, 0], abs=1e-6)
 
 
 def test_a_negative_cosine_is_a_score_of_mode_vector_that_no_factor_raises(tmp_path: Path) -> None:
     cosines = {"near": 0.9, "far": -0.9, "farther": -0.95}
     with AgentMem(tmp_path / "store", embedder=CosineEmbedder(cosines)) as mem:
         mem.add_batch({"id": text, "text": text, "created_at": "2001-01-01", "importance": 0} for text in cosines)
-        plain = mem.search("query", mode="vector")
-        weighed = mem.search("query", mode="vector", recency_half_life="1d", importance_weight=1)
+        plain = mem.search("query", mode="meaning")
+        weighed = mem.search("query", mode="meaning", recency_half_life="1d", importance_weight=1)
     assert_scores(plain, cosines)
     assert [hit.score for hit in weighed] == pytest.approx([0, -0.9, -0.95], abs=1e-6)
 
@@ -145,7 +145,7 @@ def test_only_matching_memories_are_weighed_and_found(mem: AgentMem) -> None:
     mem.add_batch(
         [{"id": "b", "text": "apple tart", "user_id": "bo"}, {"id": "c", "text": "pie chart", "user_id": "bo"}]
     )
-    hits = mem.search("apple pie", user_id="bo", mode="text")
+    hits = mem.search("apple pie", user_id="bo", mode="words")
     assert_scores(hits, {"b": 0.5, "c": 0.5})
     assert {hit.id for hit in mem.search("apple pie", user_id="bo")} == {"b", "c"}
 
@@ -220,15 +220,15 @@ def test_near_duplicates_are_folded_into_the_best_of_them(tmp_path: Path) -> Non
     with AgentMem(tmp_path / "store", embedder=CosineEmbedder(cosines)) as mem:
         mem.add_batch({"id": text, "text": text} for text in cosines)
         mem.add("red apple", id="again", user_id="ana")
-        hits = mem.search("query", 3, mode="vector", dedupe=True)
+        hits = mem.search("query", 3, mode="meaning", dedupe=True)
         assert [(hit.id, set(hit.duplicates)) for hit in hits] == [
             ("a red apple", {"red apple", "again", "one red apple"}),
             ("green pear", set()),
             ("blue", set()),
         ]
         assert hits[0].duplicates == ("red apple", "again", "one red apple")
-        assert [hit.duplicates for hit in mem.search("query", 6, mode="vector")] == [()] * 6
-        assert [hit.id for hit in mem.search("red apple", mode="text", dedupe=True)] == ["red apple"]
+        assert [hit.duplicates for hit in mem.search("query", 6, mode="meaning")] == [()] * 6
+        assert [hit.id for hit in mem.search("red apple", mode="words", dedupe=True)] == ["red apple"]
 
 
 @pytest.mark.parametrize("mode", MODES)

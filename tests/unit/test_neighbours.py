@@ -89,7 +89,7 @@ def test_the_share_is_as_it_was_asked_for(mem: AgentMem) -> None:
     assert set(lent(mem.search("query", neighbour_share=0)).values()) == {0}
 
 
-@pytest.mark.parametrize("mode", ["vector", "text"])
+@pytest.mark.parametrize("mode", ["meaning", "words"])
 def test_nothing_is_lent_by_meaning_or_by_words_alone(mem: AgentMem, mode: str) -> None:
     mem.add_batch({"id": text, "text": text, "run_id": "r"} for text in ("one", "two"))
     assert mem.search("one two", mode=mode) == mem.search("one two", mode=mode, neighbour_share=0)  # type: ignore[arg-type]
@@ -208,7 +208,7 @@ def test_context_has_what_the_filter_leaves_out(talk: AgentMem) -> None:
 def test_the_order_of_a_run_is_its_times_and_then_arrival(talk: AgentMem) -> None:
     for name, second in (("late", 9), ("early", 1), ("same", 5), ("same too", 5)):
         talk.add(f"{name} turn", id=name, run_id="order", created_at=second)
-    (hit,) = talk.search("same turn", 1, mode="vector", context=5, run_id="order")
+    (hit,) = talk.search("same turn", 1, mode="meaning", context=5, run_id="order")
     assert (hit.id, *around(hit)) == ("same", ["early"], ["same too", "late"])
 
 

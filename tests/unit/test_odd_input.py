@@ -114,7 +114,7 @@ def test_a_workload_with_repeated_ids_is_refused_before_it_is_measured(tmp_path:
 
 
 def test_a_workload_smaller_than_the_sizes_gives_no_figures() -> None:
-    options = BenchOptions([20], compare=20, repeats=1, warmup=0)
+    options = BenchOptions([20], singles=20, repeats=1, warmup=0)
     with pytest.raises(UsageError, match="too few"):
         Bench([], make_workload("mixed", 10, 10), options)
 

@@ -86,7 +86,7 @@ def test_a_floor_leaves_out_what_is_not_sure_and_nothing_by_default(tmp_path: Pa
         assert [hit.id for hit in mem.search("query", 20, min_score=0.3)] == ["close"]
         mem.delete("close")
         assert mem.search("query", 20, min_score=0.3) == []
-        assert [hit.id for hit in mem.search("query", 20, mode="vector", min_score=0.06)] == []
+        assert [hit.id for hit in mem.search("query", 20, mode="meaning", min_score=0.06)] == []
 
 
 def test_in_long_texts_the_frequency_of_a_word_counts(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_in_long_texts_the_frequency_of_a_word_counts(tmp_path: Path) -> None:
     with AgentMem(tmp_path / "store", embedder=FakeEmbedder()) as mem:
         mem.add_batch({"id": f"n{often}", "text": text(often, f"w{often}x")} for often in (0, 1, 5))
         mem.add_batch({"id": f"filler {i}", "text": text(0, f"v{i}x")} for i in range(20))
-        often, once = mem.search("lighthouse", 2, mode="text")
+        often, once = mem.search("lighthouse", 2, mode="words")
     assert (often.id, once.id) == ("n5", "n1")
     assert often.score > once.score
 
@@ -106,7 +106,7 @@ def test_chunks_do_not_count_as_texts(tmp_path: Path) -> None:
         with AgentMem(tmp_path / str(chunk), embedder=FakeEmbedder()) as mem:
             long = " ".join(f"word{i}" for i in range(600))
             mem.add_batch([{"id": str(i), "text": f"{long} cat{i % 2} dog{i}"} for i in range(4)], chunk=chunk)
-            return {hit.id: hit.score for hit in mem.search("cat1 dog2", 4, mode="text")}
+            return {hit.id: hit.score for hit in mem.search("cat1 dog2", 4, mode="words")}
 
     assert shares(True) == pytest.approx(shares(False))
 
@@ -133,9 +133,9 @@ def test_a_floor_does_not_ask_a_folded_search_for_ever_more(tmp_path: Path, monk
     monkeypatch.setattr(EmbeddedSnapshot, "nearest", counted)
     with AgentMem(tmp_path / "store", embedder=CosineEmbedder(cosines), index="off") as mem:
         mem.add_batch({"id": text, "text": text} for text in cosines)
-        hits = mem.search("query", 2, dedupe=True, min_score=0.3, mode="vector")
+        hits = mem.search("query", 2, dedupe=True, min_score=0.3, mode="meaning")
         bounded = list(asked)
         asked.clear()
-        mem.search("query", 2, dedupe=True, mode="vector")
+        mem.search("query", 2, dedupe=True, mode="meaning")
     assert [hit.id for hit in hits] == ["close"]
     assert bounded == asked

@@ -24,8 +24,8 @@ from agentmem_cli.records.jsonl import parse_memory
 from tests.fakes import BrokenEmbedder, FakeEmbedder
 
 SIZES = [10, 20, 30]
-OPTIONS = BenchOptions(SIZES, compare=12, repeats=3, warmup=0, threads=2)
-SHORT = BenchOptions([20], compare=10, repeats=1, warmup=0)
+OPTIONS = BenchOptions(SIZES, singles=12, repeats=3, warmup=0, threads=2)
+SHORT = BenchOptions([20], singles=10, repeats=1, warmup=0)
 
 
 def subject(embedder: Embedder) -> Subject:
@@ -66,7 +66,7 @@ def test_the_run_says_where_and_on_what_it_was_measured(result: BenchResult) -> 
     assert environment.cores >= 1
     assert environment.cpu
     assert {"sqlite", "numpy", "hnswlib", "orjson"} <= set(environment.versions)
-    assert (config.sizes, config.compare, config.repeats, config.warmup) == (SIZES, 12, 3, 0)
+    assert (config.sizes, config.singles, config.repeats, config.warmup) == (SIZES, 12, 3, 0)
     assert (config.threads, config.device) == (2, "cpu")
     assert (facts.name, facts.memories, len(facts.sha256)) == ("mixed", 30, 64)
     (model,) = result.models
@@ -105,7 +105,7 @@ def test_each_model_fills_a_store_after_the_rest(result: BenchResult) -> None:
 
 def test_every_measurement_embeds_every_memory_anew(workload: Workload) -> None:
     embedder = FakeEmbedder()
-    run(embedder, workload, BenchOptions([10, 20], compare=12, repeats=2, warmup=0))
+    run(embedder, workload, BenchOptions([10, 20], singles=12, repeats=2, warmup=0))
     repeat, growth = 10 + 20 + 2 * 12, 10 + 20
     assert embedder.texts_embedded == 2 * repeat + growth
 
@@ -117,7 +117,7 @@ def test_a_warm_up_goes_on_for_so_many_memories_or_so_long(
     monkeypatch.setattr(runner, "WARMUP_MEMORIES", 50)
     monkeypatch.setattr(runner, "WARMUP_S", seconds)
     embedder = FakeEmbedder()
-    Bench(without_growth(embedder), workload, BenchOptions([20], compare=10, repeats=1, warmup=warmup)).run()
+    Bench(without_growth(embedder), workload, BenchOptions([20], singles=10, repeats=1, warmup=warmup)).run()
     assert embedder.texts_embedded == batches * 20 + warmup * 10 + 20 + 2 * 10
 
 
@@ -151,7 +151,7 @@ def test_no_text_is_measured_that_the_model_has_read_before_and_all_models_get_t
 ) -> None:
     monkeypatch.setattr(runner, "WARMUP_S", warm_up_s)
     first, second = Notices(), Notices()
-    options = BenchOptions([10, 20], compare=12, repeats=3, warmup=1)
+    options = BenchOptions([10, 20], singles=12, repeats=3, warmup=1)
     Bench(without_growth(first, second), workload, options).run()
     measured = 3 * (10 + 20 + 2 * 12)
     for embedder in (first, second):
@@ -204,7 +204,7 @@ def test_an_embedder_that_fails_in_the_middle_stops_the_run(after: int, workload
 def test_what_was_measured_before_a_failure_is_still_a_result(
     after: int, batches: list[int], compared: bool, workload: Workload
 ) -> None:
-    bench = Bench([subject(FailsLater(after))], workload, BenchOptions([20], compare=10, repeats=2, warmup=0))
+    bench = Bench([subject(FailsLater(after))], workload, BenchOptions([20], singles=10, repeats=2, warmup=0))
     with pytest.raises(EmbeddingError):
         bench.run()
     result = bench.result()
@@ -235,8 +235,8 @@ def test_a_run_whose_memories_can_not_be_found_again_is_no_result(workload: Work
         {"sizes": [10, 0]},
         {"sizes": [10, -10]},
         {"sizes": [10, 50, 10]},
-        {"sizes": [10], "compare": 9},
-        {"sizes": [10], "compare": 1001},
+        {"sizes": [10], "singles": 9},
+        {"sizes": [10], "singles": 1001},
         {"sizes": [10], "repeats": 0},
         {"sizes": [10], "warmup": -1},
         {"sizes": [10], "max_time_s": 0.0},
@@ -254,7 +254,7 @@ def test_sizes_that_no_batch_or_store_can_have_are_refused(options: dict[str, An
 
 def test_a_user_is_warned_of_unknown_words_cut_texts_and_few_repeats() -> None:
     lines = [orjson.dumps({"text": f"zz{number} zzz {'long ' * 2 * (number % 2)}"}) for number in range(10)]
-    options = BenchOptions([10], compare=10, repeats=2, warmup=0)
+    options = BenchOptions([10], singles=10, repeats=2, warmup=0)
     result = run(FakeEmbedder(token_limit=3), Workload("own", lines, lines, ["zz1"]), options)
     kinds = [warning.kind for warning in result.warnings]
     assert kinds[:3] == ["few-samples", "unknown-tokens", "truncated"]
@@ -282,7 +282,7 @@ def without_growth(*embedders: Embedder) -> list[Subject]:
 
 def test_samples_are_kept_in_the_order_of_the_repeats(workload: Workload, monkeypatch: pytest.MonkeyPatch) -> None:
     script(monkeypatch, [0.002, 0.001, 0.009, 0.004, 0.003, 0.001], [0.012, 0.020, 0.010])
-    options = BenchOptions([10], compare=12, repeats=3, warmup=0)
+    options = BenchOptions([10], singles=12, repeats=3, warmup=0)
     (model,) = Bench(without_growth(FakeEmbedder()), workload, options).run().models
     assert [sample.total_s for sample in model.batches[0].samples] == [0.002, 0.009, 0.003]
     assert model.comparison is not None
@@ -305,7 +305,7 @@ def test_repeats_go_on_while_they_can_decide_something_and_there_is_time(
     time_s: float | None, repeats: int, workload: Workload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script(monkeypatch, [0.1] * 10, [0.1] * 5)
-    options = BenchOptions([10], compare=12, repeats=2, warmup=0, max_time_s=time_s)
+    options = BenchOptions([10], singles=12, repeats=2, warmup=0, max_time_s=time_s)
     seen: list[int] = []
 
     def is_decided(result: BenchResult) -> bool:
@@ -320,7 +320,7 @@ def test_repeats_go_on_while_they_can_decide_something_and_there_is_time(
 
 def test_models_are_measured_in_turn_and_another_is_first_in_each_repeat(workload: Workload) -> None:
     steps: list[str] = []
-    options = BenchOptions([10], compare=10, repeats=3, warmup=0)
+    options = BenchOptions([10], singles=10, repeats=3, warmup=0)
     subjects = without_growth(FakeEmbedder("a"), FakeEmbedder("b"))
     result = Bench(subjects, workload, options, steps.append).run()
     assert [step[0] for step in steps if "batch of" in step] == ["a", "b", "b", "a", "a", "b"]
@@ -338,7 +338,7 @@ class Int8(FakeEmbedder):
 
 def test_models_are_held_against_the_first_of_full_precision(workload: Workload) -> None:
     subjects = without_growth(Int8(), FakeEmbedder(), Int8(16))
-    options = BenchOptions([30], compare=10, repeats=1, warmup=0)
+    options = BenchOptions([30], singles=10, repeats=1, warmup=0)
     alike, reference, narrow = Bench(subjects, workload, options).run().models
     assert reference.likeness is None
     assert alike.likeness is not None

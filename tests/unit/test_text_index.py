@@ -29,7 +29,7 @@ def mem(folder: Path) -> Iterator[AgentMem]:
 
 
 def found(mem: AgentMem, query: str) -> list[str]:
-    return [hit.id for hit in mem.search(query, mode="text")]
+    return [hit.id for hit in mem.search(query, mode="words")]
 
 
 def text_of(i: int) -> str:
@@ -107,9 +107,9 @@ def test_a_compaction_by_file_alone_would_leave_the_word(mem: AgentMem, folder: 
 
 def test_another_model_changes_no_word(mem: AgentMem) -> None:
     mem.add_batch([Memory(text_of(i), id=str(i)) for i in range(30)])
-    before = mem.search("apple number7", mode="text")
+    before = mem.search("apple number7", mode="words")
     mem.reembed(embedder=FakeEmbedder("other"))
-    assert mem.search("apple number7", mode="text") == before
+    assert mem.search("apple number7", mode="words") == before
     assert mem.verify() == []
 
 
@@ -180,7 +180,7 @@ def test_a_damaged_text_index_is_named_loses_nothing_and_is_made_anew(
     with AgentMem(folder, embedder=FakeEmbedder(), index="off") as mem:
         findings = mem.verify()
         assert findings and {(finding.where, finding.repairable) for finding in findings} == {("text index", True)}
-        assert len(mem.search("apple number7", mode="vector")) == 10
+        assert len(mem.search("apple number7", mode="meaning")) == 10
         for query in ("apple", "number7"):
             try:
                 mem.search(query)
@@ -231,7 +231,7 @@ def test_a_damaged_memory_is_deleted_and_leaves_a_text_index_that_can_be_mended(
     assert mem.verify() != []
     assert found(mem, "green") == ["green"]
     with suppress(StoreDamagedError):
-        assert [hit.id for hit in mem.search("green", mode="text", user_id="ana")] == ["green"]
+        assert [hit.id for hit in mem.search("green", mode="words", user_id="ana")] == ["green"]
     assert mem.delete("red") == 1
     mem.repair()
     assert mem.verify() == []

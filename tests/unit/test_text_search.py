@@ -33,7 +33,7 @@ def mem(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentMem]:
 
 
 def found(mem: AgentMem, query: str, k: int = 10) -> list[str]:
-    return [hit.id for hit in mem.search(query, k, mode="text")]
+    return [hit.id for hit in mem.search(query, k, mode="words")]
 
 
 @pytest.mark.parametrize("query", _CLAUSES)
@@ -44,7 +44,7 @@ def test_the_words_of_a_clause_are_words(mem: AgentMem, query: str) -> None:
 @pytest.mark.parametrize("query", [query for query in (*_SYNTAX, *_ODD) if query.strip()])
 def test_no_query_is_anything_but_text(mem: AgentMem, query: str) -> None:
     assert set(found(mem, query)) <= {"near"}
-    for mode in ("vector", "hybrid"):
+    for mode in ("meaning", "hybrid"):
         assert len(mem.search(query, mode=mode)) == len(_TEXTS)
 
 
@@ -110,7 +110,7 @@ def test_each_character_finds_its_text(mem: AgentMem) -> None:
 
 def test_the_text_that_has_both_comes_first(mem: AgentMem) -> None:
     assert found(mem, "爬山 Ana") == ["mixed", "hike"]
-    assert mem.search("爬山 Ana", mode="text")[0].score == 1
+    assert mem.search("爬山 Ana", mode="words")[0].score == 1
 
 
 def test_other_forms_of_a_word_are_found(mem: AgentMem) -> None:
@@ -119,7 +119,7 @@ def test_other_forms_of_a_word_are_found(mem: AgentMem) -> None:
 
 
 def test_words_that_no_text_has_count_as_the_rarest(mem: AgentMem) -> None:
-    both, one = mem.search("unheard dog", mode="text")[0], mem.search("dog", mode="text")[0]
+    both, one = mem.search("unheard dog", mode="words")[0], mem.search("dog", mode="words")[0]
     assert both.score < 0.5 * one.score == 0.5
 
 
@@ -133,7 +133,7 @@ def test_of_equal_texts_the_earliest_come_first_however_many_are_asked_for(mem: 
 def test_all_of_the_words_are_1_exactly(tmp_path_factory: pytest.TempPathFactory) -> None:
     with AgentMem(tmp_path_factory.mktemp("exact") / "store", embedder=FakeEmbedder()) as mem:
         mem.add_batch({"text": text} for text in ("00", "Straß", "00:", "0000", "000:00:Straß:0"))
-        assert mem.search("000:00:Straß:0", 1, mode="text")[0].score == 1
+        assert mem.search("000:00:Straß:0", 1, mode="words")[0].score == 1
 
 
 @pytest.fixture

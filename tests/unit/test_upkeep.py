@@ -43,7 +43,7 @@ def vector_of(text: str) -> bytes:
 
 
 def found(mem: AgentMem) -> list[list[tuple[str, float]]]:
-    return [[(hit.id, round(hit.score, 4)) for hit in mem.search(query, 10, mode="vector")] for query in QUERIES]
+    return [[(hit.id, round(hit.score, 4)) for hit in mem.search(query, 10, mode="meaning")] for query in QUERIES]
 
 
 def events(mem: AgentMem, identity: str) -> list[tuple[str, str | None, str | None]]:

@@ -226,7 +226,7 @@ def test_a_changed_chunk_is_told_of_and_a_search_raises_nothing_but_an_error_of_
     assert found
     assert all(where.startswith("chunks of the text of vector ") for where in found)
     with AgentMem(split, embedder=FakeEmbedder()) as mem, suppress(StoreDamagedError):
-        mem.search("a1 a2 a3", mode="vector")
+        mem.search("a1 a2 a3", mode="meaning")
 
 
 def test_chunks_of_a_text_that_no_memory_has_are_repaired_away(split: Path) -> None:
@@ -236,5 +236,5 @@ def test_chunks_of_a_text_that_no_memory_has_are_repaired_away(split: Path) -> N
     repair(split)
     assert findings(split) == []
     with AgentMem(split, embedder=FakeEmbedder()) as mem:
-        assert {hit.id for hit in mem.search("a1 a2 a3", mode="vector")} == {"b", "s"}
+        assert {hit.id for hit in mem.search("a1 a2 a3", mode="meaning")} == {"b", "s"}
         assert mem.stats().vectors == 2 + mem.stats().chunks

@@ -58,7 +58,7 @@ def gate_documents(words: Words) -> list[Document]:
 
 
 def evaluation_documents() -> list[Document]:
-    mine, other = run(share(100, 50)), run(share(100, 80), "vector")
+    mine, other = run(share(100, 50)), run(share(100, 80), "meaning")
     against = [Comparison(other, mine, compare_runs(other.evaluation, mine.evaluation))]
     verdicts = check_bounds(mine, {"ndcg@10": 0.5, "recall@10": 0.4})
     return [evaluation_document(Evaluated.of([mine, other], against, verdicts, worst=3))]
