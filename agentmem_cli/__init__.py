@@ -28,50 +28,119 @@ from agentmem_cli.errors import (
 if TYPE_CHECKING:
     from agentmem_cli.api import AgentMem
     from agentmem_cli.async_api import AsyncAgentMem
+    from agentmem_cli.embedding.base import Embedded, Embedder, EmbedderSpec, OnProgress, Vectors
+    from agentmem_cli.embedding.choice import Device
+    from agentmem_cli.embedding.languages import ModelAdvice
+    from agentmem_cli.ingest.options import IngestOptions, Observer, Progress
     from agentmem_cli.ingest.report import IngestReport
-    from agentmem_cli.records.memory import BatchResult, FieldChange, HistoryEvent, Hit, Memory, Scope
+    from agentmem_cli.records.filter import Comparisons, Condition, SearchFilter, Where
+    from agentmem_cli.records.formats import FormatName
+    from agentmem_cli.records.memory import (
+        BatchResult,
+        FieldChange,
+        HistoryEvent,
+        Hit,
+        Memory,
+        Outcome,
+        Position,
+        Rejection,
+        Scope,
+        ScoreParts,
+        StoredChunk,
+        StoredVector,
+    )
+    from agentmem_cli.records.values import JsonScalar, JsonValue
+    from agentmem_cli.search.evaluation import Estimate, Evaluation, JudgedQuery
+    from agentmem_cli.search.query import LabelledQuery, Mode, Query, Ranking
+    from agentmem_cli.store.base import Finding, Indexing, StoreStats
+    from agentmem_cli.support.statistics import Interval
 
 __all__ = [
     "AgentMem",
     "AgentMemError",
     "AsyncAgentMem",
     "BatchResult",
+    "Comparisons",
+    "Condition",
+    "Device",
     "DeviceError",
+    "Embedded",
+    "Embedder",
+    "EmbedderSpec",
     "EmbeddingError",
+    "Estimate",
+    "Evaluation",
     "FieldChange",
+    "Finding",
+    "FormatName",
     "HistoryEvent",
     "Hit",
+    "Indexing",
+    "IngestOptions",
     "IngestReport",
     "InputError",
+    "Interval",
     "InvalidMemoryError",
+    "JsonScalar",
+    "JsonValue",
+    "JudgedQuery",
+    "LabelledQuery",
     "Memory",
     "MemoryNotFoundError",
+    "Mode",
+    "ModelAdvice",
     "ModelDamagedError",
     "ModelError",
     "ModelNotFoundError",
+    "Observer",
+    "OnProgress",
+    "Outcome",
+    "Position",
+    "Progress",
+    "Query",
+    "Ranking",
     "RejectedLineError",
+    "Rejection",
     "Scope",
+    "ScoreParts",
+    "SearchFilter",
     "ServerNotNamedError",
     "StoreBusyError",
     "StoreDamagedError",
     "StoreError",
     "StoreMismatchError",
     "StoreNotFoundError",
+    "StoreStats",
     "StoreWriteError",
+    "StoredChunk",
+    "StoredVector",
     "UsageError",
+    "Vectors",
+    "Where",
     "__version__",
 ]
 
 
 # These names are imported at their first use: AgentMem brings numpy and hnswlib, and `agentmem --help` needs neither.
-_MODULES: Final = {
-    "AgentMem": "agentmem_cli.api",
-    "AsyncAgentMem": "agentmem_cli.async_api",
-    "IngestReport": "agentmem_cli.ingest.report",
-    **dict.fromkeys(
-        ("BatchResult", "FieldChange", "HistoryEvent", "Hit", "Memory", "Scope"), "agentmem_cli.records.memory"
-    ),
+_NAMES: Final = {
+    "api": "AgentMem",
+    "async_api": "AsyncAgentMem",
+    "embedding.base": "Embedded Embedder EmbedderSpec OnProgress Vectors",
+    "embedding.choice": "Device",
+    "embedding.languages": "ModelAdvice",
+    "ingest.options": "IngestOptions Observer Progress",
+    "ingest.report": "IngestReport",
+    "records.filter": "Comparisons Condition SearchFilter Where",
+    "records.formats": "FormatName",
+    "records.memory": "BatchResult FieldChange HistoryEvent Hit Memory Outcome Position "
+    "Rejection Scope ScoreParts StoredChunk StoredVector",
+    "records.values": "JsonScalar JsonValue",
+    "search.evaluation": "Estimate Evaluation JudgedQuery",
+    "search.query": "LabelledQuery Mode Query Ranking",
+    "store.base": "Finding Indexing StoreStats",
+    "support.statistics": "Interval",
 }
+_MODULES: Final = {name: f"agentmem_cli.{module}" for module, names in _NAMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> object:

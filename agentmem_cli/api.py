@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Final, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from agentmem_cli.embedding.choice import Device, ModelChoice
 from agentmem_cli.embedding.chunking import Chunking
 from agentmem_cli.embedding.languages import ModelAdvice
 from agentmem_cli.errors import (
+    AgentMemError,
     InvalidMemoryError,
     MemoryNotFoundError,
     ModelNotFoundError,
@@ -41,7 +42,16 @@ from agentmem_cli.records.filter import SearchFilter, Where
 from agentmem_cli.records.jsonl import cleared, memory_from_fields
 from agentmem_cli.records.memory import BatchResult, HistoryEvent, Hit, Memory, Outcome
 from agentmem_cli.records.times import bound, expiry, parse_span
-from agentmem_cli.records.values import JsonValue, check_whole, is_encodable, is_possible_id, kind_of
+from agentmem_cli.records.values import (
+    JsonValue,
+    check_amount,
+    check_type,
+    check_whole,
+    is_encodable,
+    is_possible_id,
+    kind_of,
+    shown,
+)
 from agentmem_cli.search.evaluation import Evaluation
 from agentmem_cli.search.query import NEIGHBOUR_SHARE, LabelledQuery, Mode, Query, Ranking
 from agentmem_cli.search.retrieve import Searcher
@@ -91,6 +101,11 @@ class AgentMem:
         """Opens a store. Raises StoreNotFoundError, StoreDamagedError, StoreMismatchError, ModelNotFoundError, and
         UsageError for a folder that is not empty and no store."""
         self._choice = ModelChoice(model, model_path, embedder_url, device, threads)
+        if index not in get_args(Indexing):
+            raise UsageError(f"index is {shown(str(index))}: it must be one of {', '.join(get_args(Indexing))}")
+        check_amount("wait_s", wait_s)
+        if embedder is not None and not isinstance(getattr(embedder, "spec", None), EmbedderSpec):
+            raise UsageError(f"embedder must have a spec and embed texts, not be {kind_of(embedder)}: see Embedder")
         catalog.check_device(self._choice)
         self._store = open_store(path, create=create)
         self.path = Path(self._store.location)
@@ -120,6 +135,15 @@ class AgentMem:
             self.close()
         else:
             self._store.close()  # an interrupted caller does not wait for a graph
+
+    def __repr__(self) -> str:
+        with suppress(AgentMemError):  # it is no place to fail, or to wait for another thread
+            if self._turn.acquire(blocking=False):
+                try:
+                    return f"AgentMem({str(self.path)!r}, model={self._spec.name!r}, memories={self._store.count()})"
+                finally:
+                    self._turn.release()
+        return f"AgentMem({str(self.path)!r}, model={self._spec.name!r})"
 
     @property
     def model(self) -> EmbedderSpec:
@@ -284,20 +308,26 @@ class AgentMem:
         their value, and None in a mapping empties a field. With `replace` it is the whole memory. `chunk` is as in
         `add`. Raises InvalidMemoryError, StoreError, ModelError.
         """
-        call = Call([as_memory(memory) for memory in memories], How(chunk, replace))
+        call = Call(as_memories(memories), How(chunk, replace))
         self._adds.commit([call])
         return call.result()
 
     def ingest(
-        self, paths: Sequence[str], options: IngestOptions | None = None, observer: Observer | None = None
+        self,
+        paths: str | Path | Sequence[str | Path],
+        options: IngestOptions | None = None,
+        observer: Observer | None = None,
     ) -> IngestReport:
-        """Ingests JSONL files (plain or gzip; `-` is standard input) in durable batches.
+        """Ingests a JSONL file or several (plain or gzip; `-` is standard input) in durable batches.
 
         The store is created with its first memory: inputs without any leave no trace. The observer is called after
         each commit, and for each rejected line. Raises InputError, RejectedLineError, StoreError, ModelError; batches
         that were committed before stay.
         """
         options, observer = options or IngestOptions(), observer or Observer()
+        paths = _files(paths)
+        check_type("options", options, IngestOptions, "ingest(paths, IngestOptions(batch_size=100))")
+        check_type("observer", observer, Observer, "ingest(paths, observer=YourObserver())")
         start = time.perf_counter()
         with self._turn:
             if options.dry_run:
@@ -363,6 +393,8 @@ class AgentMem:
     def search_many(self, queries: Sequence[Query], k: int = 10, ranking: Ranking | None = None) -> list[list[Hit]]:
         """The hits of each query, in the order of the queries, which are embedded together."""
         check_whole("k", k, at_least=1)
+        if ranking is not None:
+            check_type("ranking", ranking, Ranking, "Ranking(mode='words')")
         for query in queries:
             if not isinstance(query, Query):
                 raise UsageError(f"a query is a Query(text, filter), not {kind_of(query)}")
@@ -464,6 +496,8 @@ class AgentMem:
         filter = SearchFilter.of(agent_id, user_id, run_id, memory_type, where, since, until, expired)
         if ids and filter:
             raise UsageError("give either ids or a filter, not both: delete removes the memories of either")
+        if len(ids) == 1 and isinstance(ids[0], (list, tuple, set)):
+            raise UsageError("delete takes ids one by one: write delete(*ids) for a list of them")
         with self._turn:
             self._open_existing()
             given = [identity for identity in ids if is_possible_id(identity)]
@@ -629,7 +663,7 @@ class AgentMem:
 
     def _open_existing(self) -> None:
         if not self._store.exists:
-            raise StoreNotFoundError(f"no store at {self._store.location}: make one with 'agentmem ingest'")
+            raise StoreNotFoundError.at(self._store.location)
         self.open()
 
     def _resolve(self, choice: ModelChoice) -> EmbedderSpec:
@@ -640,6 +674,20 @@ class AgentMem:
         """The store's own model, and that of an unfinished re-embedding."""
         staged = self._store.staged_embedder()
         return [self._spec, *([] if staged is None else [EmbedderSpec.from_stored(staged)])]
+
+
+def as_memories(given: Iterable[Memory | Mapping[str, object]]) -> list[Memory]:
+    """What `AgentMem.add_batch` takes, as memories. Raises UsageError, InvalidMemoryError."""
+    if isinstance(given, (str, bytes, Memory, Mapping)) or not isinstance(given, Iterable):
+        raise UsageError(f"add_batch takes a list of memories, not {kind_of(given)}: give [memory], or call add")
+    return [as_memory(memory) for memory in given]
+
+
+def _files(paths: str | Path | Sequence[str | Path]) -> list[str]:
+    names = [paths] if isinstance(paths, (str, Path)) else paths
+    if not isinstance(names, Iterable) or not all(isinstance(name, (str, Path)) for name in names):
+        raise UsageError("ingest takes a path, or a list of paths: ingest('memories.jsonl')")
+    return [str(name) for name in names]
 
 
 def as_memory(given: Memory | Mapping[str, object]) -> Memory:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
-from agentmem_cli.api import DEFAULT_STORE, AgentMem, as_memory
+from agentmem_cli.api import DEFAULT_STORE, AgentMem, as_memories
 from agentmem_cli.embedding.base import Embedder, OnProgress, no_progress
 from agentmem_cli.embedding.choice import Device
 from agentmem_cli.ingest.group import MOST_MEMORIES, Call, How
@@ -79,12 +79,16 @@ class AsyncAgentMem:
             wait_s=wait_s,
             on_model_progress=on_model_progress,
         )
+        self._path = str(path)
         self._mem: AgentMem | None = None
         self._opening = threading.Lock()
         self._thread = ThreadPoolExecutor(1, "agentmem-calls")
         self._adding_thread = ThreadPoolExecutor(1, "agentmem-adds")
         self._waiting: list[tuple[Call, asyncio.Future[None]]] = []
         self._adding: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"Async{self._mem!r}" if self._mem is not None else f"AsyncAgentMem({self._path!r}, not opened yet)"
 
     async def __aenter__(self) -> "AsyncAgentMem":
         await self._run(self._opened)
@@ -143,7 +147,7 @@ class AsyncAgentMem:
         self, memories: Iterable[Memory | Mapping[str, object]], *, chunk: bool = False, replace: bool = False
     ) -> BatchResult:
         """Adds memories, all or none, as `AgentMem.add_batch`; returns when they are durable."""
-        return await self._added(Call([as_memory(memory) for memory in memories], How(chunk, replace)))
+        return await self._added(Call(as_memories(memories), How(chunk, replace)))
 
     async def export(
         self,

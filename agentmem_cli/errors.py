@@ -96,6 +96,14 @@ class StoreError(AgentMemError):
 class StoreNotFoundError(StoreError):
     """There is no store at this path."""
 
+    @classmethod
+    def at(cls, location: object) -> "StoreNotFoundError":
+        """The error for a place, with the next step."""
+        return cls(
+            f"no store at {location}: make one with 'agentmem ingest FILE' or 'agentmem add TEXT', or name another "
+            "with --store or AGENTMEM_STORE"
+        )
+
 
 class StoreBusyError(StoreError):
     """Another process is writing to the store."""

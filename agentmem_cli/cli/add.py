@@ -9,7 +9,7 @@ from agentmem_cli.cli import options
 from agentmem_cli.cli.options import Group, opened_store
 from agentmem_cli.cli.output import advice_line, print_json, print_lines, say
 from agentmem_cli.errors import InvalidMemoryError, UsageError
-from agentmem_cli.records.jsonl import CLEARABLE, cleared, dump_memory, parse_object
+from agentmem_cli.records.jsonl import CLEARABLE, cleared, parse_object
 from agentmem_cli.records.lines import MAX_LINE_BYTES, STDIN
 from agentmem_cli.records.memory import Scope
 from agentmem_cli.records.times import expiry
@@ -119,7 +119,7 @@ def update(
         except InvalidMemoryError as error:
             raise UsageError(str(error)) from error
     if json:
-        print_json(dump_memory(memory))
+        print_json(memory.to_dict())
     elif not quiet:
         say(f"updated memory {identity} in {store}")
 

@@ -36,6 +36,7 @@ def show(
     lang: report_output.LangOption = "en",
     github_summary: SummaryOption = False,
     junit: JunitOption = None,
+    quiet: options.QuietOption = False,
 ) -> None:
     """Show a result that bench wrote as JSON, or convert it to other formats."""
     from agentmem_cli.bench.result_file import read_file

@@ -81,6 +81,7 @@ def compare(
     lang: report_output.LangOption = "en",
     github_summary: SummaryOption = False,
     junit: JunitOption = None,
+    quiet: options.QuietOption = False,
 ) -> None:
     """Compare two results.
 

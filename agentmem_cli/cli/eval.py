@@ -16,6 +16,7 @@ from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.errors import GateError, UsageError
 from agentmem_cli.report.translations import Words
 from agentmem_cli.search.query import MODES, LabelledQuery, Mode, Ranking, read_queries
+from agentmem_cli.support.amounts import counted
 from agentmem_cli.support.safe_text import printable
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def evaluate(
     ] = None,
     model: options.ModelOptions,
     json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
     output: VerdictFilesOption = None,
     github_summary: SummaryOption = False,
     junit: JunitOption = None,
@@ -108,7 +110,7 @@ def evaluate(
     outputs.check(check_verdict_file)
     queries = list(read_queries(file, format=format))
     if not any(query.relevant for query in queries):
-        raise UsageError(f'{file}: none of the {len(queries)} queries has relevant ids: add them as "relevant"')
+        raise UsageError(f'{file}: none of {counted(len(queries), "query")} has relevant ids: add them as "relevant"')
     rankings = [replace(ranking, mode=mode) for mode in asked_modes]
     with (
         nullcontext()
@@ -116,9 +118,9 @@ def evaluate(
         else opened_store(against, ModelChoice(device=model.device, threads=model.threads)) as other,
         opened_store(store, model) as mem,
     ):
-        runs = _runs(mem, store, queries, rankings)
+        runs = _runs(mem, store, queries, rankings, quiet)
         if against is not None and other is not None:
-            runs += _runs(other, against, queries, rankings)
+            runs += _runs(other, against, queries, rankings, quiet)
     compared = _comparisons(runs, len(asked_modes))
     evaluated = Evaluated.of(runs, compared, _verdicts(runs, compared, bounds, max_loss), by=by, worst=worst)
     document = evaluation_document(evaluated)
@@ -171,10 +173,12 @@ def _bound(argument: str) -> tuple[str, float]:
     return metric, bound
 
 
-def _runs(mem: "AgentMem", store: str, queries: Sequence[LabelledQuery], rankings: Sequence[Ranking]) -> "list[Run]":
+def _runs(
+    mem: "AgentMem", store: str, queries: Sequence[LabelledQuery], rankings: Sequence[Ranking], quiet: bool
+) -> "list[Run]":
     from agentmem_cli.search.evaluation import Run
 
-    with _spinner(f"running {len(queries)} queries on {store}"):
+    with _spinner(f"running {counted(len(queries), 'query')} on {store}", quiet):
         evaluations = mem.evaluate(queries, rankings)
     return [
         Run(store, mem.model.name, ranking.mode, evaluation)
@@ -182,8 +186,8 @@ def _runs(mem: "AgentMem", store: str, queries: Sequence[LabelledQuery], ranking
     ]
 
 
-def _spinner(what: str) -> AbstractContextManager[object]:
-    if not sys.stderr.isatty():
+def _spinner(what: str, quiet: bool) -> AbstractContextManager[object]:
+    if quiet or not sys.stderr.isatty():
         return nullcontext()
     return stderr_console().status(printable(what))
 

@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 
 import typer
 
+from agentmem_cli.cli.options import QuietOption
 from agentmem_cli.cli.output import print_rich
 from agentmem_cli.errors import UsageError
 
@@ -26,6 +27,7 @@ _CHINESE: Final = "quickstart.zh"
 def guide(
     topic: Annotated[str | None, typer.Argument(metavar="[TOPIC]", help=f"One of {', '.join(TOPICS)}.")] = None,
     lang: Annotated[Literal["en", "zh"], typer.Option("--lang", help="zh: a quick start in Chinese.")] = "en",
+    quiet: QuietOption = False,
 ) -> None:
     """Show a guide, or list the guides.
 

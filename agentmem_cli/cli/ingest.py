@@ -22,7 +22,6 @@ from agentmem_cli.cli.output import (
 from agentmem_cli.cli.output_file import Output
 from agentmem_cli.errors import UsageError
 from agentmem_cli.ingest.options import IngestOptions
-from agentmem_cli.ingest.report import dump_report
 from agentmem_cli.records.times import parse_ttl
 from agentmem_cli.report.store_tables import ingest_table
 
@@ -145,7 +144,7 @@ def ingest(
             f"('agentmem index --store {store}' waits for it), and until then searches scan them"
         )
     if json:
-        print_json({**dump_report(report), "better_model": None if advice is None else advice.better})
+        print_json({**report.to_dict(), "better_model": None if advice is None else advice.better})
     elif not quiet:
         print_rich(ingest_table(report, store, used.name, dry_run))
     if report.rejected:

@@ -146,7 +146,9 @@ def _usage_message(error: TyperException, arguments: Sequence[str]) -> str:
         return f"{error.format_message()} (see '{asked} --help')"
     command = next((name for name in arguments if name in COMMANDS), None)
     if asked == "agentmem" and command is not None:
-        return f"{option} is no option of agentmem itself: put it after the command, as in 'agentmem {command} {option}'"
+        return (
+            f"{option} is no option of agentmem itself: put it after the command, as in 'agentmem {command} {option}'"
+        )
     similar = get_close_matches(option, error.possibilities or (), 1)
     return f"No such option: {option}{f'. Did you mean {similar[0]}?' if similar else ''} (see '{asked} --help')"
 

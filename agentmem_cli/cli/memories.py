@@ -13,9 +13,8 @@ from agentmem_cli.cli.options import opened_store
 from agentmem_cli.cli.output import INCOMPLETE, print_json, print_rich, say
 from agentmem_cli.cli.output_file import Output
 from agentmem_cli.errors import MemoryNotFoundError, StoreDamagedError, UsageError
-from agentmem_cli.records.jsonl import dump_event, dump_memory
 from agentmem_cli.report.store_tables import history_table, memories_table, memory_table
-from agentmem_cli.support.plurals import counted
+from agentmem_cli.support.amounts import counted
 from agentmem_cli.support.safe_text import inert_json
 
 if TYPE_CHECKING:
@@ -25,7 +24,12 @@ _NAMED: Final = 20  # damaged memories that an export reports by id
 IdArgument = Annotated[str, typer.Argument(help="A memory's id.", metavar="ID")]
 
 
-def get(identity: IdArgument, store: options.StoreOption = ".agentmem", json: options.JsonOption = False) -> None:
+def get(
+    identity: IdArgument,
+    store: options.StoreOption = ".agentmem",
+    json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+) -> None:
     """Print one memory."""
     with opened_store(store) as mem:
         memory = mem.get(identity)
@@ -35,7 +39,7 @@ def get(identity: IdArgument, store: options.StoreOption = ".agentmem", json: op
     if memory is None:
         raise MemoryNotFoundError(f"no memory {identity} in store {store}")
     if json:
-        print_json(dump_memory(memory))
+        print_json(memory.to_dict())
     else:
         print_rich(memory_table(memory))
 
@@ -43,32 +47,38 @@ def get(identity: IdArgument, store: options.StoreOption = ".agentmem", json: op
 @options.expanded
 def list_memories(
     *,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="The maximum number of memories to print.")] = 20,
+    limit: options.LimitOption = 20,
     offset: Annotated[int, typer.Option("--offset", min=0, help="The number of newest memories to skip.")] = 0,
     store: options.StoreOption = ".agentmem",
     filter: options.FilterOptions,
     expired: options.ExpiredOption = False,
     json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
 ) -> None:
     """List memories, newest first, one page at a time."""
     with opened_store(store) as mem:
         memories = mem.page_matching(replace(filter, expired=expired), limit, offset)
     if json:
-        print_json([dump_memory(memory) for memory in memories])
+        print_json([memory.to_dict() for memory in memories])
     elif memories:
         print_rich(memories_table(memories, offset))
-    else:
+    elif not quiet:
         say("no memory matches" if offset == 0 else f"no memory matches after the first {offset}")
 
 
-def history(identity: IdArgument, store: options.StoreOption = ".agentmem", json: options.JsonOption = False) -> None:
+def history(
+    identity: IdArgument,
+    store: options.StoreOption = ".agentmem",
+    json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+) -> None:
     """Print the history of a memory, oldest event first."""
     with opened_store(store) as mem:
         events = mem.history(identity)
     if not events:
         raise MemoryNotFoundError(f"no memory {identity} in the history of store {store}")
     if json:
-        print_json([dump_event(event) for event in events])
+        print_json([event.to_dict() for event in events])
     else:
         print_rich(history_table(events))
 
@@ -84,6 +94,7 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     wait: options.WaitOption = 0,
     json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
 ) -> None:
     """Delete memories by id, or all memories that match filters.
 
@@ -103,8 +114,8 @@ def delete(
         deleted = mem.delete(*targets) if targets else 0
     if json:
         print_json({"deleted": deleted, "not_found": len(targets) - deleted})
-    else:
-        say(f"deleted {deleted} of {counted(len(targets), 'memory')} from {store}")
+    elif not quiet or deleted < len(targets):
+        say(f"deleted {deleted:,} of {counted(len(targets), 'memory')} from {store}")
     if ids and deleted < len(targets):
         raise typer.Exit(1)
 
@@ -127,6 +138,7 @@ def export(
         bool, typer.Option("--skip-damaged", help="Leave out damaged memories and report them (exit code 3).")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON on stderr.")] = False,
+    quiet: options.QuietOption = False,
 ) -> None:
     """Write all memories, or those that match filters, as JSONL.
 
@@ -145,7 +157,7 @@ def export(
             for memory in mem.export_matching(
                 replace(filter, expired=expired), vectors=vectors, on_damaged=damaged.append if skip_damaged else None
             ):
-                stream.write(f"{inert_json(orjson.dumps(dump_memory(memory)).decode())}\n".encode())
+                stream.write(f"{inert_json(orjson.dumps(memory.to_dict()).decode())}\n".encode())
                 memories += 1
         except StoreDamagedError as error:
             if skip_damaged:
@@ -155,7 +167,7 @@ def export(
         print(inert_json(orjson.dumps({"exported": memories, "damaged": damaged}).decode()), file=sys.stderr)
     else:
         _say_damaged(damaged)
-        if output is not None:
+        if output is not None and not quiet:
             say(f"wrote {counted(memories, 'memory')} to {output}")
     if damaged:
         raise typer.Exit(INCOMPLETE)

@@ -17,7 +17,7 @@ app = typer.Typer(rich_markup_mode=None, cls=Group)
 
 
 @app.callback(invoke_without_command=True)
-def models(context: typer.Context, json: options.JsonOption = False) -> None:
+def models(context: typer.Context, json: options.JsonOption = False, quiet: options.QuietOption = False) -> None:
     """List the embedding models.
 
     The list says which models are on this machine and where the others come from.

@@ -82,6 +82,9 @@ TtlOption: TypeAlias = Annotated[
     str | None,
     typer.Option("--ttl", metavar="SPAN", help="Expire this long from now, unless expires_at is given: 12h, 30d, 8w."),
 ]
+LimitOption: TypeAlias = Annotated[
+    int, typer.Option("--limit", "-k", min=1, help="The maximum number of memories to print.")
+]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 QuietOption: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result and errors.")]
 ModelPathOption: TypeAlias = Annotated[
@@ -185,9 +188,7 @@ FilterOptions: TypeAlias = Annotated[SearchFilter, Group(filter_of)]
 def _ranking(
     mode: Annotated[
         Mode,
-        typer.Option(
-            "--mode", help="Search by meaning and words (hybrid), by meaning alone, or by words alone."
-        ),
+        typer.Option("--mode", help="Search by meaning and words (hybrid), by meaning alone, or by words alone."),
     ] = "hybrid",
     context: Annotated[
         int,

@@ -8,13 +8,13 @@ import typer
 
 from agentmem_cli.cli import options
 from agentmem_cli.cli.options import opened_store
-from agentmem_cli.cli.output import advice_line, print_json, print_jsonl, print_rich, say
+from agentmem_cli.cli.output import advice_line, print_json, print_jsonl, print_lines, print_rich, say
 from agentmem_cli.errors import RejectedLineError, UsageError
 from agentmem_cli.records.filter import SearchFilter
-from agentmem_cli.records.jsonl import dump_hit
 from agentmem_cli.records.lines import STDIN
 from agentmem_cli.report.store_tables import hits_table
 from agentmem_cli.search.query import LabelledQuery, Query, Ranking, read_queries
+from agentmem_cli.support.amounts import counted
 
 if TYPE_CHECKING:
     from agentmem_cli.api import AgentMem
@@ -26,7 +26,7 @@ _QUERIES_AT_ONCE: Final = 256
 def search(
     *,
     query: Annotated[str | None, typer.Argument(help="What to search for.", metavar="QUERY")] = None,
-    k: Annotated[int, typer.Option("-k", "--limit", min=1, help="The maximum number of memories to print.")] = 10,
+    limit: options.LimitOption = 10,
     queries: Annotated[
         str | None,
         typer.Option(
@@ -43,38 +43,57 @@ def search(
     model: options.ModelOptions,
     json: options.JsonOption = False,
     jsonl: Annotated[bool, typer.Option("--jsonl", help="Print one JSON object per line.")] = False,
+    ids: Annotated[bool, typer.Option("--ids", help="Print only the ids, one per line.")] = False,
+    quiet: options.QuietOption = False,
 ) -> None:
     """Find the memories that answer QUERY best.
 
     Searches compare meaning and words. Filters apply first: the best memories are chosen among those that match.
     """
-    if json and jsonl:
-        raise UsageError("give either --json or --jsonl")
+    _check_output(queries is not None, json=json, jsonl=jsonl, ids=ids)
     if (query is None) == (queries is None):
         raise UsageError("give either a QUERY or a file of them (--queries FILE)")
-    if queries is not None and json:
-        raise UsageError("--queries prints a line of JSON for each query: leave out --json")
-    with opened_store(store, model) as mem:
+    with opened_store(store, model, quiet=quiet) as mem:
         if queries is not None:
-            _answer_file(mem, queries, k, filter, ranking, explain=explain)
+            _answer_file(mem, queries, limit, filter, ranking, explain=explain, quiet=quiet)
             return
-        hits = mem.search_many([Query(query or "", filter)], k, ranking)[0]
+        hits = mem.search_many([Query(query or "", filter)], limit, ranking)[0]
         memories = len(mem)
-        advice = mem.advice([query]) if memories and query and ranking.mode != "words" else None
+        advice = mem.advice([query]) if memories and query and ranking.mode != "words" and not quiet else None
     if advice is not None:
         say(advice_line(advice, "the query", store))
     if json:
-        print_json([dump_hit(hit, explain=explain) for hit in hits])
+        print_json([hit.to_dict(explain=explain) for hit in hits])
     elif jsonl:
-        print_jsonl(dump_hit(hit, explain=explain) for hit in hits)
+        print_jsonl(hit.to_dict(explain=explain) for hit in hits)
+    elif ids:
+        print_lines(hit.id for hit in hits)
     elif hits:
-        print_rich(hits_table(hits, k, memories, explain=explain))
-    if not hits:
-        words = "has a word of the query and " if ranking.mode == "words" else ""
-        say(f"none of the {memories} memories {words}matches the filters" if memories else f"store {store} is empty")
+        print_rich(hits_table(hits, limit, memories, explain=explain))
+    if not hits and not quiet:
+        say(_why_none(memories, store, ranking))
 
 
-def _answer_file(mem: "AgentMem", file: str, k: int, filter: SearchFilter, ranking: Ranking, *, explain: bool) -> None:
+def _check_output(of_file: bool, *, json: bool, jsonl: bool, ids: bool) -> None:
+    if json + jsonl + ids > 1:
+        raise UsageError("give one of --json, --jsonl and --ids")
+    if of_file and (json or ids):
+        raise UsageError(f"--queries prints a line of JSON for each query: leave out {'--json' if json else '--ids'}")
+
+
+def _why_none(memories: int, store: str, ranking: Ranking) -> str:
+    if not memories:
+        return f"store {store} is empty: add memories with 'agentmem ingest FILE' or 'agentmem add TEXT'"
+    if memories == 1:
+        return f"the only memory of store {store} does not match"
+    conditions = ["has a word of the query"] if ranking.mode == "words" else []
+    conditions += [] if ranking.min_score is None else [f"scores {ranking.min_score} or more"]
+    return f"none of the {memories:,} memories {' and '.join([*conditions, 'matches the filters'])}"
+
+
+def _answer_file(
+    mem: "AgentMem", file: str, k: int, filter: SearchFilter, ranking: Ranking, *, explain: bool, quiet: bool
+) -> None:
     """Prints the k best hits of each query of a file, in the order of the file.
 
     Raises RejectedLineError at a bad line, after the answers to the lines before it.
@@ -84,17 +103,18 @@ def _answer_file(mem: "AgentMem", file: str, k: int, filter: SearchFilter, ranki
     answered = 0
     for batch in _batches(read_queries(file, filter)):
         asked = [labelled.query for labelled in batch]
-        if not answered and ranking.mode != "words":
+        if not answered and ranking.mode != "words" and not quiet:
             advice = mem.advice([query.text for query in asked])
             if advice is not None:
-                say(advice_line(advice, "the first queries", str(mem.path)))
+                of_these = f"those of the first {counted(len(asked), 'query')} that are not in Latin letters alone"
+                say(advice_line(advice, of_these, str(mem.path)))
         print_jsonl(
-            {"query": query.text, "hits": [dump_hit(hit, explain=explain) for hit in hits]}
+            {"query": query.text, "hits": [hit.to_dict(explain=explain) for hit in hits]}
             for query, hits in zip(asked, mem.search_many(asked, k, ranking), strict=True)
         )
         sys.stdout.flush()
         answered += len(batch)
-    if not answered:
+    if not answered and not quiet:
         say(f"{file} has no queries")
 
 

@@ -1,6 +1,5 @@
 """`agentmem stats`, `verify`, `index`, `compact` and `reembed`: commands on a whole store."""
 
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -11,23 +10,29 @@ from agentmem_cli.cli.output import print_json, print_rich, say
 from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.errors import UsageError
 from agentmem_cli.report.store_tables import findings_table, stats_tables
+from agentmem_cli.support.amounts import counted, sized
 
 
-def stats(store: options.StoreOption = ".agentmem", json: options.JsonOption = False) -> None:
+def stats(
+    store: options.StoreOption = ".agentmem",
+    json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+) -> None:
     """Print what a store holds.
 
     This is the number of memories by scope and type, the size of each file, the model and the state of the graph.
     """
     with opened_store(store) as mem:
         contents = mem.stats()
-    if contents.truncated:
+    if contents.truncated and not quiet:
         say(
-            f"{contents.truncated} of {contents.memories} memories {'is' if contents.truncated == 1 else 'are'} longer "
-            f"than the model reads ({contents.embedder['token_limit']} tokens): only the beginning is searched by "
-            "meaning; ingest with --chunk"
+            f"{contents.truncated} of {counted(contents.memories, 'memory')} "
+            f"{'is' if contents.truncated == 1 else 'are'} longer than the model reads "
+            f"({contents.embedder['token_limit']} tokens): only the beginning is searched by meaning; "
+            "ingest with --chunk"
         )
     if json:
-        print_json({**asdict(contents), "total_bytes": contents.total_bytes})
+        print_json(contents.to_dict())
     else:
         print_rich(*stats_tables(contents, store))
 
@@ -39,6 +44,7 @@ def verify(
     ] = False,
     wait: options.WaitOption = 0,
     json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
 ) -> None:
     """Check every row, vector and file of a store.
 
@@ -50,34 +56,53 @@ def verify(
         findings = mem.verify()
         if repair and any(finding.repairable for finding in findings):
             mem.repair()
-            say(f"rebuilt the graph and the text index of {store}")
+            if not quiet:
+                say(f"rebuilt the graph and the text index of {store}")
             findings = mem.verify()
     if json:
-        print_json({"ok": not findings, "findings": [asdict(finding) for finding in findings]})
+        print_json({"ok": not findings, "findings": [finding.to_dict() for finding in findings]})
     elif findings:
         print_rich(findings_table(findings))
-    else:
+    elif not quiet:
         say(f"store {store} is undamaged")
     if findings:
         raise typer.Exit(1)
 
 
-def index(store: options.StoreOption = ".agentmem", json: options.JsonOption = False) -> None:
+def index(
+    store: options.StoreOption = ".agentmem",
+    json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+) -> None:
     """Build the graph that speeds up searches of a large store.
 
     The command ends when the graph is built. Other processes may write meanwhile.
     """
     with opened_store(store) as mem:
         unindexed = mem.build_index()
-        graph = mem.stats().graph
+        contents = mem.stats()
+    from agentmem_cli.store.base import MIN_INDEXED  # brings numpy, which no --help waits for
+
+    in_graph = int(contents.graph["vectors"])
     if json:
-        print_json({"graph": graph, "unindexed": unindexed})
+        print_json({"graph": contents.graph, "unindexed": unindexed, "needed_from": MIN_INDEXED})
+    elif quiet:
+        pass
+    elif not in_graph and contents.vectors < MIN_INDEXED:
+        say(
+            f"store {store} needs no graph: it has {counted(contents.vectors, 'vector')}, and searches scan fewer than "
+            f"{MIN_INDEXED:,} as quickly"
+        )
     else:
-        say(f"store {store}: {graph['vectors']} vectors in the graph, {unindexed} newer vectors are not in it yet")
+        newer = f"{counted(unindexed, 'newer vector')} {'is' if unindexed == 1 else 'are'} not in it yet"
+        say(f"store {store}: {counted(in_graph, 'vector')} in the graph, {newer}")
 
 
 def compact(
-    store: options.StoreOption = ".agentmem", wait: options.WaitOption = 0, json: options.JsonOption = False
+    store: options.StoreOption = ".agentmem",
+    wait: options.WaitOption = 0,
+    json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
 ) -> None:
     """Rewrite a store's files without deleted and replaced texts.
 
@@ -89,8 +114,8 @@ def compact(
         after_bytes = mem.stats().total_bytes
     if json:
         print_json({"before_bytes": before_bytes, "after_bytes": after_bytes})
-    else:
-        say(f"compacted {store}: {before_bytes:,} bytes before, {after_bytes:,} after")
+    elif not quiet:
+        say(f"compacted {store}: {sized(before_bytes)} before, {sized(after_bytes)} after")
 
 
 @options.expanded
@@ -100,6 +125,7 @@ def reembed(
     model: options.ModelOptions,
     wait: options.WaitOption = 0,
     json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
 ) -> None:
     """Embed every memory again, with another model.
 
@@ -113,13 +139,15 @@ def reembed(
     def count(texts: int) -> None:
         nonlocal done
         done += texts
-        say(f"reembed: {done} texts done")
+        if not quiet:
+            say(f"reembed: {counted(done, 'text')} done")
 
-    with opened_store(store, ModelChoice(device=model.device, threads=model.threads), wait_s=wait) as mem:
+    own = ModelChoice(device=model.device, threads=model.threads)
+    with opened_store(store, own, wait_s=wait, quiet=quiet) as mem:
         before = mem.model.name
         mem.reembed(model.name, model_path=model.path, embedder_url=model.url, on_progress=count)
         after = mem.model.name
     if json:
         print_json({"from": before, "to": after, "embedded": done})
-    else:
+    elif not quiet:
         say(f"store {store} now uses {after} instead of {before}")

@@ -1,4 +1,4 @@
-"""What an ingest did, as an object and as JSON."""
+"""What an ingest did."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -57,24 +57,23 @@ class IngestReport:
         """Memories stored a second of the whole run, model loading and indexing included."""
         return self.stored / self.elapsed_s if self.elapsed_s else 0.0
 
-
-def dump_report(report: IngestReport) -> dict[str, JsonValue]:
-    """A report as the JSON object that `ingest --json` prints."""
-    return {
-        "read": report.read,
-        "added": report.added,
-        "updated": report.updated,
-        "unchanged": report.unchanged,
-        "rejected": report.rejected,
-        "embedded": report.embedded,
-        "reused": report.reused,
-        "truncated": report.truncated,
-        "chunks": report.chunks,
-        "tokens": report.tokens,
-        "unknown_token_ratio": report.unknown_token_ratio,
-        "unindexed": report.unindexed,
-        "indexing": report.indexing,
-        "elapsed_s": report.elapsed_s,
-        "memories_per_s": report.memories_per_s,
-        "stages_s": dict(report.stages_s),
-    }
+    def to_dict(self) -> dict[str, JsonValue]:
+        """The JSON object that `ingest --json` prints."""
+        return {
+            "read": self.read,
+            "added": self.added,
+            "updated": self.updated,
+            "unchanged": self.unchanged,
+            "rejected": self.rejected,
+            "embedded": self.embedded,
+            "reused": self.reused,
+            "truncated": self.truncated,
+            "chunks": self.chunks,
+            "tokens": self.tokens,
+            "unknown_token_ratio": self.unknown_token_ratio,
+            "unindexed": self.unindexed,
+            "indexing": self.indexing,
+            "elapsed_s": self.elapsed_s,
+            "memories_per_s": self.memories_per_s,
+            "stages_s": dict(self.stages_s),
+        }

@@ -1,9 +1,8 @@
-"""Memories from JSONL lines and JSON objects, and back."""
+"""Memories from JSONL lines and JSON objects."""
 
 import base64
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Final, cast
@@ -11,7 +10,7 @@ from typing import Final, cast
 import orjson
 
 from agentmem_cli.errors import InvalidMemoryError, UsageError
-from agentmem_cli.records.memory import HistoryEvent, Hit, Memory, Scope, StoredChunk, StoredVector, from_microseconds
+from agentmem_cli.records.memory import VECTOR_KEY, Memory, Scope, StoredChunk, StoredVector, from_microseconds
 from agentmem_cli.records.times import parse_time
 from agentmem_cli.records.values import (
     MAX_INTEGER,
@@ -27,7 +26,6 @@ from agentmem_cli.records.values import (
 # orjson silently reads integers beyond 64 bits as floats; these have at least 19 digits.
 _LONG_INTEGER: Final = b"0" * 19
 _DIGITS_AS_ZEROS: Final = bytes(ord("0") if chr(byte).isdecimal() else byte for byte in range(128)) + bytes(128)
-VECTOR_KEY: Final = "agentmem_vector"
 _VECTOR_FIELDS: Final = {"revision", "float32", "cut", "chunks"}
 _UNSAID: Final = Scope()
 _SCOPE_NAMES: Final = ("agent_id", "user_id", "run_id", "memory_type")
@@ -35,8 +33,6 @@ CLEARABLE: Final = frozenset(
     (*_SCOPE_NAMES, "importance", "metadata", "speaker", "expires_at")
 )  # a memory always has an id, a text and a time
 _NOTHING: Final = frozenset[str]()
-# Fields of a hit that are left out if empty.
-_WHERE_ANY: Final = {"before", "after", "chunk", "duplicates", "expires_at"}
 
 
 def parse_memory(line: bytes, text_field: str = "text", defaults: Scope | None = None) -> Memory:
@@ -101,61 +97,6 @@ def cleared(names: Collection[str], given: Collection[str]) -> dict[str, None]:
         if name in given:
             raise UsageError(f"{name} is given a value and cleared: do one of the two")
     return dict.fromkeys(names)
-
-
-def dump_hit(hit: Hit, *, explain: bool = False) -> dict[str, JsonValue]:
-    """A hit as the JSON object that `search --json` prints, without parts that were not requested."""
-    fields: dict[str, JsonValue] = asdict(replace(hit, before=(), after=()))
-    fields["created_at"] = hit.created_at.isoformat()
-    fields["expires_at"] = None if hit.expires_at is None else hit.expires_at.isoformat()
-    if not explain:
-        del fields["parts"]
-    for name, memories in (("before", hit.before), ("after", hit.after)):
-        fields[name] = [dump_memory(memory) for memory in memories]
-    return {name: value for name, value in fields.items() if name not in _WHERE_ANY or value}
-
-
-def dump_memory(memory: Memory) -> dict[str, JsonValue]:
-    """A memory as the JSON object that `export` prints and `ingest` reads, without fields that are not set."""
-    scope = memory.scope
-    fields: dict[str, JsonValue] = {
-        "id": memory.id,
-        "text": memory.text,
-        "agent_id": scope.agent_id,
-        "user_id": scope.user_id,
-        "run_id": scope.run_id,
-        "memory_type": scope.memory_type,
-        "importance": memory.importance,
-        "created_at": None if memory.created_at is None else memory.created_at.isoformat(),
-        "expires_at": None if memory.expires_at is None else memory.expires_at.isoformat(),
-        "metadata": dict(memory.metadata) or None,
-        "speaker": memory.speaker,
-    }
-    if memory.vector is not None:
-        fields[VECTOR_KEY] = _dump_vector(memory.vector)
-    return {key: value for key, value in fields.items() if value is not None}
-
-
-def _dump_vector(vector: StoredVector) -> dict[str, JsonValue]:
-    fields: dict[str, JsonValue] = {"revision": vector.revision, "float32": _encoded(vector.float32)}
-    if vector.cut:
-        fields["cut"] = True
-    if vector.chunks:
-        fields["chunks"] = [
-            {"start": chunk.start, "stop": chunk.stop, "float32": _encoded(chunk.float32)} for chunk in vector.chunks
-        ]
-    return fields
-
-
-def _encoded(float32: bytes) -> str:
-    return base64.b64encode(float32).decode()
-
-
-def dump_event(event: HistoryEvent) -> dict[str, JsonValue]:
-    """An event as the JSON object that `history --json` prints."""
-    fields: dict[str, JsonValue] = asdict(event)
-    fields["at"] = event.at.isoformat()
-    return fields
 
 
 def dump_metadata(metadata: Mapping[str, JsonValue]) -> str | None:

@@ -1,10 +1,11 @@
 """The data of the project: memories, hits, events, results of calls. Standard library only."""
 
+import base64
 import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Final, Literal, TypeAlias
 
@@ -34,6 +35,8 @@ Outcome: TypeAlias = Literal["added", "updated", "unchanged"]
 _SAID_BY: Final = re.compile(r"([^\s:][^:\n]{0,40}): ")  # at the beginning of a turn: "Caroline: Hello"
 _WORD: Final = re.compile(r"\w+")
 _RUN_KEYS: Final = ("session", "session_id", "conversation_id")  # of metadata
+VECTOR_KEY: Final = "agentmem_vector"  # of a memory as JSON
+_WHERE_ANY: Final = {"before", "after", "chunk", "duplicates", "expires_at"}  # of a hit as JSON: left out if empty
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _SORTED_JSON: Final = json.JSONEncoder(sort_keys=True)  # made once: `json.dumps` makes one per call
 
@@ -83,6 +86,17 @@ class StoredVector:
     cut: bool = False
     chunks: tuple[StoredChunk, ...] = ()
 
+    def to_dict(self) -> dict[str, JsonValue]:
+        """The JSON object that `export --vectors` writes."""
+        fields: dict[str, JsonValue] = {"revision": self.revision, "float32": _base64(self.float32)}
+        if self.cut:
+            fields["cut"] = True
+        if self.chunks:
+            fields["chunks"] = [
+                {"start": chunk.start, "stop": chunk.stop, "float32": _base64(chunk.float32)} for chunk in self.chunks
+            ]
+        return fields
+
 
 @dataclass(frozen=True, slots=True)
 class Memory:
@@ -129,6 +143,24 @@ class Memory:
     def run(self) -> str | None:
         """The conversation of the memory: its `run_id`, or a session or conversation id of its metadata."""
         return run_of(self.scope.run_id, self.metadata)
+
+    def to_dict(self) -> dict[str, JsonValue]:
+        """The JSON object that `export` writes and `ingest` reads, without fields that are not set."""
+        fields: dict[str, JsonValue] = {
+            "id": self.id,
+            "text": self.text,
+            "agent_id": self.scope.agent_id,
+            "user_id": self.scope.user_id,
+            "run_id": self.scope.run_id,
+            "memory_type": self.scope.memory_type,
+            "importance": self.importance,
+            "created_at": _iso(self.created_at),
+            "expires_at": _iso(self.expires_at),
+            "metadata": dict(self.metadata) or None,
+            "speaker": self.speaker,
+            VECTOR_KEY: None if self.vector is None else self.vector.to_dict(),
+        }
+        return {key: value for key, value in fields.items() if value is not None}
 
     def has_expired(self, now: datetime) -> bool:
         """Whether nothing finds it any more at this aware time."""
@@ -205,8 +237,8 @@ class ScoreParts:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A memory that a search found. A higher `score` is better; in mode `meaning` it is the cosine, and in mode `words` the
-    `word_share`.
+    """A memory that a search found. A higher `score` is better; in mode `meaning` it is the cosine, in mode `words` the
+    share of the query's words.
 
     `before` and `after` are the adjacent memories of its run, in order, if the search asked for context. `chunk` is the
     matching part of a long memory. `duplicates` are the ids of hits that were folded into this one.
@@ -230,6 +262,16 @@ class Hit:
     duplicates: tuple[str, ...] = ()
     expires_at: datetime | None = None
 
+    def to_dict(self, *, explain: bool = False) -> dict[str, JsonValue]:
+        """The JSON object that `search --json` prints, with the parts of its score if `explain`."""
+        fields: dict[str, JsonValue] = asdict(replace(self, before=(), after=()))
+        fields["created_at"], fields["expires_at"] = _iso(self.created_at), _iso(self.expires_at)
+        if not explain:
+            del fields["parts"]
+        for name, memories in (("before", self.before), ("after", self.after)):
+            fields[name] = [memory.to_dict() for memory in memories]
+        return {name: value for name, value in fields.items() if name not in _WHERE_ANY or value}
+
 
 @dataclass(frozen=True, slots=True)
 class FieldChange:
@@ -252,6 +294,10 @@ class HistoryEvent:
     text: str | None
     at: datetime
     changes: Mapping[str, FieldChange] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, JsonValue]:
+        """The JSON object that `history --json` prints."""
+        return {**asdict(self), "at": _iso(self.at)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +327,18 @@ class BatchResult:
     added: int
     updated: int
     unchanged: int
+
+    def to_dict(self) -> dict[str, JsonValue]:
+        """The result as a JSON object."""
+        return asdict(self)
+
+
+def _iso(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat()
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
 
 
 def run_of(run_id: str | None, metadata: Mapping[str, JsonValue]) -> str | None:

@@ -42,6 +42,20 @@ def check_share(name: str, value: object) -> None:
         raise UsageError(f"{name} is {value}: it must be between 0 and 1")
 
 
+def check_amount(name: str, value: object) -> None:
+    """Raises UsageError unless this is a number of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise UsageError(f"{name} must be a number, not {shown(str(value))}")
+    if not float(value) >= 0:  # or it is NaN
+        raise UsageError(f"{name} is {value}: it must be at least 0")
+
+
+def check_type(name: str, value: object, kind: type, example: str) -> None:
+    """Raises UsageError unless this is of a type; `example` shows how it is given."""
+    if not isinstance(value, kind):
+        raise UsageError(f"{name} must be of type {kind.__name__}, not {kind_of(value)}: write {example}")
+
+
 def is_possible_id(identity: object) -> bool:
     """Whether a memory can have this id. Raises UsageError if it is not a string."""
     if not isinstance(identity, str):

@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from agentmem_cli.ingest.report import IngestReport
-from agentmem_cli.records.jsonl import dump_memory
 from agentmem_cli.records.memory import HistoryEvent, Hit, Memory, Scope, ScoreParts
 from agentmem_cli.records.values import JsonValue
 from agentmem_cli.report.tables import inert, plain_table, with_id
+from agentmem_cli.support.amounts import counted
 from agentmem_cli.support.safe_text import printable
 
 if TYPE_CHECKING:  # these bring numpy and SQLite, which no --help waits for
@@ -67,7 +67,7 @@ def stats_tables(stats: "StoreStats", store: str) -> list[RenderableType]:
 
 def findings_table(findings: "Sequence[Finding]") -> Table:
     """The findings about a store."""
-    table = plain_table(f"{len(findings)} findings")
+    table = plain_table(counted(len(findings), "finding"))
     for heading in ("where", "what", "can be rebuilt"):
         table.add_column(heading, overflow="fold")
     for finding in findings:
@@ -121,8 +121,8 @@ def hits_table(hits: Sequence[Hit], k: int, memories: int, *, explain: bool = Fa
         )
         for memory in hit.after:
             table.add_row("", _around(memory))
-    none_left = "" if len(hits) == k else f"; no other of the {memories:,} memories matches"
-    table.caption = f"{len(hits)} result{'' if len(hits) == 1 else 's'}{none_left}"
+    others = "the store has no other" if len(hits) >= memories else f"no other of the {memories:,} memories matches"
+    table.caption = counted(len(hits), "result") + ("" if len(hits) == k else f"; {others}")
     return table
 
 
@@ -170,7 +170,7 @@ def memory_table(memory: Memory) -> Table:
     table = plain_table(None, show_header=False)
     table.add_column("", style="dim")
     table.add_column("", overflow="fold", ratio=1)
-    for name, value in dump_memory(memory).items():
+    for name, value in memory.to_dict().items():
         table.add_row(name, inert(value if isinstance(value, str) else orjson.dumps(value).decode()))
     return table
 

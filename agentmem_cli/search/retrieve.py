@@ -208,7 +208,8 @@ class Search:
             return groups
         unspaced = self._snapshot.unspaced_weight(self._query)
         sure = max(
-            (evidence(s.cosine or 0.0, s.word_share or 0.0, scale.readable, unspaced) for s in ranked[:_JUDGED]), default=0.0
+            (evidence(s.cosine or 0.0, s.word_share or 0.0, scale.readable, unspaced) for s in ranked[:_JUDGED]),
+            default=0.0,
         )
         best = ranked[0].score if ranked else 0.0
         for scored, *_ in groups:

@@ -19,6 +19,6 @@ def open_store(location: str | Path, *, create: bool = True) -> "MemoryStore":
     store = EmbeddedStore(path_of(location))
     if not store.exists:
         if not create:
-            raise StoreNotFoundError(f"no store at {store.folder}: make one with 'agentmem ingest', or check --store")
+            raise StoreNotFoundError.at(store.folder)
         check_unused(store.folder)
     return store

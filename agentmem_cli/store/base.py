@@ -7,7 +7,7 @@ text id, and each memory another, its `seq`, which grows in order of arrival.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.records.memory import HistoryEvent, Memory, Outcome, Position, Span
+from agentmem_cli.records.values import JsonValue
 
 SAMPLED: Final = 256  # texts that the mean and the spread of cosines are estimated from
 MIN_INDEXED: Final = 1000  # with fewer vectors a store builds no index: a scan takes no longer
@@ -96,6 +97,10 @@ class StoreStats:
         """All files together."""
         return sum(self.bytes_by_file.values())
 
+    def to_dict(self) -> dict[str, JsonValue]:
+        """The JSON object that `stats --json` prints."""
+        return {**asdict(self), "total_bytes": self.total_bytes}
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -104,6 +109,10 @@ class Finding:
     where: str
     what: str
     repairable: bool
+
+    def to_dict(self) -> dict[str, JsonValue]:
+        """The finding as a JSON object."""
+        return asdict(self)
 
 
 class Plan(Protocol):

@@ -45,7 +45,7 @@ _EVERY_FILTER = pytest.mark.parametrize("options", FILTERS, ids=" ".join)
 def test_search_and_list_take_the_memories_that_a_filter_says(
     options: tuple[str, ...], agentmem: Cli, ingested: Ingested
 ) -> None:
-    everything = agentmem("list", "--store", ingested.store, "--json", "-n", "1000").json()
+    everything = agentmem("list", "--store", ingested.store, "--json", "-k", "1000").json()
     wanted = {memory["id"] for memory in everything if FILTERS[options](memory)}
     assert 0 < len(wanted) < len(everything)
     assert set(listed(agentmem, ingested.store, *options)) == wanted

@@ -83,7 +83,11 @@ def test_an_explained_score_is_the_sum_of_its_parts(talk: Cli, mode: str) -> Non
     for hit in found:
         parts = hit["parts"]
         assert list(parts) == _EXPLAINED
-        by = {"hybrid": max(0, parts["meaning"] + parts["words"]), "meaning": parts["cosine"], "words": parts["word_share"]}
+        by = {
+            "hybrid": max(0, parts["meaning"] + parts["words"]),
+            "meaning": parts["cosine"],
+            "words": parts["word_share"],
+        }
         base = by[mode] + parts["neighbours"]
         factors = parts["speaker"] * parts["time"] * parts["recency"] * parts["importance"]
         scores.append(base * factors if base > 0 else base)

@@ -12,7 +12,7 @@ def test_index_builds_the_graph_and_says_how_much_it_holds(agentmem: Cli) -> Non
     result = agentmem("index", "--store", "store", "--json").json()
     assert (result["unindexed"], result["graph"]["vectors"], result["graph"]["state"]) == (0, 1200, "published")
     again = agentmem("index", "--store", "store")
-    assert again.stderr == "agentmem: store store: 1200 vectors in the graph, 0 newer vectors are not in it yet\n"
+    assert again.stderr == "agentmem: store store: 1,200 vectors in the graph, 0 newer vectors are not in it yet\n"
     assert agentmem("verify", "--store", "store").exit_code == 0
 
 
@@ -20,6 +20,10 @@ def test_a_small_store_needs_no_graph(agentmem: Cli) -> None:
     with AgentMem(agentmem.folder / "store", embedder=FakeEmbedder()) as mem:
         mem.add("text")
     assert agentmem("index", "--store", "store", "--json").json()["unindexed"] == 1
+    said = agentmem("index", "--store", "store")
+    assert said.stderr == (
+        "agentmem: store store needs no graph: it has 1 vector, and searches scan fewer than 1,000 as quickly\n"
+    )
 
 
 def test_there_is_no_graph_without_a_store(agentmem: Cli) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agentmem_cli import AgentMem
-from agentmem_cli.records.jsonl import dump_memory, parse_memory
+from agentmem_cli.records.jsonl import parse_memory
 from tests.e2e.conftest import Cli, Ingested, assert_inert
 from tests.fakes import FakeEmbedder
 
@@ -20,11 +20,11 @@ def without_times(memories: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def said(ingested: Ingested) -> list[dict[str, Any]]:
     """The example memories as an export has them: with the ids that those have that were given none."""
-    return [dump_memory(parse_memory(json.dumps(memory).encode())) for memory in ingested.memories]
+    return [parse_memory(json.dumps(memory).encode()).to_dict() for memory in ingested.memories]
 
 
 def listed(agentmem: Cli, store: str | Path, *flags: str) -> list[str]:
-    result = agentmem("list", "--store", store, "--json", "-n", "1000", *flags)
+    result = agentmem("list", "--store", store, "--json", "-k", "1000", *flags)
     assert result.exit_code == 0
     return [memory["id"] for memory in result.json()]
 
@@ -63,11 +63,11 @@ def test_an_id_that_was_never_there_is_an_error(
 
 
 def test_memories_are_listed_newest_first_in_pages(agentmem: Cli, ingested: Ingested) -> None:
-    everything = agentmem("list", "--store", ingested.store, "--json", "-n", "1000").json()
+    everything = agentmem("list", "--store", ingested.store, "--json", "-k", "1000").json()
     times = [memory["created_at"] for memory in everything]
     assert times == sorted(times, reverse=True)
     assert sorted(memory["id"] for memory in everything) == sorted(memory["id"] for memory in said(ingested))
-    page = agentmem("list", "--store", ingested.store, "--json", "-n", "7", "--offset", "300").json()
+    page = agentmem("list", "--store", ingested.store, "--json", "-k", "7", "--offset", "300").json()
     assert page == everything[300:307]
     assert len(agentmem("list", "--store", ingested.store, "--json").json()) == 20
 
@@ -84,7 +84,7 @@ def test_only_memories_that_match_are_listed(agentmem: Cli, ingested: Ingested) 
 
 
 def test_a_page_as_a_table_and_one_with_nothing_on_it(agentmem: Cli, ingested: Ingested) -> None:
-    result = agentmem("list", "--store", ingested.store, "-n", "2", "--offset", "3")
+    result = agentmem("list", "--store", ingested.store, "-k", "2", "--offset", "3")
     assert "4 to 5, newest first" in result.stdout
     result = agentmem("list", "--store", ingested.store, "--offset", "1000")
     assert (result.exit_code, result.stdout) == (0, "")
@@ -96,7 +96,7 @@ def test_a_page_as_a_table_and_one_with_nothing_on_it(agentmem: Cli, ingested: I
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("list", "-n", "0"),
+        ("list", "-k", "0"),
         ("list", "--offset", "-1"),
         ("list", "--where", "nothing"),
         ("get",),

@@ -5,11 +5,12 @@ from typing import Any, Final
 
 import pytest
 
-from agentmem_cli import AgentMem
+from agentmem_cli import AgentMem, StoreNotFoundError
 from agentmem_cli.store.embedded.lock import WriterLock
 from tests.e2e.conftest import EXAMPLES, Cli, Ingested, Result, assert_inert
 from tests.fakes import FakeEmbedder
 
+_EMPTY: Final = "agentmem: store store is empty: add memories with 'agentmem ingest FILE' or 'agentmem add TEXT'\n"
 HIT_KEYS: Final = [
     "id",
     "score",
@@ -103,13 +104,15 @@ def test_an_empty_store_is_no_error(format_option: str, stdout: str, agentmem: C
     with AgentMem(agentmem.folder / "store", embedder=FakeEmbedder()) as mem:
         mem.open()
     result = agentmem("search", "tea", "--store", "store", format_option)
-    assert result == Result(0, stdout, "agentmem: store store is empty\n")
+    assert result == Result(
+        0, stdout, "agentmem: store store is empty: add memories with 'agentmem ingest FILE' or 'agentmem add TEXT'\n"
+    )
 
 
 def test_a_missing_store_is_one_line_that_says_what_to_do(agentmem: Cli) -> None:
     result = agentmem("search", "tea", "--store", "nowhere")
     assert result.exit_code == 1
-    assert result.error() == f"no store at {agentmem.folder}/nowhere: make one with 'agentmem ingest', or check --store"
+    assert result.error() == str(StoreNotFoundError.at(agentmem.folder / "nowhere"))
     assert not (agentmem.folder / "nowhere").exists()
 
 

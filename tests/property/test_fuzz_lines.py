@@ -11,7 +11,7 @@ import pytest
 from agentmem_cli import AgentMem, Memory
 from agentmem_cli.errors import InvalidMemoryError
 from agentmem_cli.ingest.options import Observer
-from agentmem_cli.records.jsonl import dump_memory, parse_memory
+from agentmem_cli.records.jsonl import parse_memory
 from agentmem_cli.records.memory import Rejection
 from tests.fakes import FakeEmbedder
 
@@ -112,7 +112,7 @@ def check(count: int, seed: int) -> None:
         else:
             memories += 1
             if memories % 10 == 0:
-                assert parse_memory(orjson.dumps(dump_memory(became))) == became, line
+                assert parse_memory(orjson.dumps(became.to_dict())) == became, line
     assert count / 10 < memories < count * 9 / 10  # both kinds were tried
 
 

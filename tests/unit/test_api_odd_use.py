@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from agentmem_cli import AgentMem, AgentMemError, InvalidMemoryError, StoreMismatchError, StoreWriteError, UsageError
-from agentmem_cli.embedding.base import unit_rows
+from agentmem_cli.embedding.base import Embedder, unit_rows
 from agentmem_cli.ingest.options import IngestOptions, Observer
 from agentmem_cli.records.memory import Position
+from agentmem_cli.store.base import Indexing
 from agentmem_cli.store.embedded.lock import WriterLock
 from tests.fakes import FakeEmbedder
 from tests.stores import embedded
@@ -104,6 +105,20 @@ def test_half_a_surrogate_pair_finds_nothing_and_breaks_nothing(mem: AgentMem) -
         (lambda mem: mem.get(5), "an id must be a string"),
         (lambda mem: mem.history(None), "an id must be a string"),
         (lambda mem: mem.delete(5), "an id must be a string"),
+        (lambda mem: mem.delete(["a"]), r"write delete\(\*ids\)"),
+        (lambda mem: mem.delete("a", user_id="ana"), "give either ids or a filter"),
+        (lambda mem: mem.add_batch({"text": "x"}), r"give \[memory\], or call add"),
+        (lambda mem: mem.add_batch("x"), "add_batch takes a list of memories, not a string"),
+        (lambda mem: mem.add_batch(5), "add_batch takes a list of memories, not a number"),
+        (lambda mem: mem.ingest([5]), r"ingest\('memories.jsonl'\)"),
+        (lambda mem: mem.ingest("m.jsonl", {"dry_run": True}), "options must be of type IngestOptions, not an object"),
+        (lambda mem: mem.search_many([], ranking="hybrid"), "ranking must be of type Ranking, not a string"),
+        (lambda mem: mem.search("x", mode="vector"), "it is one of hybrid, meaning, words"),
+        (lambda mem: AgentMem(mem.path, index=cast("Indexing", "now")), "one of background, wait, off"),
+        (lambda mem: AgentMem(mem.path, wait_s=cast("float", "5")), "wait_s must be a number"),
+        (lambda mem: AgentMem(mem.path, threads=cast("int", "5")), "threads must be a whole number"),
+        (lambda mem: AgentMem(mem.path, model=cast("str", 5)), "model must be a string"),
+        (lambda mem: AgentMem(mem.path, embedder=cast("Embedder", len)), "embedder must have a spec"),
         (lambda mem: AgentMem(cast("str", 5)), "a store's path is a string or a Path"),
     ],
 )

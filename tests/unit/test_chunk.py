@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from agentmem_cli import AgentMem, Memory
 from agentmem_cli.errors import UsageError
 from agentmem_cli.ingest.options import IngestOptions
-from agentmem_cli.records.jsonl import VECTOR_KEY, dump_memory
+from agentmem_cli.records.memory import VECTOR_KEY
 from tests.fakes import FAKE_DIM, FakeEmbedder
 from tests.searches import ALWAYS, NEVER, walk_from
 from tests.stores import embedded
@@ -240,14 +240,14 @@ def test_reembedding_reads_a_long_text_for_all_its_chunks(mem: AgentMem) -> None
 def test_an_export_taken_in_elsewhere_has_the_chunks_too(tmp_path: Path, mem: AgentMem, with_vectors: bool) -> None:
     mem.add(long_text(), id="long", chunk=True)
     mem.add(filler(40), id="cut")
-    rows = [dump_memory(memory) for memory in mem.export(vectors=with_vectors)]
+    rows = [memory.to_dict() for memory in mem.export(vectors=with_vectors)]
     fake = FakeEmbedder(token_limit=_LIMIT)
     with AgentMem(tmp_path / "other", embedder=fake) as other:
         other.ingest([write(tmp_path, *rows)], IngestOptions(chunk=not with_vectors))
         if with_vectors:
             assert fake.texts_embedded == 0
             assert (other.stats().truncated, vectors(other)) == (1, vectors(mem))
-            assert [dump_memory(memory) for memory in other.export(vectors=True)] == rows
+            assert [memory.to_dict() for memory in other.export(vectors=True)] == rows
         assert first(other) == first(mem)
         assert other.verify() == []
         again = other.ingest([write(tmp_path, *rows)])

@@ -124,7 +124,7 @@ def test_a_difference_of_nothing_is_not_worth_more_queries() -> None:
 
 def test_stores_are_compared_in_the_mode_that_is_best() -> None:
     runs = [run(share(100, 50)), run(share(100, 80), "meaning")]
-    others = [run(share(100, 95), store="two"), run(share(100, 30), meaning, "two")]
+    others = [run(share(100, 95), store="two"), run(share(100, 30), "meaning", "two")]
     modes, stores = advice(runs + others)
     assert modes.startswith("Use --mode meaning")
     assert stores.startswith(

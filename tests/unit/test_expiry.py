@@ -12,7 +12,7 @@ from agentmem_cli import AgentMem, FieldChange, Memory, MemoryNotFoundError, Sco
 from agentmem_cli.errors import InvalidMemoryError
 from agentmem_cli.ingest.options import IngestOptions
 from agentmem_cli.records.filter import SearchFilter
-from agentmem_cli.records.jsonl import dump_memory, parse_memory
+from agentmem_cli.records.jsonl import parse_memory
 from agentmem_cli.search.query import MODES, Mode
 from tests.fakes import FakeEmbedder
 from tests.searches import ALWAYS, walk_from
@@ -196,7 +196,7 @@ def test_an_expiry_survives_an_export(mem: AgentMem, tmp_path: Path) -> None:
     mem.add("red apple", id="a", expires_at=FUTURE)
     mem.add("red pear", id="gone", expires_at=PAST)
     (exported,) = mem.export()
-    assert parse_memory(json.dumps(dump_memory(exported)).encode()) == exported
+    assert parse_memory(json.dumps(exported.to_dict()).encode()) == exported
     with AgentMem(tmp_path / "copy", embedder=FakeEmbedder()) as copy:
         copy.add_batch([exported])
         memory = copy.get("a")

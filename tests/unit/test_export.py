@@ -10,8 +10,7 @@ import pytest
 
 from agentmem_cli import AgentMem, Memory, Scope
 from agentmem_cli.ingest.options import Observer
-from agentmem_cli.records.jsonl import VECTOR_KEY, dump_memory
-from agentmem_cli.records.memory import Rejection, StoredVector
+from agentmem_cli.records.memory import VECTOR_KEY, Rejection, StoredVector
 from agentmem_cli.records.values import JsonValue
 from tests.fakes import FAKE_DIM, FakeEmbedder
 
@@ -81,7 +80,7 @@ def write(path: Path, *rows: object) -> str:
 
 
 def exported(mem: AgentMem, path: Path, *, vectors: bool = False) -> str:
-    return write(path, *(dump_memory(memory) for memory in mem.export(vectors=vectors)))
+    return write(path, *(memory.to_dict() for memory in mem.export(vectors=vectors)))
 
 
 def hits(mem: AgentMem) -> list[list[tuple[str, float]]]:
@@ -131,7 +130,7 @@ def test_an_export_with_vectors_needs_no_embedding_and_finds_with_the_same_score
 def test_memories_with_and_without_vectors_come_in_together_in_any_order(
     mem: AgentMem, other: AgentMem, embedder: FakeEmbedder, tmp_path: Path
 ) -> None:
-    rows = [dump_memory(memory) for memory in mem.export(vectors=True)]
+    rows = [memory.to_dict() for memory in mem.export(vectors=True)]
     for row in rows[::2]:
         del row[VECTOR_KEY]
     texts = {str(row["text"]) for row in rows}

@@ -6,9 +6,8 @@ import orjson
 import pytest
 
 from agentmem_cli.errors import InvalidMemoryError
-from agentmem_cli.ingest.report import IngestReport, dump_report
+from agentmem_cli.ingest.report import IngestReport
 from agentmem_cli.records.jsonl import (
-    dump_hit,
     dump_metadata,
     load_metadata,
     memory_from_fields,
@@ -235,7 +234,7 @@ def test_of_a_key_that_comes_twice_the_last_counts() -> None:
 
 def test_a_hit_is_dumped_with_all_its_fields() -> None:
     hit = Hit("m1", 0.5, "likes tea", None, "u", None, "core", 0.5, TEN, {"k": [1]})
-    assert orjson.loads(orjson.dumps(dump_hit(hit))) == {
+    assert orjson.loads(orjson.dumps(hit.to_dict())) == {
         "id": "m1",
         "score": 0.5,
         "text": "likes tea",
@@ -252,7 +251,7 @@ def test_a_hit_is_dumped_with_all_its_fields() -> None:
 
 def test_a_report_is_dumped_with_its_ratios() -> None:
     report = IngestReport(4, 2, 1, 0, 1, 2, 1, 1, 22, 2, 5, 3, True, 2.0, {"embed": 1.5})
-    assert dump_report(report) == {
+    assert report.to_dict() == {
         "read": 4,
         "added": 2,
         "updated": 1,

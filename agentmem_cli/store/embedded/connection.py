@@ -105,7 +105,7 @@ class Connection:
         self._path = path
         check_database(path)
         if not path.exists():
-            raise StoreNotFoundError(f"no store at {path.parent}: make one with 'agentmem ingest', or check --store")
+            raise StoreNotFoundError.at(path.parent)
         with _opening:
             inode = _inode(path)
             if not _OPEN[inode]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from agentmem_cli.errors import AgentMemError, StoreDamagedError
 from agentmem_cli.records.filter import SearchFilter
-from agentmem_cli.records.jsonl import dump_memory, dump_metadata, load_metadata
+from agentmem_cli.records.jsonl import dump_metadata, load_metadata
 from agentmem_cli.records.memory import (
     FieldChange,
     HistoryEvent,
@@ -139,7 +139,7 @@ def _as_given(memory: Memory, content: bytes) -> Memory:
 
 def fields_of(memory: Memory, created_at_us: int) -> dict[str, JsonValue]:
     """A memory's fields as JSON, as the history compares them: those that it has, without the id."""
-    fields = dump_memory(replace(memory, created_at=from_microseconds(created_at_us), vector=None))
+    fields = replace(memory, created_at=from_microseconds(created_at_us), vector=None).to_dict()
     del fields["id"]
     return fields
 
@@ -369,7 +369,7 @@ class History:
             raise StoreDamagedError(
                 f"the history of memory {shown} in {self._connection.path} is damaged: {VERIFY_HINT}"
             )
-        events, after = [], {} if current is None else dump_memory(current)
+        events, after = [], {} if current is None else current.to_dict()
         until_us = time.time_ns() // 1000  # how long the fields in `after` have been, or were, those of the memory
         for event, previous, at_us, _ in reversed(rows):
             expiry_us = _expiry_us(after)

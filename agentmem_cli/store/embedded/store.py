@@ -500,7 +500,7 @@ class EmbeddedStore:
     def _existing(self) -> Database:
         reader = self.reader()
         if reader is None:
-            raise StoreNotFoundError(f"no store at {self.folder}: make one with 'agentmem ingest'")
+            raise StoreNotFoundError.at(self.folder)
         return reader
 
     def reader(self) -> Database | None:
