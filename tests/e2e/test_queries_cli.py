@@ -78,8 +78,9 @@ def test_a_bad_line_is_named_after_the_answers_of_those_before_it(agentmem: Cli,
         ((), "give either a QUERY or a file of them (--queries FILE)"),
         (("tea", "--queries", "queries.jsonl"), "give either a QUERY or a file of them (--queries FILE)"),
         (("--queries", "queries.jsonl", "--json"), "--queries prints a line of JSON for each query: leave out --json"),
+        (("--queries", "queries.jsonl", "--ids"), "--queries prints a line of JSON for each query: leave out --ids"),
     ],
-    ids=["neither", "both", "json"],
+    ids=["neither", "both", "json", "ids"],
 )
 def test_what_excludes_each_other_is_a_usage_error(arguments: tuple[str, ...], error: str, agentmem: Cli) -> None:
     result = agentmem("search", *arguments)
@@ -122,3 +123,10 @@ def test_the_example_queries_find_most_of_what_they_ask_for(agentmem: Cli, inges
         for query, answer in zip(asked, answers, strict=True)
     ]
     assert sum(found) / len(found) > 0.8
+
+
+def test_unknown_tokens_are_counted_over_the_queries_that_are_named(agentmem: Cli, ingested: Ingested) -> None:
+    file = agentmem.write("q.jsonl", *[{"query": "green tea"}] * 9, {"query": "ᚠᚢᚦᚨᚱᚲ ᚷᚹᚺᚾᛁᛃ"})
+    (line,) = agentmem("search", "--queries", file, "-k", "1", "--store", ingested.store).stderr.splitlines()
+    assert "100% of the tokens of those of the first 10 queries that are not in Latin letters alone" in line
+    assert agentmem("search", "--queries", file, "-k", "1", "-q", "--store", ingested.store).stderr == ""

@@ -173,3 +173,14 @@ def test_a_table_of_hostile_text_is_inert_and_shows_markup_as_text(hostile: tupl
     assert f"text {escaped}" in stdout
     assert f"id {escaped}" in stdout
     assert "\\u2066\\u200f\\u007f" in stdout
+
+
+def test_ids_alone_come_one_a_line_in_the_order_of_the_hits(agentmem: Cli, ingested: Ingested) -> None:
+    question = ("search", "What is Maya allergic to?", "-k", "3", "--store", ingested.store)
+    found = [hit["id"] for hit in agentmem(*question, "--json").json()]
+    assert agentmem(*question, "--ids") == Result(0, "".join(f"{identity}\n" for identity in found), "")
+
+
+def test_a_quiet_search_prints_the_result_alone(agentmem: Cli, ingested: Ingested) -> None:
+    assert agentmem("search", "喝茶", "--user-id", "nobody", "-q", "--store", ingested.store) == Result(0, "", "")
+    assert agentmem("list", "--user-id", "nobody", "-q", "--store", ingested.store) == Result(0, "", "")
