@@ -360,7 +360,9 @@ def test_memories_beside_a_damaged_page_are_exported(tmp_path: Path) -> None:
             list(mem.export())
         missing: list[str] = []
         there = {memory.id: memory.text for memory in mem.export(on_damaged=missing.append)}
+        of_one_user = [memory.id for memory in mem.export(user_id="user3", on_damaged=lambda identity: None)]
     assert 0 < len(missing) < 250
+    assert of_one_user == [identity for identity in there if int(identity) % 5 == 3]
     assert {*missing, *there} == {str(i) for i in range(500)}
     assert all(text == text_of(int(identity)) for identity, text in there.items())
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -34,15 +35,25 @@ _values: st.SearchStrategy[JsonScalar] = st.sampled_from([0, 1, "1", True, None]
 _metadata = st.dictionaries(st.sampled_from(["n", "m"]), _values, max_size=2)
 
 
-def _memory(identity: str, text: str, user: str | None, metadata: Mapping[str, JsonScalar]) -> Memory:
-    return Memory(text, id=identity, scope=Scope(user_id=user), metadata=dict(metadata))
+_PAST, _FUTURE = datetime(2020, 1, 1, tzinfo=timezone.utc), datetime(2999, 1, 1, tzinfo=timezone.utc)
+_expiries = st.sampled_from([None, None, _PAST, _FUTURE])
 
 
-_memories = st.builds(_memory, _ids, _texts, _users, _metadata)
+def _memory(
+    identity: str, text: str, user: str | None, metadata: Mapping[str, JsonScalar], expires_at: datetime | None
+) -> Memory:
+    return Memory(text, id=identity, scope=Scope(user_id=user), metadata=dict(metadata), expires_at=expires_at)
+
+
+_memories = st.builds(_memory, _ids, _texts, _users, _metadata, _expiries)
 
 
 def _content(memory: Memory) -> tuple[str, Scope, str]:
     return memory.text, memory.scope, json.dumps(memory.metadata, sort_keys=True)
+
+
+def _is_alive(memory: Memory) -> bool:
+    return memory.expires_at != _PAST
 
 
 def _matches(memory: Memory, user: str | None, where: Mapping[str, JsonScalar]) -> bool:
@@ -79,28 +90,40 @@ class StoreMachine(RuleBasedStateMachine):
     def _open(self) -> AgentMem:
         return AgentMem(self.folder / "store", embedder=FakeEmbedder())
 
+    @property
+    def alive(self) -> dict[str, Memory]:
+        """The memories that have not expired."""
+        return {identity: memory for identity, memory in self.memories.items() if _is_alive(memory)}
+
     def _take(self, memory: Memory, *, replace: bool = False) -> str:
         before = self.memories.get(memory.id)
-        if before is not None and not replace:
+        if before is not None and not replace and _is_alive(before):
             memory = Memory(
                 memory.text,
                 id=memory.id,
                 scope=Scope(user_id=memory.scope.user_id or before.scope.user_id),
                 metadata=memory.metadata or before.metadata,
                 created_at=before.created_at,
+                expires_at=memory.expires_at or before.expires_at,
             )
-        if before is not None and _content(before) == _content(memory):
+        if before is not None and _content(before) == _content(memory) and before.expires_at == memory.expires_at:
             return "unchanged"
         event = "add" if before is None else "update"
         self.memories[memory.id] = memory
-        self.events.setdefault(memory.id, []).append((event, None if before is None else before.text, memory.text))
+        events = self.events.setdefault(memory.id, [])
+        events.append((event, None if before is None else before.text, memory.text))
+        if not _is_alive(memory):
+            events.append(("expire", memory.text, None))
         return event
 
     @rule(memory=_memories)
     def add(self, memory: Memory) -> None:
         self._take(memory)
         scope, metadata = memory.scope, dict(memory.metadata) or None
-        assert self.mem.add(memory.text, id=memory.id, user_id=scope.user_id, metadata=metadata) == memory.id
+        identity = self.mem.add(
+            memory.text, id=memory.id, user_id=scope.user_id, metadata=metadata, expires_at=memory.expires_at
+        )
+        assert identity == memory.id
 
     @rule(batch=st.lists(_memories, max_size=12), replace=st.booleans())
     def add_batch(self, batch: list[Memory], replace: bool) -> None:
@@ -122,10 +145,20 @@ class StoreMachine(RuleBasedStateMachine):
         self.mem.open()
         doomed = [identity for identity in dict.fromkeys(ids) if identity in self.memories]
         assert self.mem.delete(*ids) == len(doomed)
+        self._forget(doomed)
+
+    @rule()
+    def delete_the_expired(self) -> None:
+        self.mem.open()
+        doomed = [identity for identity in self.memories if identity not in self.alive]
+        assert self.mem.delete(expired=True) == len(doomed)
+        self._forget(doomed)
+
+    def _forget(self, doomed: list[str]) -> None:
         for identity in doomed:
-            del self.memories[identity]
-            without_texts = [(event, None, None) for event, _, _ in self.events[identity]]
-            self.events[identity] = [*without_texts, ("delete", None, None)]
+            kept = [event for event, before, _ in self.events[identity] if event != "expire" or before is None]
+            kept += [] if _is_alive(self.memories.pop(identity)) else ["expire"]
+            self.events[identity] = [(event, None, None) for event in (*kept, "delete")]
 
     @rule()
     def compact(self) -> None:
@@ -146,10 +179,10 @@ class StoreMachine(RuleBasedStateMachine):
         with AgentMem(fresh, embedder=embedder) as other:
             other.open()
             result = other.add_batch(self.mem.export(vectors=vectors))
-            assert result.ids == list(self.memories)
+            assert result.ids == list(self.alive)
             exported = list(other.export())
             assert exported == list(self.mem.export())
-        assert embedder.texts_embedded == (0 if vectors else len({memory.text for memory in self.memories.values()}))
+        assert embedder.texts_embedded == (0 if vectors else len({memory.text for memory in self.alive.values()}))
         self.mem.close()
         shutil.rmtree(self.folder / "store")
         fresh.rename(self.folder / "store")
@@ -176,7 +209,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(query=_texts, k=st.integers(1, 10), user=_users, where=st.dictionaries(st.just("n"), _values, max_size=1))
     def search(self, query: str, k: int, user: str | None, where: dict[str, JsonScalar]) -> None:
-        matching = {memory.id: memory for memory in self.memories.values() if _matches(memory, user, where)}
+        matching = {memory.id: memory for memory in self.alive.values() if _matches(memory, user, where)}
         cosines: dict[str, float] = {}
         if matching:
             vectors = _MODEL.embed([memory.text for memory in matching.values()]).vectors
@@ -196,7 +229,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(query=_texts, k=st.integers(1, 10), user=_users, where=st.dictionaries(st.just("n"), _values, max_size=1))
     def search_by_words(self, query: str, k: int, user: str | None, where: dict[str, JsonScalar]) -> None:
-        matching = [memory for memory in self.memories.values() if _matches(memory, user, where)]
+        matching = [memory for memory in self.alive.values() if _matches(memory, user, where)]
         scores = {memory.id: _share_of_words(memory.text, query, {m.text for m in matching}) for memory in matching}
         expected = sorted(((-score, list(self.memories).index(i)) for i, score in scores.items() if score))[:k]
         hits = self.mem.search(query, k, user_id=user, where=where, mode="words")
@@ -206,13 +239,13 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(query=_texts, k=st.integers(1, 10), user=_users)
     def search_by_both(self, query: str, k: int, user: str | None) -> None:
         hits = self.mem.search(query, k, user_id=user)
-        matching = [memory for memory in self.memories.values() if _matches(memory, user, {})]
+        matching = [memory for memory in self.alive.values() if _matches(memory, user, {})]
         assert len({hit.id for hit in hits}) == len(hits) == min(k, len(matching))
         assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
 
     @rule(identity=_ids)
     def get(self, identity: str) -> None:
-        stored, expected = self.mem.get(identity), self.memories.get(identity)
+        stored, expected = self.mem.get(identity), self.alive.get(identity)
         assert (stored is None) == (expected is None)
         if stored is not None and expected is not None:
             assert _content(stored) == _content(expected)
@@ -229,7 +262,7 @@ class StoreMachine(RuleBasedStateMachine):
         listed: list[Memory] = []
         while page := self.mem.list_memories(limit, len(listed), user_id=user):
             listed += page
-        matching = [memory.id for memory in self.memories.values() if _matches(memory, user, {})]
+        matching = [memory.id for memory in self.alive.values() if _matches(memory, user, {})]
         assert sorted(memory.id for memory in listed) == sorted(matching)
         assert self.mem.ids_matching(SearchFilter(Scope(user_id=user))) == matching
 
@@ -264,7 +297,8 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def as_many_memories_as_the_dictionary_has(self) -> None:
-        assert len(self.mem) == len(self.memories)
+        assert len(self.mem) == len(self.alive)
+        assert not self.mem._store.exists or self.mem.stats().memories == len(self.memories)
 
     @invariant()
     def nothing_is_wrong_but_what_was_damaged(self) -> None:

@@ -179,3 +179,24 @@ def test_a_filter_reads_what_the_memory_says_now(mem: AgentMem) -> None:
 def test_an_unknown_memory_type_is_refused_rather_than_matched_with_nothing(mem: AgentMem) -> None:
     with pytest.raises(UsageError, match="is unknown: it is one of"):
         mem.search("text", memory_type="episodc")
+
+
+def test_one_user_s_memories_are_exported_or_deleted_and_those_of_others_stay(mem: AgentMem) -> None:
+    for user in ("ana", "bo"):
+        mem.add_batch(
+            {
+                "id": f"{user}{n}",
+                "text": f"text {n}",
+                "user_id": user,
+                "metadata": {"n": n},
+                "created_at": f"2024-01-0{n}",
+            }
+            for n in range(1, 6)
+        )
+    assert [memory.id for memory in mem.export(user_id="ana", where={"n": {">": 3}})] == ["ana4", "ana5"]
+    assert [memory.id for memory in mem.export(since="2024-01-05", vectors=True)] == ["ana5", "bo5"]
+    assert mem.delete(user_id="ana", until="2024-01-03") == 2
+    assert mem.delete(user_id="ana") == 3
+    assert [memory.id for memory in mem.export()] == ["bo1", "bo2", "bo3", "bo4", "bo5"]
+    assert mem.delete() == 0
+    assert len(mem) == 5

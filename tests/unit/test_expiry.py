@@ -123,11 +123,13 @@ def test_erasing_the_memories_of_a_user_erases_the_expired_ones_too(half_expired
 
 
 def test_an_expired_memory_that_is_added_again_is_found_and_inherits_nothing(mem: AgentMem) -> None:
-    mem.add("red apple", id="a", user_id="ana", metadata={"n": 1}, expires_at=PAST)
+    mem.add("red apple", id="a", user_id="ana", metadata={"n": 1}, expires_at=PAST, created_at="2019-01-01")
     mem.add("red apple", id="a")
     memory = mem.get("a")
     assert memory is not None
     assert (memory.scope.user_id, memory.metadata, memory.expires_at) == (None, {}, None)
+    assert memory.created_at is not None
+    assert memory.created_at.year > 2019
     assert [hit.id for hit in mem.search("red apple")] == ["a"]
 
 

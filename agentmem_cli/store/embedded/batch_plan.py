@@ -91,9 +91,10 @@ class Planner:
             self._history.append(HistoryRow(memory.id, "add", None, self._now_us))
             self._change(memory, content, self._now_us)
             return "added"
-        is_whole = self._whole_records or before.memory.has_expired(from_microseconds(self._now_us))
-        after = memory if is_whole else memory.over(before.memory)
-        created_at_us = before.created_at_us if after.created_at is None else to_microseconds(after.created_at)
+        is_gone = before.memory.has_expired(from_microseconds(self._now_us))
+        after = memory if self._whole_records or is_gone else memory.over(before.memory)
+        first_seen_us = self._now_us if is_gone else before.created_at_us
+        created_at_us = first_seen_us if after.created_at is None else to_microseconds(after.created_at)
         previous = _previous(before, after, created_at_us)
         if not previous:
             return "unchanged"
