@@ -316,7 +316,7 @@ class Searcher:
         vectors = self._vectors([query.query for query in queries if query.relevant], rankings)
         unread = self._unread(vectors, rankings)
         relevant = dict.fromkeys(identity for query in queries for identity in query.relevant)
-        missing = [i for i in relevant if not is_possible_id(i) or self._store.get(i) is None]
+        missing = [i for i in relevant if not self._can_find(i)]
 
         def evaluation(ranking: Ranking) -> Evaluation:
             return evaluate(queries, lambda asked, k: self._answers(asked, vectors, unread, k, ranking), missing)
@@ -337,6 +337,10 @@ class Searcher:
         tokens, letters = embedded.tokens - embedded.special_tokens, letters_by_script(foreign)
         store_letters = letters + letters_by_script(memory.text for memory in newest)
         return ModelAdvice.on(embedder.spec.name, tokens, embedded.unknown_tokens, letters, store_letters)
+
+    def _can_find(self, identity: str) -> bool:
+        memory = self._store.get(identity) if is_possible_id(identity) else None
+        return memory is not None and not memory.has_expired(datetime.now(timezone.utc))
 
     def _vectors(self, queries: Sequence[Query], rankings: Sequence[Ranking]) -> dict[str, Vector]:
         """The vectors, by text, of those queries that a memory may answer; without any, no model is loaded."""

@@ -68,6 +68,7 @@ _NOT_STORED = (f"memory {_HIT}", "its content is not what was stored")
         ("UPDATE memories SET user_id = ? WHERE id = ?", "eve", 1),
         ("UPDATE memories SET metadata = ? WHERE id = ?", '{"trusted":true}', 1),
         ("UPDATE memories SET importance = ? WHERE id = ?", 1.0, 1),
+        ("UPDATE memories SET expires_at_us = ? WHERE id = ?", 2**55, 1),
         ("UPDATE memories SET content = ? WHERE id = ?", b"0123456789abcdef", 1),
     ],
 )
@@ -101,6 +102,8 @@ def test_a_memory_changed_behind_our_back_is_not_exported_or_listed_as_if_it_wer
         ("metadata", b"\xff\xfe"),
         ("created_at_us", "yesterday"),
         ("created_at_us", 2**62),
+        ("expires_at_us", "tomorrow"),
+        ("expires_at_us", 2**62),
         ("text", b"\xff\xfe"),
         ("user_id", b"\xff"),
     ],
