@@ -28,16 +28,23 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-def _awaited(
+def _awaits(
     method: Callable[Concatenate[AgentMem, _P], _T],
-) -> Callable[Concatenate["AsyncAgentMem", _P], Coroutine[None, None, _T]]:
-    """A method of AgentMem that runs in a thread while the caller awaits it."""
+) -> Callable[[Callable[..., None]], Callable[Concatenate["AsyncAgentMem", _P], Coroutine[None, None, _T]]]:
+    """Makes of a function, which gives the name, a method of AgentMem that runs in a thread while it is awaited."""
 
-    async def call(self: "AsyncAgentMem", /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        return await self._run(lambda: method(self._opened(), *args, **kwargs))
+    def decorated(
+        named: Callable[..., None],
+    ) -> Callable[Concatenate["AsyncAgentMem", _P], Coroutine[None, None, _T]]:
+        async def call(self: "AsyncAgentMem", /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+            return await self._run(lambda: method(self._opened(), *args, **kwargs))
 
-    update_wrapper(call, method)
-    return call
+        update_wrapper(call, method)
+        call.__name__ = named.__name__
+        call.__qualname__ = named.__qualname__
+        return call
+
+    return decorated
 
 
 class AsyncAgentMem:
@@ -172,26 +179,85 @@ class AsyncAgentMem:
             for memory in part:
                 yield memory
 
-    open = _awaited(AgentMem.open)
-    load = _awaited(AgentMem.load)
-    ingest = _awaited(AgentMem.ingest)
-    search = _awaited(AgentMem.search)
-    search_many = _awaited(AgentMem.search_many)
-    evaluate = _awaited(AgentMem.evaluate)
-    advice = _awaited(AgentMem.advice)
-    update = _awaited(AgentMem.update)
-    update_fields = _awaited(AgentMem.update_fields)
-    get = _awaited(AgentMem.get)
-    history = _awaited(AgentMem.history)
-    list_memories = _awaited(AgentMem.list_memories)
-    count = _awaited(AgentMem.__len__)
-    stats = _awaited(AgentMem.stats)
-    delete = _awaited(AgentMem.delete)
-    build_index = _awaited(AgentMem.build_index)
-    verify = _awaited(AgentMem.verify)
-    repair = _awaited(AgentMem.repair)
-    compact = _awaited(AgentMem.compact)
-    reembed = _awaited(AgentMem.reembed)
+    @_awaits(AgentMem.open)
+    def open(self) -> None:
+        """Awaits `AgentMem.open`."""
+
+    @_awaits(AgentMem.load)
+    def load(self) -> None:
+        """Awaits `AgentMem.load`."""
+
+    @_awaits(AgentMem.ingest)
+    def ingest(self) -> None:
+        """Awaits `AgentMem.ingest`."""
+
+    @_awaits(AgentMem.search)
+    def search(self) -> None:
+        """Awaits `AgentMem.search`."""
+
+    @_awaits(AgentMem.search_many)
+    def search_many(self) -> None:
+        """Awaits `AgentMem.search_many`."""
+
+    @_awaits(AgentMem.evaluate)
+    def evaluate(self) -> None:
+        """Awaits `AgentMem.evaluate`."""
+
+    @_awaits(AgentMem.advice)
+    def advice(self) -> None:
+        """Awaits `AgentMem.advice`."""
+
+    @_awaits(AgentMem.update)
+    def update(self) -> None:
+        """Awaits `AgentMem.update`."""
+
+    @_awaits(AgentMem.update_fields)
+    def update_fields(self) -> None:
+        """Awaits `AgentMem.update_fields`."""
+
+    @_awaits(AgentMem.get)
+    def get(self) -> None:
+        """Awaits `AgentMem.get`."""
+
+    @_awaits(AgentMem.history)
+    def history(self) -> None:
+        """Awaits `AgentMem.history`."""
+
+    @_awaits(AgentMem.list_memories)
+    def list_memories(self) -> None:
+        """Awaits `AgentMem.list_memories`."""
+
+    @_awaits(AgentMem.__len__)
+    def count(self) -> None:
+        """How many memories the store holds, as `len(AgentMem)`."""
+
+    @_awaits(AgentMem.stats)
+    def stats(self) -> None:
+        """Awaits `AgentMem.stats`."""
+
+    @_awaits(AgentMem.delete)
+    def delete(self) -> None:
+        """Awaits `AgentMem.delete`."""
+
+    @_awaits(AgentMem.build_index)
+    def build_index(self) -> None:
+        """Awaits `AgentMem.build_index`."""
+
+    @_awaits(AgentMem.verify)
+    def verify(self) -> None:
+        """Awaits `AgentMem.verify`."""
+
+    @_awaits(AgentMem.repair)
+    def repair(self) -> None:
+        """Awaits `AgentMem.repair`."""
+
+    @_awaits(AgentMem.compact)
+    def compact(self) -> None:
+        """Awaits `AgentMem.compact`."""
+
+    @_awaits(AgentMem.reembed)
+    def reembed(self) -> None:
+        """Awaits `AgentMem.reembed`."""
 
     # Inside
 
