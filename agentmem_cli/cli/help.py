@@ -18,7 +18,8 @@ PANELS: Final = {
     "Fields": "identity text importance created_at speaker metadata expires_at ttl clear replace chunk chunk_tokens",
     "Scope and filters": "agent_id user_id run_id memory_type where since until expired",
     "Ranking": "mode modes context dedupe recency_half_life importance_weight neighbour_share min_score now",
-    "Measurements": "sizes models singles repeats warmup scale clients processes ef advise against base head rounds",
+    "Measurements": "sizes models singles repeats warmup scale clients processes ef advise server_latency against base "
+    "head rounds",
     "Gate": "min_ops max_ms min_speedup min_recall strict max_time minimum max_loss max_regression force",
     "Store": "store wait wait_index repair yes",
     "Model": "model model_path embedder_url threads device",
