@@ -60,8 +60,9 @@ def _app(arguments: list[str]) -> typer.Typer:
         "4 a gate failed; 5 store in use; 130 interrupted; 143 terminated. Add --debug to any command to see the "
         "traceback of an error.",
         no_args_is_help=True,
-        # Typer 0.29 imports pydantic, 0.1 s, to find that `--help` is not among options that come before a command.
+        # Typer 0.29 imports pydantic, 0.1 s, to find that these are not among options that come before a command.
         add_help_option=arguments[:1] != [called],
+        add_completion=arguments[:1] != [called],
         rich_markup_mode=None,  # halves the start-up time, and texts of users are not markup
     )
     app.callback()(_global_options)

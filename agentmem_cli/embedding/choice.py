@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args
 
 from agentmem_cli.errors import UsageError
-from agentmem_cli.records.values import check_whole, kind_of
+from agentmem_cli.records.values import kind_of
 
 Device: TypeAlias = Literal["cpu", "cuda"]
 MAX_THREADS: Final = 256
@@ -34,9 +34,9 @@ class ModelChoice:
         for argument, value in (("model", self.name), ("model_path", self.path), ("embedder_url", self.url)):
             if value is not None and not isinstance(value, str):
                 raise UsageError(f"{argument} must be a string, not {kind_of(value)}: give its name, folder or address")
-        if self.threads is not None:
-            check_whole("threads", self.threads, at_least=1)
-        if self.threads is not None and self.threads > MAX_THREADS:
+        if self.threads is not None and not isinstance(self.threads, int):
+            raise UsageError(f"threads must be a whole number, not {kind_of(self.threads)}")
+        if self.threads is not None and not 1 <= self.threads <= MAX_THREADS:
             raise UsageError(f"threads is {self.threads}: it must be from 1 to {MAX_THREADS}")
         if self.device not in get_args(Device):
             raise UsageError(f"device is {self.device}: it must be {' or '.join(get_args(Device))}")

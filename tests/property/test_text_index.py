@@ -50,7 +50,7 @@ def test_any_texts_are_stored_changed_deleted_and_asked_for(texts: list[str], qu
             for mode in MODES:
                 scores = [hit.score for hit in mem.search(query, mode=mode)]
                 assert scores == sorted(scores, reverse=True)
-                assert mode == "text" or len(scores) == len(texts)
+                assert mode == "words" or len(scores) == len(texts)
         assert mem.verify() == []
         mem.add_batch([{"id": str(i), "text": text} for i, text in enumerate(reversed(texts))])
         assert mem.verify() == []
@@ -76,7 +76,7 @@ def test_a_query_is_searched_for_or_is_a_usage_error(filled: AgentMem, query: st
     except UsageError:
         assert not query.strip()
     else:
-        assert mode == "text" or len(hits) == 3
+        assert mode == "words" or len(hits) == 3
 
 
 @given(_SCRIPTS, st.text("abc .", max_size=5), st.text("xyz !", max_size=5))

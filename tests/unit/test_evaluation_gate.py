@@ -106,7 +106,7 @@ def test_no_number_of_queries_shows_that_there_is_no_difference() -> None:
 def test_a_mode_that_is_better_by_more_than_chance_is_recommended() -> None:
     (sentence,) = advice([run(share(100, 50)), run(share(100, 90), "meaning"), run(share(100, 20), "words")])
     assert sentence.startswith("Use --mode meaning: its nDCG@10 is better than that of hybrid by 0.400 (95 %: ")
-    assert " and text by 0.700 (95 %: " in sentence
+    assert " and words by 0.700 (95 %: " in sentence
     assert sentence.endswith(", by more than chance.")
 
 

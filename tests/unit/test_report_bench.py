@@ -115,5 +115,5 @@ def test_answers_to_labelled_queries_are_shown_by_mode() -> None:
     figures = {name: [1.0, 0.0, 1.0, 0.0] for name in ("recall@1", "recall@5", "recall@10", "mrr", "ndcg@10")}
     measured = replace(model_result(), retrieval=[Retrieval("meaning", figures, 0, 0)])
     for result in (bench_result(measured), bench_result(measured, model_result("another"))):
-        assert "vector 0.500 0.500 0.500 0.500 0.500 0.000 to 1.000" in rows(result)
+        assert "meaning 0.500 0.500 0.500 0.500 0.500 0.000 to 1.000" in rows(result)
         assert "4 queries, asked of all memories of the workload's file" in shown(result)

@@ -130,7 +130,7 @@ def test_an_export_taken_in_elsewhere_finds_the_same(mem: AgentMem, tmp_path: Pa
     with AgentMem(tmp_path / "other", embedder=FakeEmbedder()) as other:
         other.add_batch(mem.export(vectors=vectors))
         for query in ("apple pie", "爬山", "tokyo"):
-            for mode in ("text", "hybrid"):
+            for mode in ("words", "hybrid"):
                 assert other.search(query, mode=mode) == mem.search(query, mode=mode)
         assert other.verify() == []
 
