@@ -108,7 +108,7 @@ class AgentMem:
             raise UsageError(f"embedder must have a spec and embed texts, not be {kind_of(embedder)}: see Embedder")
         catalog.check_device(self._choice)
         self._store = open_store(path, create=create)
-        self.path = Path(self._store.location)
+        self.path: Path = Path(self._store.location)
         self._searcher = Searcher(self._store, self.load)
         self._turn = threading.RLock()
         self._adds = GroupCommit(self._turn, self._commit)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -58,7 +58,7 @@ def show(
         print_rich(*bench_report(measured, words))
 
 
-app = typer.Typer(rich_markup_mode=None, cls=Group)
+app: Final = typer.Typer(rich_markup_mode=None, cls=Group)
 app.command("compare", cls=Command)(bench_gates.compare)
 app.command("ab", cls=Command)(bench_gates.ab)
 app.command("show", cls=Command)(show)

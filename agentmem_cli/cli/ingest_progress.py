@@ -49,7 +49,7 @@ class IngestObserver(Observer, AbstractContextManager["IngestObserver"]):
     """
 
     def __init__(self, view: View, rejects: Output | None, quiet: bool) -> None:
-        self.stored = 0
+        self.stored: int = 0
         self._view = view
         self._quiet = quiet
         self._stack = ExitStack()

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -13,7 +13,7 @@ from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.errors import UsageError
 from agentmem_cli.report.store_tables import models_table
 
-app = typer.Typer(rich_markup_mode=None, cls=Group)
+app: Final = typer.Typer(rich_markup_mode=None, cls=Group)
 
 
 @app.callback(invoke_without_command=True)

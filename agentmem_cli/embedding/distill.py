@@ -58,7 +58,8 @@ class OnnxTeacher:
 
     def __init__(self, embedder: onnx.OnnxEmbedder) -> None:
         self._embedder = embedder
-        self.name, self.dim = embedder.spec.name, embedder.spec.dim
+        self.name: str = embedder.spec.name
+        self.dim: int = embedder.spec.dim
         with embedder.open_folder() as folder:
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
             self._session = _session(self.name, folder / onnx.weights_file(embedder.spec, folder))

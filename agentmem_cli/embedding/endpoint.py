@@ -197,8 +197,8 @@ class Endpoint:
     """
 
     def __init__(self, url: str, key: str = "", limits: Limits | None = None) -> None:
-        self.url = checked_url(url)
-        self.limits = limits or Limits()
+        self.url: str = checked_url(url)
+        self.limits: Limits = limits or Limits()
         self._key = key
         self._begin()
         tell_after_fork(self)

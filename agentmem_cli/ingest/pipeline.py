@@ -65,7 +65,7 @@ class Pipeline:
 
         A dry run keeps one of a vector's dims: nobody will search for it.
         """
-        self.report = IngestReport()
+        self.report: IngestReport = IngestReport()
         self.store = store
         self.open_for_writing = open_for_writing
         self._kept_dims = kept_dims

@@ -114,7 +114,7 @@ class LineSource:
 
     def __init__(self, name: str, stream: ByteStream, size_bytes: int | None, max_expansion: int) -> None:
         # A path may contain bytes that aren't UTF-8, but the name is shown and stored as text.
-        self.name = os.fsencode(name).decode(errors="backslashreplace")
+        self.name: str = os.fsencode(name).decode(errors="backslashreplace")
         self.size_bytes = size_bytes
         self._max_expansion = max_expansion
         self._origin = stream

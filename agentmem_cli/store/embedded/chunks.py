@@ -13,7 +13,7 @@ from typing import cast
 from agentmem_cli.errors import StoreDamagedError
 from agentmem_cli.records.memory import Span, StoredChunk, StoredVector
 from agentmem_cli.store.base import TextScore
-from agentmem_cli.store.embedded.connection import Connection
+from agentmem_cli.store.embedded.connection import Connection, Row
 from agentmem_cli.store.embedded.vectors import text_hash
 
 
@@ -150,7 +150,9 @@ class Chunks:
         """The texts of the chunks that have these vectors, by vector. Each long text is read once."""
         rows = self._rows("vector_id", vector_ids)
         texts = list({row.text_vector_id for row in rows})
-        whole = dict(self._connection.read_in("SELECT vector_id, text FROM memories WHERE vector_id IN ({})", texts))
+        whole: dict[int, str] = dict(
+            self._connection.read_in("SELECT vector_id, text FROM memories WHERE vector_id IN ({})", texts)
+        )
         return {
             row.vector_id: whole[row.text_vector_id][row.start : row.stop]
             for row in rows
@@ -218,7 +220,7 @@ class Exported:
         chunks = tuple(StoredChunk(*row[:3]) for row in parts)
         return StoredVector(self._revision, cast(bytes, vector), vector_id in self._cut, chunks)
 
-    def _parts(self, vector_id: int) -> list[tuple]:  # type: ignore[type-arg]
+    def _parts(self, vector_id: int) -> list[Row]:
         return self._connection.read(
             "SELECT w.start, w.stop, v.vector, v.checksum FROM chunks w LEFT JOIN vectors v USING (vector_id)"
             " WHERE w.text_vector_id = ? ORDER BY w.start",

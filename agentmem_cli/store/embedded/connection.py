@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
 import orjson
@@ -81,6 +81,7 @@ def _translate(path: Path, error: sqlite3.Error) -> StoreError:
 
 
 Parameter: TypeAlias = "str | int | float | bytes | None"
+Row: TypeAlias = tuple[Any, ...]  # Any: a query says the types of its columns, and a damaged row has others
 VERIFY_HINT: Final = "'agentmem verify' lists what is damaged"
 PAGE_ROWS: Final = 2048
 VARIABLES: Final = 1000  # bound in one statement
@@ -239,14 +240,12 @@ class Connection:
         """The single number that a query returns."""
         return int(self.read(sql, parameters)[0][0])
 
-    def read(self, sql: str, parameters: Sequence[Parameter] = ()) -> list[tuple]:  # type: ignore[type-arg]
+    def read(self, sql: str, parameters: Sequence[Parameter] = ()) -> list[Row]:
         """The rows that a query returns."""
         with translated(self._path):
             return self._connection.execute(sql, parameters).fetchall()
 
-    def read_in(
-        self, sql: str, values: Sequence[str | int | bytes], parameters: Sequence[Parameter] = ()
-    ) -> list[tuple]:  # type: ignore[type-arg]
+    def read_in(self, sql: str, values: Sequence[str | int | bytes], parameters: Sequence[Parameter] = ()) -> list[Row]:
         """The rows of a query with `IN ({})`, run in parts where there are many values."""
         rows = []
         for start in range(0, len(values), VARIABLES):
@@ -285,7 +284,7 @@ class Connection:
                 "stored; try again"
             )
 
-    def pages(self, sql: str, parameters: Sequence[Parameter] = (), rows: int = PAGE_ROWS) -> Iterator[list[tuple]]:  # type: ignore[type-arg]
+    def pages(self, sql: str, parameters: Sequence[Parameter] = (), rows: int = PAGE_ROWS) -> Iterator[list[Row]]:
         """The rows of a query that may return many, in pages."""
         with translated(self._path):
             cursor = self._connection.cursor()

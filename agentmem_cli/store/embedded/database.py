@@ -12,7 +12,7 @@ from agentmem_cli.errors import StoreDamagedError
 from agentmem_cli.records.memory import Memory, Position
 from agentmem_cli.store.base import SAMPLED, Sample
 from agentmem_cli.store.embedded.chunks import Chunks
-from agentmem_cli.store.embedded.connection import Connection
+from agentmem_cli.store.embedded.connection import Connection, Row
 from agentmem_cli.store.embedded.filters import PerSelection, Selection, conditions
 from agentmem_cli.store.embedded.memories import MEMORY_COLUMNS, History, Memories, as_text
 from agentmem_cli.store.embedded.text_index import TextIndex
@@ -63,12 +63,12 @@ class Database(Connection):
     def __init__(self, path: Path, *, writable: bool) -> None:
         """Opens a database that is there. Raises StoreNotFoundError, StoreDamagedError."""
         super().__init__(path, writable=writable)
-        self.vectors = Vectors(self, lambda: int(self.embedder()["dim"]))
-        self.memories = Memories(self)
-        self.history = History(self, self.memories)
-        self.chunks = Chunks(self)
-        self.words = TextIndex(self)
-        self.samples = PerSelection(self._sample)
+        self.vectors: Vectors = Vectors(self, lambda: int(self.embedder()["dim"]))
+        self.memories: Memories = Memories(self)
+        self.history: History = History(self, self.memories)
+        self.chunks: Chunks = Chunks(self)
+        self.words: TextIndex = TextIndex(self)
+        self.samples: PerSelection[Sample] = PerSelection(self._sample)
 
     def _sample(self, selection: Selection) -> Sample:
         """See `Snapshot.sample`."""
@@ -162,9 +162,7 @@ class Database(Connection):
             else:
                 yield memory
 
-    def _all_rows(
-        self, selection: Selection, vectors: bool, on_damaged: Callable[[str], None] | None
-    ) -> Iterator[tuple]:  # type: ignore[type-arg]
+    def _all_rows(self, selection: Selection, vectors: bool, on_damaged: Callable[[str], None] | None) -> Iterator[Row]:
         vector = "v.vector, v.checksum" if vectors else "NULL, NULL"
         join = "LEFT JOIN vectors v USING (vector_id)" if vectors else ""
         select = f"SELECT m.seq, {MEMORY_COLUMNS}, m.content, m.vector_id, {vector} FROM memories m {join}"
@@ -182,7 +180,7 @@ class Database(Connection):
 
     def _rows_beside_damage(
         self, select: str, selection: Selection, after: int, on_damaged: Callable[[str], None]
-    ) -> Iterator[tuple]:  # type: ignore[type-arg]
+    ) -> Iterator[Row]:
         """The rows of memories after one that match, where a page is damaged: the index of ids names those on it."""
         where, parameters = conditions(selection)
         for seq, identity in self.read(

@@ -273,7 +273,7 @@ class Graph:
         self._dim = dim
         self._index = _empty_index(dim)
         self._index.init_index(max(capacity, 1), ef_construction=EF_CONSTRUCTION, M=M)
-        self.last_label = 0
+        self.last_label: int = 0
         self._mapped: MappedVectors | None = None
 
     @classmethod

@@ -204,7 +204,7 @@ class PublishedGraph:
     def __init__(self, store: Path) -> None:
         self._store = store
         self._folder = store / INDEX
-        self.lock = FolderLock(self._folder)
+        self.lock: FolderLock = FolderLock(self._folder)
         self.forget_builder()
         self.forget()
 

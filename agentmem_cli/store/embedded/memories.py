@@ -27,7 +27,7 @@ from agentmem_cli.records.times import parse_time
 from agentmem_cli.records.values import JsonValue
 from agentmem_cli.store.base import Candidate, Neighbours
 from agentmem_cli.store.embedded import chunks
-from agentmem_cli.store.embedded.connection import MOST_ROWS, VERIFY_HINT, Connection, Parameter
+from agentmem_cli.store.embedded.connection import MOST_ROWS, VERIFY_HINT, Connection, Parameter, Row
 from agentmem_cli.store.embedded.filters import PerSelection, Selection, conditions
 from agentmem_cli.store.embedded.vectors import Text
 from agentmem_cli.support.safe_text import printable
@@ -116,7 +116,7 @@ def memory_parameters(row: MemoryRow) -> tuple[Parameter, ...]:
     )
 
 
-def memory_of(row: Sequence) -> Memory:  # type: ignore[type-arg]
+def memory_of(row: Row) -> Memory:
     """The memory in a row of MEMORY_COLUMNS."""
     identity, text, agent_id, user_id, run_id, memory_type, importance, created_at_us, metadata, *others = row
     speaker, expires_at_us = others
@@ -324,7 +324,7 @@ class Memories:
         rows = self._connection.read(f"SELECT {MEMORY_COLUMNS}, m.content FROM memories m WHERE m.id = ?", (identity,))
         return self.checked(rows[0]) if rows else None
 
-    def checked(self, row: Sequence) -> Memory:  # type: ignore[type-arg]
+    def checked(self, row: Row) -> Memory:
         """The memory in a row of MEMORY_COLUMNS and `content`. Raises StoreDamagedError."""
         try:
             memory = memory_of(row[:-1])

@@ -73,14 +73,14 @@ class EmbeddedStore:
             raise StoreError(f"store {folder}: the current folder is gone ({error}): give a whole path") from error
         self.folder = folder
         self._beneath = beneath
-        self.path = folder / DATABASE
+        self.path: Path = folder / DATABASE
         self._lock = WriterLock(folder / LOCK)
-        self.turn = threading.RLock()  # held over planning and committing
+        self.turn: threading.RLock = threading.RLock()  # held over planning and committing
         self._writer: Database | None = None
         self._reader: Database | None = None
         self._vectors_of: Pin = {}  # the embedder of the vectors that are committed
         self._tokenizer = Tokenizer()
-        self.graph = PublishedGraph(folder)
+        self.graph: PublishedGraph = PublishedGraph(folder)
         tell_after_fork(self)
         try:
             check(folder)

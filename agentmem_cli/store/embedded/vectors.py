@@ -93,7 +93,9 @@ class Vectors:
         """
         for start in range(0, len(vector_ids), VARIABLES):
             part = vector_ids[start : start + VARIABLES]
-            rows = dict(self._connection.read_in("SELECT vector_id, vector FROM vectors WHERE vector_id IN ({})", part))
+            rows: dict[int, bytes] = dict(
+                self._connection.read_in("SELECT vector_id, vector FROM vectors WHERE vector_id IN ({})", part)
+            )
             yield self._joined([(vector_id, rows.get(vector_id, b"")) for vector_id in part])[1]
 
     def _joined(self, rows: Sequence[tuple[int, bytes]]) -> tuple[list[int], bytes]:
