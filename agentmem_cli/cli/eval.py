@@ -110,7 +110,7 @@ def evaluate(
     outputs.check(check_verdict_file)
     queries = list(read_queries(file, format=format))
     if not any(query.relevant for query in queries):
-        raise UsageError(f'{file}: none of {counted(len(queries), "query")} has relevant ids: add them as "relevant"')
+        raise UsageError(f'{file}: no query has relevant ids: add them as "relevant"')
     rankings = [replace(ranking, mode=mode) for mode in asked_modes]
     with (
         nullcontext()

@@ -218,7 +218,7 @@ def evaluate(queries: Sequence[LabelledQuery], answer: Answer, missing: Sequence
     """
     labelled = [query for query in queries if query.relevant]
     if not labelled:
-        raise UsageError(f"none of {len(queries)} queries has relevant ids: there is nothing to evaluate")
+        raise UsageError("no query has relevant ids: there is nothing to evaluate")
     judged: list[JudgedQuery] = []
     for start in range(0, len(labelled), _QUERIES_AT_ONCE):
         part = labelled[start : start + _QUERIES_AT_ONCE]

@@ -24,7 +24,7 @@ PIPE_PAD: Final = "x" * 2000  # with it a few lines fill more than a reader's bu
         (("--nonsense",), "No such option"),
         (("search",), "give either a QUERY or a file of them"),
         (("ingest",), "Missing argument 'FILE...'"),
-        (("search", "tea", "-k", "0"), "'-k' / '--limit'"),
+        (("search", "tea", "-k", "0"), "'--limit' / '-k'"),
         (("search", "tea", "--json", "--jsonl"), "give one of --json, --jsonl and --ids"),
         (("search", " "), "the query is empty"),
         (("ingest", "-", "--batch-size", "1001"), "'--batch-size'"),

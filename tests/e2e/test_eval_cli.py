@@ -20,7 +20,7 @@ def test_the_tables_say_figures_differences_and_the_worst(agentmem: Cli, ingeste
     assert (result.exit_code, result.stderr) == (0, "")
     shown = re.sub(r"[\s─]+", " ", result.stdout)
     estimate = r"( [01]\.\d{3} [01]\.\d{3}-[01]\.\d{3})"
-    assert f"40 queries · {ingested.store} · all-MiniLM-L6-v2 hybrid vector text recall@1" in shown
+    assert f"40 queries · {ingested.store} · all-MiniLM-L6-v2 hybrid meaning words recall@1" in shown
     for name in ("recall@1", "recall@5", "recall@10", "recall@20", "MRR", "nDCG@10"):
         assert re.search(f"{name}({estimate}){{3}} ", shown), name
     difference = r" [+-]0\.\d{3} [+-]0\.\d{3} to [+-]0\.\d{3}( \d+){3} "
@@ -40,7 +40,7 @@ def test_json_has_every_run_with_its_estimates(found: Any, ingested: Ingested) -
     assert list(found) == ["queries", "unlabelled", "warnings", "runs", "comparisons", "advice"]
     assert found["queries"] == len(QUERIES.read_text().splitlines())
     assert (found["unlabelled"], found["warnings"]) == (0, [])
-    assert [run["mode"] for run in found["runs"]] == ["meaning", "text"]
+    assert [run["mode"] for run in found["runs"]] == ["meaning", "words"]
     for run in found["runs"]:
         assert list(run) == ["store", "model", "mode", "missing", "metrics", "per_query"]
         assert (run["store"], run["model"], run["missing"]) == (str(ingested.store), "all-MiniLM-L6-v2", [])
@@ -66,8 +66,8 @@ def test_json_compares_the_other_modes_with_the_first_in_every_metric(found: Any
     assert (comparison["run"]["mode"], comparison["base"]["mode"]) == ("words", "meaning")
     assert list(comparison["metrics"]) == METRICS
     for name, difference in comparison["metrics"].items():
-        vector, text = (run["metrics"][name]["mean"] for run in found["runs"])
-        assert difference["mean"] == pytest.approx(text - vector)
+        meaning, words = (run["metrics"][name]["mean"] for run in found["runs"])
+        assert difference["mean"] == pytest.approx(words - meaning)
         assert difference["wins"] + difference["losses"] + difference["ties"] == found["queries"]
         assert difference["low"] <= difference["mean"] <= difference["high"]
 
@@ -79,9 +79,9 @@ def test_another_store_is_compared_in_the_same_modes(agentmem: Cli, ingested: In
     evaluated = result.json()
     assert [(run["store"], run["mode"], run["missing"]) for run in evaluated["runs"]] == [
         (str(ingested.store), "meaning", []),
-        (str(ingested.store), "text", []),
+        (str(ingested.store), "words", []),
         (filled, "meaning", ["maya-0001"]),
-        (filled, "text", ["maya-0001"]),
+        (filled, "words", ["maya-0001"]),
     ]
     names = [
         tuple((found[side]["store"], found[side]["mode"]) for side in ("run", "base"))
@@ -90,7 +90,7 @@ def test_another_store_is_compared_in_the_same_modes(agentmem: Cli, ingested: In
     assert names == [
         ((str(ingested.store), "words"), (str(ingested.store), "meaning")),
         ((filled, "meaning"), (str(ingested.store), "meaning")),
-        ((filled, "text"), (str(ingested.store), "text")),
+        ((filled, "words"), (str(ingested.store), "words")),
     ]
     lost = evaluated["comparisons"][1]["metrics"]["recall@10"]
     assert (lost["mean"], lost["wins"], lost["losses"], lost["ties"]) == (-1.0, 0, 1, 0)
@@ -120,8 +120,8 @@ def test_queries_without_relevant_ids_are_left_out_and_said(agentmem: Cli, inges
 @pytest.mark.parametrize(
     ("content", "code", "error"),
     [
-        (b"", 2, 'q.jsonl: none of the 0 queries has relevant ids: add them as "relevant"'),
-        (b'{"query":"tea"}\n', 2, 'q.jsonl: none of the 1 queries has relevant ids: add them as "relevant"'),
+        (b"", 2, 'q.jsonl: no query has relevant ids: add them as "relevant"'),
+        (b'{"query":"tea"}\n', 2, 'q.jsonl: no query has relevant ids: add them as "relevant"'),
         (
             b'{"query":"tea","relevant":["a"]}\n{"query":"tea","relevant":"a"}\n',
             1,
@@ -214,7 +214,7 @@ def test_a_bound_that_is_missed_for_certain_is_exit_code_4_and_in_every_report(
     result = agentmem(*asked, variables={"GITHUB_STEP_SUMMARY": "summary.md"})
     assert result.exit_code == 4
     assert re.fullmatch(
-        r"agentmem: error: gate: ndcg@10 text is 0\.\d+ \(95 %: [\d.]+ to [\d.]+\), and should be at least 0\.99\n",
+        r"agentmem: error: gate: ndcg@10 words is 0\.\d+ \(95 %: [\d.]+ to [\d.]+\), and should be at least 0\.99\n",
         result.stderr,
     )
     written_json = json.loads((agentmem.folder / "r.json").read_text(encoding="utf-8"))
@@ -222,11 +222,11 @@ def test_a_bound_that_is_missed_for_certain_is_exit_code_4_and_in_every_report(
         ("ndcg@10", "missed"),
         ("recall@10", "met"),
     ]
-    assert [run["mode"] for run in written_json["runs"]] == ["text"]
+    assert [run["mode"] for run in written_json["runs"]] == ["words"]
     markdown = (agentmem.folder / "r.md").read_text(encoding="utf-8")
-    assert "| nDCG@10, text |" in markdown
+    assert "| nDCG@10, words |" in markdown
     assert (agentmem.folder / "summary.md").read_text(encoding="utf-8") == markdown
-    assert "nDCG@10, text" in (agentmem.folder / "r.html").read_text(encoding="utf-8")
+    assert "nDCG@10, words" in (agentmem.folder / "r.html").read_text(encoding="utf-8")
     suite = ElementTree.parse(agentmem.folder / "r.xml").getroot()[0]
     assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
 
@@ -236,7 +236,7 @@ def test_a_bound_inside_the_interval_is_not_certain_and_passes(agentmem: Cli, in
     low, high = (agentmem(*asked, "--json").json()["runs"][0]["metrics"]["mrr"][side] for side in ("low", "high"))
     result = agentmem(*asked, "--min", f"MRR={(low + high) / 2}")
     assert result.exit_code == 0
-    assert result.stderr.startswith("agentmem: not certain: mrr text is 0.")
+    assert result.stderr.startswith("agentmem: not certain: mrr words is 0.")
     assert result.stderr.endswith("; more queries would decide\n")
 
 
@@ -251,7 +251,7 @@ def test_a_store_that_loses_too_much_against_another_is_exit_code_4(
     assert "and should be at most 0.02" in result.stderr.splitlines()[-1]
     shown = " ".join(result.stdout.split())
     assert shown.endswith("by more than chance.")
-    assert f"Use {ingested.store} (all-MiniLM-L6-v2): in text mode, its nDCG@10 is better" in shown
+    assert f"Use {ingested.store} (all-MiniLM-L6-v2): in words mode, its nDCG@10 is better" in shown
     back = ("eval", QUERIES, "--store", ingested.store, "--against", filled, "--mode", "words", "--max-loss", "0.02")
     assert agentmem(*back).exit_code == 0
 

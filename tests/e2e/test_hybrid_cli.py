@@ -101,7 +101,7 @@ def test_an_explained_score_is_the_sum_of_its_parts(talk: Cli, mode: str) -> Non
 def test_a_table_explains_and_shows_what_stands_around(talk: Cli) -> None:
     result = talk("search", "Bergen", "-k", "1", "--explain", "--context", "2", "--recency-half-life", "10w")
     assert result.exit_code == 0
-    for part in ("cosine 0.", "of the words 1.000", "meaning + ", "neighbours + ", "recency x 0.", "Her seat is 14C"):
+    for part in ("cosine 0.", "word_share 1.000", "meaning + ", "neighbours + ", "recency x 0.", "Her seat is 14C"):
         assert part in result.stdout
     assert "importance x" not in result.stdout
 

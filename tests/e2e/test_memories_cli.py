@@ -133,7 +133,7 @@ def test_a_history_holds_both_texts_of_a_change_and_none_after_deletion(agentmem
     assert "green pear" in table
     result = agentmem("delete", "a", "--yes", "--store", "store")
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr == "agentmem: deleted 1 of 1 memories from store\n"
+    assert result.stderr == "agentmem: deleted 1 of 1 memory from store\n"
     after = agentmem("history", "a", "--store", "store")
     assert after.exit_code == 0
     assert "delete" in after.stdout

@@ -97,7 +97,7 @@ def test_queries_without_relevant_ids_are_left_out_and_said() -> None:
 
 @pytest.mark.parametrize("queries", [[], [labelled("unanswered")]])
 def test_there_is_no_figure_without_a_labelled_query(queries: list[LabelledQuery]) -> None:
-    with pytest.raises(UsageError, match=f"none of {len(queries)} queries has relevant ids"):
+    with pytest.raises(UsageError, match="no query has relevant ids"):
         evaluate(queries, _FOUND)
 
 
