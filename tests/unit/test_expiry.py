@@ -194,6 +194,13 @@ def test_a_line_says_when_it_expires_and_the_ttl_of_an_ingest_counts_for_the_oth
         assert before <= in_an_hour - timedelta(hours=1) <= datetime.now(timezone.utc)
 
 
+def test_a_memory_without_an_id_that_is_added_again_is_the_same_one_with_a_later_expiry(mem: AgentMem) -> None:
+    first, second = mem.add("red apple", ttl="1h"), mem.add("red apple", expires_at=FUTURE)
+    memory = mem.get(first)
+    assert memory is not None
+    assert (first, len(mem), memory.expires_at) == (second, 1, FUTURE)
+
+
 def test_an_expiry_survives_an_export(mem: AgentMem, tmp_path: Path) -> None:
     mem.add("red apple", id="a", expires_at=FUTURE)
     mem.add("red pear", id="gone", expires_at=PAST)
