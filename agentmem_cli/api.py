@@ -596,13 +596,10 @@ class AgentMem:
     # Inside
 
     def _updated(self, identity: str, fields: Mapping[str, object]) -> Memory:
-        """What to add so that these fields of a stored memory change."""
+        """A stored memory with these fields changed: whole, as it may expire before it is written."""
         before, now = self._stored(identity), datetime.now(timezone.utc)
-        memory = memory_from_fields({"text": before.text, **fields, "id": identity})
-        if not before.has_expired(now):
-            return memory
-        memory = memory.over(before)
-        if memory.has_expired(now):
+        memory = memory_from_fields({"text": before.text, **fields, "id": identity}).over(before)
+        if before.has_expired(now) and memory.has_expired(now):
             raise MemoryNotFoundError(
                 f"memory {identity} expired at {before.expires_at}: give it a later expires_at, or clear it, to bring "
                 "it back"

@@ -158,6 +158,14 @@ def test_an_expired_memory_can_be_brought_back_whole_by_an_update_of_its_expiry(
     assert len(mem.search("red apple")) == 1
 
 
+def test_a_memory_that_expires_while_it_is_updated_keeps_what_the_update_leaves_out(
+    mem: AgentMem, later: Callable[[timedelta], None]
+) -> None:
+    mem.add("red apple", id="a", user_id="ana", ttl="1h")
+    later(timedelta(hours=2))  # for the store, which looks at the clock after the update has read the memory
+    assert mem.update("a", importance=0.5).scope.user_id == "ana"
+
+
 def test_the_history_tells_when_a_memory_expired_and_came_back(mem: AgentMem) -> None:
     mem.add("red apple", id="a", expires_at=PAST)
     mem.update("a", expires_at=FUTURE)
