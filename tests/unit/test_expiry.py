@@ -13,7 +13,7 @@ from agentmem_cli.errors import InvalidMemoryError
 from agentmem_cli.ingest.options import IngestOptions
 from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.records.jsonl import parse_memory
-from agentmem_cli.search.query import MODES, Mode
+from agentmem_cli.search.query import MODES, LabelledQuery, Mode, Query
 from tests.fakes import FakeEmbedder
 from tests.searches import ALWAYS, walk_from
 from tests.stores import embedded
@@ -84,6 +84,12 @@ def test_nothing_else_finds_an_expired_memory_but_statistics_count_it(half_expir
     stats = half_expired.stats()
     assert (stats.memories, stats.expired) == (40, 20)
     assert half_expired.verify() == []
+
+
+def test_an_evaluation_counts_an_expired_memory_as_missing(mem: AgentMem) -> None:
+    mem.add_batch([Memory("red apple", "a"), Memory("red pear", "b", expires_at=PAST)])
+    (found,) = mem.evaluate([LabelledQuery(Query("red"), ("a", "b"))])
+    assert found.missing == ("b",)
 
 
 def test_a_memory_is_gone_from_the_next_search_after_it_has_expired(
