@@ -10,6 +10,7 @@ import pytest
 
 from agentmem_cli import AgentMem, Memory, Scope, StoreDamagedError
 from agentmem_cli.ingest.options import IngestOptions
+from agentmem_cli.store.embedded import text_index
 from tests.fakes import FakeEmbedder
 from tests.stores import embedded
 
@@ -236,3 +237,28 @@ def test_a_damaged_memory_is_deleted_and_leaves_a_text_index_that_can_be_mended(
     mem.repair()
     assert mem.verify() == []
     assert found(mem, "apple") == ["green"]
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 20, text_index.KEPT_BYTES])
+def test_words_that_were_looked_up_before_find_what_changed_since(
+    mem: AgentMem, folder: Path, monkeypatch: pytest.MonkeyPatch, kept_bytes: int
+) -> None:
+    monkeypatch.setattr(text_index, "KEPT_BYTES", kept_bytes)
+
+    query = "walrus ferry"
+    mem.add("a walrus", id="a")
+    mem.add("a ferry", id="b")
+    assert sorted(found(mem, query)) == sorted(found(mem, query)) == ["a", "b"]
+    mem.add("another walrus", id="c")
+    assert sorted(found(mem, query)) == ["a", "b", "c"]
+    mem.close()
+    with AgentMem(folder, embedder=FakeEmbedder()) as other:  # another connection
+        other.add("a ferry for a walrus", id="d")
+        other.delete("a")
+    assert sorted(found(mem, query)) == ["b", "c", "d"]
+    mem.delete("d")
+    mem.add("an owl", id="e")  # in the place of the text that went
+    assert sorted(found(mem, query)) == ["b", "c"]
+    share = mem.search("walrus owl", mode="words")[0].parts.word_share
+    mem.delete("c")
+    assert mem.search("walrus owl", mode="words")[0].parts.word_share != share  # other words are rare now

@@ -7,6 +7,7 @@ filter: BM25 with k1 = 0 (Robertson and Zaragoza, The Probabilistic Relevance Fr
 
 import math
 import unicodedata
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,9 +34,11 @@ from agentmem_cli.store.embedded.words import (
 from agentmem_cli.support.safe_text import printable
 
 Ids: TypeAlias = NDArray[np.int64]
+_Key: TypeAlias = tuple[str, int, int]  # a word, and the first and the last text that may match
 
 COMMON_TEXTS: Final = 50_000  # a more frequent word says little, and its look-up takes long
 LOOKED_AT_TEXTS: Final = 400_000  # after this many, the rest of a long query is ignored
+KEPT_BYTES: Final = 64 << 20  # of looked-up words: queries share them, and a common one takes milliseconds
 _CHARACTER_SHARE: Final = 0.5  # of a character's weight in a script without spaces, beside its pairs
 _B: Final = 0.75
 _PARTS: Final = ("data", "idx", "docsize", "config")  # the tables that FTS5 keeps an index in
@@ -83,6 +86,7 @@ class TextIndex:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._postings = _Postings()
 
     def add(self, texts: Sequence[Text]) -> None:
         """Adds texts, within a transaction."""
@@ -155,6 +159,7 @@ class TextIndex:
 
     def _looked_up(self, words: Sequence[QueryWord], wanted: "_Wanted") -> Iterator[tuple[QueryWord, Ids]]:
         """The matching texts of each word. Very common words count only where no other word is found."""
+        self._postings.check(self._connection.version())
         common: list[tuple[QueryWord, Ids]] = []
         looked_at = found = 0
         for word in words:
@@ -172,6 +177,15 @@ class TextIndex:
             yield from ((word, wanted.of_these(ids)) for word, ids in common)
 
     def _holding(self, word: str, wanted: "_Wanted") -> Ids:
+        """As `_read`, or what that returned before."""
+        key = (word, wanted.first, wanted.last)
+        ids = self._postings.get(key)
+        if ids is None:
+            ids = self._read(word, wanted)
+            self._postings.keep(key, ids)
+        return ids
+
+    def _read(self, word: str, wanted: "_Wanted") -> Ids:
         """The texts that have a word, newest first, up to `COMMON_TEXTS` + 1 of them."""
         # One long string is read in a quarter of the time that the rows take.
         with self._damage_named():
@@ -202,6 +216,35 @@ class TextIndex:
                 f"the text index in {self._connection.path} is damaged ({printable(str(error.__cause__))}): "
                 "'agentmem verify --repair' rebuilds it"
             ) from error
+
+
+class _Postings:
+    """The texts of the words that were looked up last, as of one version of the database."""
+
+    def __init__(self) -> None:
+        self._version = (-1, -1)
+        self._kept: OrderedDict[_Key, Ids] = OrderedDict()
+        self._bytes = 0
+
+    def check(self, version: tuple[int, int]) -> None:
+        """Forgets what was read of another version."""
+        if version != self._version:
+            self._kept.clear()
+            self._bytes = 0
+            self._version = version
+
+    def get(self, key: _Key) -> Ids | None:
+        """The texts of a word, if they are kept."""
+        if key in self._kept:
+            self._kept.move_to_end(key)
+        return self._kept.get(key)
+
+    def keep(self, key: _Key, ids: Ids) -> None:
+        """Keeps the texts of a word, and in all no more than `KEPT_BYTES`."""
+        self._kept[key] = ids
+        self._bytes += ids.nbytes
+        while self._bytes > KEPT_BYTES:
+            self._bytes -= self._kept.popitem(last=False)[1].nbytes
 
 
 @dataclass(frozen=True, slots=True)
