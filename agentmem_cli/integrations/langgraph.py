@@ -34,10 +34,10 @@ try:
         TTLConfig,
         get_text_at_path,
     )
-except ImportError as error:
+except ImportError as _error:  # private: what a module exports has a known type
     raise ImportError(
         "agentmem_cli.integrations.langgraph needs LangGraph's stores: pip install 'agentmem-cli[langgraph]'"
-    ) from error
+    ) from _error
 
 from agentmem_cli.api import AgentMem
 from agentmem_cli.errors import InvalidMemoryError, StoreNotFoundError, UsageError
