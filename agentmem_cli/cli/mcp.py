@@ -3,6 +3,7 @@
 import re
 import signal
 import socket
+import sys
 from typing import Annotated, Final
 
 import typer
@@ -32,6 +33,7 @@ def mcp(
     ] = None,
     wait: options.WaitOption = 10,
     model: options.ModelOptions,
+    quiet: options.QuietOption = False,
 ) -> None:
     """Serve a store to AI agents, as an MCP server.
 
@@ -44,7 +46,9 @@ def mcp(
     except ImportError as error:
         raise UsageError("agentmem mcp needs the MCP SDK: pip install 'agentmem-cli[mcp]'") from error
 
-    with opened_store(store, model, create=not read_only, wait_s=wait) as mem:
+    if http is None and sys.stdin is None:
+        raise UsageError("standard input is closed: an MCP client starts this command, or give --http PORT")
+    with opened_store(store, model, create=not read_only, wait_s=wait, quiet=quiet) as mem:
         try:
             mem.list_memories(limit=1)
         except StoreNotFoundError:  # now, so that the client's log shows what is wrong with the place
@@ -55,10 +59,14 @@ def mcp(
             # A thread waits for the next line of the client, which can't be interrupted. What is committed is durable.
             for interruption in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(interruption, signal.SIG_DFL)
+            if sys.stdin.isatty() and not quiet:
+                say("waiting for an MCP client on standard input: see 'agentmem guide agents'; Ctrl-C ends the server")
             serve_stdio(tools)
             return
         with _listening(host, port) as listening:
-            say(f"store {store} is served at http://{_shown(host)}:{listening.getsockname()[1]}/mcp; Ctrl-C ends it")
+            if not quiet:
+                port = listening.getsockname()[1]
+                say(f"store {store} is served at http://{_shown(host)}:{port}/mcp; Ctrl-C ends the server")
             serve_http(tools, host, listening)
 
 
