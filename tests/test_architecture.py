@@ -19,7 +19,7 @@ LAYERS: Final = (
     {"__main__"},
     {"cli"},
     {"report"},
-    {"bench"},
+    {"bench", "integrations"},
     {"async_api"},
     {"api"},
     {"search", "ingest"},
@@ -46,7 +46,11 @@ HOMES: Final = {
         "report/tables.py",
         "cli/*",
     },
-    "msgspec": {"bench/*"},
+    "msgspec": {"bench/*", "integrations/mcp.py"},
+    "mcp": {"integrations/mcp.py"},
+    "anyio": {"integrations/mcp.py"},
+    "uvicorn": {"integrations/mcp.py"},
+    "langgraph": {"integrations/langgraph.py"},
     "matplotlib": {"report/plots.py"},
     "typer": {"cli/*"},
     "pickle": set(),
@@ -74,6 +78,7 @@ HEAVY: Final = (
     "msgspec",
     "matplotlib",
     "pydantic",
+    "mcp",
 )
 
 
@@ -254,6 +259,7 @@ def test_the_lowest_modules_need_the_standard_library_alone(path: str) -> None:
         "from agentmem_cli.cli.main import run; run(['--help'])",
         "from agentmem_cli.cli.main import run; run(['search', '--help'])",
         "from agentmem_cli.cli.main import run; run(['bench', '--help'])",
+        "from agentmem_cli.cli.main import run; run(['mcp', '--help'])",
         "from agentmem_cli.cli.main import run; run(['nonsense'])",
     ],
 )

@@ -13,6 +13,7 @@ from agentmem_cli.errors import UsageError
 TOPICS: Final = (
     "ingesting",
     "searching",
+    "agents",
     "benchmarking",
     "gating-ci",
     "durability",

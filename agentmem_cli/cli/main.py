@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "compact": ("store:compact", "Rewrite a store's files without deleted and replaced texts."),
     "reembed": ("store:reembed", "Embed every memory again, with another model."),
     "eval": ("eval:evaluate", "Measure the quality of searches with labelled queries."),
+    "mcp": ("mcp:mcp", "Serve a store to AI agents, as an MCP server."),
     "guide": ("guide:guide", "Show a guide, or list the guides."),
     "bench": ("bench:app", "Measure how fast memories are ingested."),
     "models": ("models:app", "List the embedding models."),

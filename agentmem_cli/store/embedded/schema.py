@@ -12,10 +12,10 @@ SCHEMA_VERSION: Final = 1
 PAGE_BYTES: Final = 8192
 _APPLICATION_ID_AT: Final = slice(68, 72)  # in SQLite's header
 
-# With the vector's id: a filter by scope alone reads only the index.
+# With the vector's id: a filter by scope alone reads only the index. That of agents serves an agent's users too.
 _SCOPE_INDEXES: Final = tuple(
-    f"CREATE INDEX memories_{name} ON memories({name}_id, vector_id) WHERE {name}_id IS NOT NULL"
-    for name in ("user", "agent", "run")
+    f"CREATE INDEX memories_{name} ON memories({columns}, vector_id) WHERE {name}_id IS NOT NULL"
+    for name, columns in (("user", "user_id"), ("agent", "agent_id, user_id"), ("run", "run_id"))
 )
 # Empty where no memory expires; a search asks it for the latest expiry that has passed.
 _EXPIRY_INDEX: Final = "CREATE INDEX memories_expiry ON memories(expires_at_us) WHERE expires_at_us IS NOT NULL"
