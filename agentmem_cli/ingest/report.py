@@ -58,9 +58,9 @@ class IngestReport:
         return self.stored / self.elapsed_s if self.elapsed_s else 0.0
 
 
-def dump_report(report: IngestReport) -> dict[str, JsonValue]:
-    """A report as the JSON object that `ingest --json` prints."""
-    return {
+def dump_report(report: IngestReport, *, dry_run: bool = False) -> dict[str, JsonValue]:
+    """A report as the JSON object that `ingest --json` prints; of a dry run, only what it has found out."""
+    counts: dict[str, JsonValue] = {
         "read": report.read,
         "added": report.added,
         "updated": report.updated,
@@ -68,6 +68,11 @@ def dump_report(report: IngestReport) -> dict[str, JsonValue]:
         "rejected": report.rejected,
         "embedded": report.embedded,
         "reused": report.reused,
+    }
+    if dry_run:
+        return counts
+    return {
+        **counts,
         "truncated": report.truncated,
         "chunks": report.chunks,
         "tokens": report.tokens,

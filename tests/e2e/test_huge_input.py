@@ -132,9 +132,9 @@ def test_a_hundred_thousand_lines_are_taken_in_again_within_bounded_memory(agent
 
 @pytest.mark.parametrize("text", [b"[" * 900_000, b'{"a":' * 180_000, b'{"text":"' + b"\\u0000" * 160_000 + b'"}'])
 def test_a_line_within_the_limit_may_be_as_odd_as_it_likes(agentmem: Cli, known: str, text: bytes) -> None:
-    odd = text + b"\n" + line("after", id="4")
+    odd = line("before", id="3") + text + b"\n" + line("after", id="4")
     result = agentmem("ingest", "-", "--store", known, "--json", "--dry-run", "--progress", "none", stdin=odd)
     report = result.json()
-    assert (report["read"], report["added"] + report["rejected"]) == (2, 2)
+    assert (report["read"], report["added"] + report["rejected"]) == (3, 3)
     assert result.exit_code == (3 if report["rejected"] else 0)
     assert len(result.stderr) < 1000

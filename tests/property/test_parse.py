@@ -99,7 +99,7 @@ def check_line(line: bytes) -> None:
     identity=st.none() | names,
     scope=st.lists(st.none() | names, min_size=3, max_size=3),
     memory_type=st.none() | st.sampled_from(MEMORY_TYPES),
-    importance=st.none() | st.integers(-(2**53), 2**53) | st.floats(-1e19, 1e19),
+    importance=st.none() | st.integers(0, 1) | st.floats(0, 1),
     created_at=st.none() | times,
     metadata=st.none() | metadatas,
     unknown=st.dictionaries(names.map("x_".__add__), values, max_size=3),
@@ -255,6 +255,6 @@ inputs = st.lists(fragments, max_size=40).map(b"".join) | st.binary(max_size=40)
 def test_lines_are_those_of_a_plain_split_however_the_bytes_arrive(
     data: bytes, sizes: list[int], max_line_bytes: int, pack: Callable[[bytes], bytes]
 ) -> None:
-    assume(pack is gzip.compress or not data.startswith(b"\x1f\x8b"))
+    assume(not data.startswith((b"\x1f\x8b", b"\xff\xfe", b"\xfe\xff")))
     source = LineSource("input", BufferedReader(Pieces(pack(data), [2, *sizes])), None, 1_000)
     assert list(source.lines(max_line_bytes)) == split(data, max_line_bytes)
