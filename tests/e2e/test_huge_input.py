@@ -102,6 +102,7 @@ def test_millions_of_blank_lines_are_nothing(agentmem: Cli, known: str) -> None:
 @pytest.mark.parametrize("dry_run", [[], ["--dry-run"]])
 def test_a_gzip_bomb_is_refused_in_a_clear_line(agentmem: Cli, known: str, dry_run: list[str]) -> None:
     with gzip.open(agentmem.folder / "bomb.jsonl.gz", "wb") as stream:
+        stream.write(line("before", id="3"))
         for _ in range(100):
             stream.write(_MB)
     process = agentmem.start("ingest", "bomb.jsonl.gz", "--store", known, "--progress", "none", *dry_run)

@@ -135,7 +135,7 @@ def broken(**changes: object) -> object:
         ),
         (broken(qa=[1]), "locomo", 'element 2: "qa" has a number among its objects'),
         ([{**LONGMEMEVAL[0], "haystack_dates": []}], "longmemeval", "have 2, 0 and 2 entries"),
-        ([LOCOMO[0], "tea"], "locomo", "element 2 is not a JSON object: give the published file"),
+        ([LOCOMO[0], "tea"], "locomo", "element 2 is not a JSON object: each element must be one"),
         ("tea", "locomo", "not JSON: it begins with neither [ nor {; give the published file"),
     ],
 )
@@ -159,8 +159,8 @@ def test_a_file_of_another_shape_is_one_line_with_what_to_do(
         (b'[{"a": "}"}, {"b": "', "element 2 is cut off: the file ends in it; download it again"),
         (b'{"a": 1}\n{"a": 2}', "one JSON object after another, so the file looks like JSONL: leave out --format"),
         (b'[{"a": 1}] x', "not JSON: more follows after the end of element 1"),
-        (b'[{"a": 1} {"a": 2}]', "element 2 is not a JSON object: give the published file"),
-        (b"[,]", "element 1 is not a JSON object: give the published file"),
+        (b'[{"a": 1} {"a": 2}]', "element 2 is not a JSON object: each element must be one"),
+        (b"[,]", "element 1 is not a JSON object: each element must be one"),
     ],
 )
 def test_a_damaged_file_is_named_with_the_element(content: bytes, error: str, tmp_path: Path) -> None:

@@ -86,11 +86,7 @@ class _Scanner:
             if self._is_array:
                 return at + 1
         elif self.is_over:
-            if byte == b"{" and not self._is_array:
-                raise InputError(
-                    f"{self._name}: one JSON object after another, so the file looks like JSONL: leave out --format"
-                )
-            raise InputError(f"{self._name}: not JSON: more follows after the end of element {self._found}")
+            raise self._more_follows(byte)
         elif byte == b"]":
             self.is_over = True
             return at + 1
@@ -100,7 +96,7 @@ class _Scanner:
         if byte != b"{" or not self._comma_seen:
             if self._is_array is None:
                 raise InputError(f"{self._name}: not JSON: it begins with neither [ nor {{; give the published file")
-            raise self._error("is not a JSON object: give the published file")
+            raise self._error("is not a JSON object: each element must be one")
         self._is_inside, self._comma_seen, self.is_over = True, False, not self._is_array
         return at
 
@@ -127,6 +123,12 @@ class _Scanner:
                     self._is_inside = False
                     return at
         return len(block)
+
+    def _more_follows(self, byte: bytes) -> InputError:
+        what = f"not JSON: more follows after the end of element {self._found}"
+        if byte == b"{" and not self._is_array:
+            what = "one JSON object after another, so the file looks like JSONL: leave out --format"
+        return InputError(f"{self._name}: {what}")
 
     def _error(self, what: str) -> InputError:
         return InputError(f"{self._name}: element {self._found + 1} {what}")

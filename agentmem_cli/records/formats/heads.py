@@ -38,7 +38,7 @@ def _read(head: bytes, open_brackets: list[bytes], lists_at: list[int]) -> int:
     for token in _TOKEN.finditer(head):
         mark = token[0]
         if mark == b'"':  # of a string that is cut off
-            break
+            return 0 if b"\n" in head[token.end() :] else cut
         if mark == b",":
             cut = token.start()
         elif mark in _CLOSERS:

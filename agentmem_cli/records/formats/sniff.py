@@ -41,6 +41,7 @@ _TABLE_SAMPLE_CHARS: Final = 4096  # the time of csv.Sniffer grows with the squa
 _COLUMN: Final = re.compile(r"\w[\w .:()/#-]{0,63}")
 _TABLE_ROWS: Final = 10
 _UTF16: Final = ("UTF-16 without a byte order mark", "save it as UTF-8")
+_LIKE_UTF16: Final = re.compile(rb"(?:[\t-~]\0){4}|(?:\0[\t-~]){4}")
 _BINARY: Final = ("binary data", "give the memories as text")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
@@ -50,7 +51,8 @@ class Kind:
     """What an input was taken for.
 
     `format` names what its elements are; None: memories. `said` is what the user is told; None for agentmem's own
-    JSONL, and for what was asked for. `list_at` is where the list of a JSON object begins, in bytes, and `delimiter` is a table's.
+    JSONL, and for what was asked for. `list_at` is where the list of a JSON object begins, in bytes, and `delimiter` is
+    a table's.
     """
 
     container: Container
@@ -133,7 +135,7 @@ class _Sniffer:
         if not begin.is_last:
             return None
         head = json_head(content)
-        if head is None:
+        if head is None:  # damaged lines, or a damaged document, which is one reason a line
             return self._lines([])
         if isinstance(head.value, dict):
             is_one_line = not newline and self._asked != "json"
@@ -209,13 +211,12 @@ class _Sniffer:
         if any(isinstance(sample, dict) for sample in samples):
             return self._lines(samples)
         if b"\0" in content:
-            is_utf16 = content[1:20:2].count(0) > 5 or content[:20:2].count(0) > 5
-            raise self._unreadable(*(_UTF16 if is_utf16 else _BINARY))
+            raise self._unreadable(*(_UTF16 if _LIKE_UTF16.match(content) else _BINARY))
         text = content.decode(errors="replace")
-        if _CONTROL.search(text):
-            raise self._unreadable(*_BINARY)
         sample = _whole_lines(text, begin.is_whole)
         delimiter = _delimiter_of(sample, self._text_field)
+        if delimiter is None and _CONTROL.search(text):
+            raise self._unreadable(*_BINARY)
         if delimiter is None:
             raise self._unreadable("plain text", 'make each memory a line such as {"text": "..."}')
         name = "tsv" if delimiter == "\t" else "csv"

@@ -23,6 +23,8 @@ def table_lines(source: LineSource, delimiter: str, text_field: str | None, max_
     header = next(rows, None)
     if header is None:
         return
+    if header.fault:
+        raise InputError(f"{source.name}: line {header.number}: {header.fault}: write the table again")
     columns = [name.strip() for name in header.cells]
     _check_columns(source.name, columns, text_field)
     for row in rows:
