@@ -234,7 +234,7 @@ class AgentMem:
     def ingest(
         self, paths: Sequence[str], options: IngestOptions | None = None, observer: Observer | None = None
     ) -> IngestReport:
-        """Ingests JSONL files (plain or gzip; `-` is standard input) in durable batches.
+        """Ingests files of memories in durable batches; `-` is standard input. Their first bytes tell what they are.
 
         The store is created with its first memory: inputs without any leave no trace. The observer is called after
         each commit, and for each rejected line. Raises InputError, RejectedLineError, StoreError, ModelError; batches

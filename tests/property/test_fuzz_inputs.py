@@ -97,7 +97,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("inputs")
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(content=contents, format=st.none() | st.sampled_from([*FORMAT_NAMES]), all_roles=st.booleans())
 def test_any_file_is_read_or_is_one_line(
     folder: Path, content: bytes, format: FormatName | None, all_roles: bool
@@ -144,7 +144,7 @@ def test_memories_come_back_from_any_json_that_holds_them(
     end=st.sampled_from(["\n", "\r\n"]),
 )
 def test_memories_come_back_from_any_table_that_holds_them(
-    folder: Path, given_texts: list[str], others: list[str], delimiter: str, quoting: Any, end: str
+    folder: Path, given_texts: list[str], others: list[str], delimiter: str, quoting: int, end: str
 ) -> None:
     rows = io.StringIO()
     writer = csv.writer(rows, delimiter=delimiter, quoting=quoting, lineterminator=end)

@@ -55,7 +55,17 @@ def test_two_memories_are_read_from_whatever_holds_them(
     assert (found.kind.said, found.texts) == (said, ["a", "b"])
 
 
-@pytest.mark.parametrize("content", [json.dumps(A), json.dumps(A) + "\n", json.dumps(A, indent=2), json.dumps([A])])
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps(A),
+        json.dumps(A) + "\n",
+        json.dumps(A, indent=2),
+        json.dumps([A]),
+        json.dumps({"content": "a", "tags": ["x"]}),
+        json.dumps({"content": "a", "tags": ["x"], "more": []}, indent=2),
+    ],
+)
 def test_one_memory_is_read_from_whatever_holds_it(content: str, tmp_path: Path) -> None:
     (tmp_path / "input").write_text(content, encoding="utf-8")
     assert taken(tmp_path / "input").texts == ["a"]
@@ -81,6 +91,13 @@ def test_lists_among_which_none_is_the_one_are_named(tmp_path: Path) -> None:
     (tmp_path / "input.json").write_text(json.dumps({"a": [A], "b": [B]}), encoding="utf-8")
     with pytest.raises(InputError, match=r'a JSON object with several lists \("a", "b"\): give one of them'):
         taken(tmp_path / "input.json")
+
+
+def test_a_text_field_that_is_named_tells_which_list_is_the_one(tmp_path: Path) -> None:
+    (tmp_path / "input.json").write_text(
+        json.dumps({"a": [{"n": 1}], "b": [{"data": {"note": "b"}}]}), encoding="utf-8"
+    )
+    assert taken(tmp_path / "input.json", text_field="data.note").texts == ["b"]
 
 
 def test_a_first_line_longer_than_what_is_looked_at_is_a_line(tmp_path: Path) -> None:

@@ -154,34 +154,46 @@ class _Sniffer:
             return Kind("lines", None, f'JSONL with the text in "{key}" (--text-field {key})')
         return Kind("lines")
 
-    def _is_memory(self, fields: Fields) -> bool:
-        """Whether this is a memory or an element of a format, and not an object with a list of them."""
-        if "text" in fields or self._format_of([fields]) is not None:
-            return True
-        return named_text_key(fields) is not None and not any(isinstance(value, list) for value in fields.values())
-
     def _object(self, head: Head, offset: int, *, is_one_line: bool) -> Kind:
         fields = head.value if isinstance(head.value, dict) else {}
-        lists = [(key, value) for key, value in fields.items() if isinstance(value, list)]
-        if self._is_memory(fields) or not lists or len(lists) != len(head.lists_at):
+        lists = {key: value for key, value in fields.items() if isinstance(value, list)}
+        if self._is_memory(fields) or len(lists) != len(head.lists_at):
             if is_one_line:  # perhaps the first of several
                 return self._lines([fields])
             format = self._format_of([fields])
             return Kind("json", format, f"{self._title(format, 'a JSON object')} (--format {format or 'json'})")
-        full = [key for key, value in lists if any(isinstance(element, dict) for element in value)]
-        known = [key for key, value in lists if self._is_of_memories(value)]
-        candidates = known if len(known) == 1 else full or [key for key, _ in lists]
-        if len(candidates) != 1:
+        key = self._list_of_memories(lists)
+        format = self._format_of(lists[key])
+        said = f"{self._title(format, 'memories')} in the list {shown(key)} (--format {format or 'json'})"
+        return Kind("json", format, said, offset + head.lists_at[list(lists).index(key)])
+
+    def _is_memory(self, fields: Fields) -> bool:
+        """Whether this is a memory or an element of a format, and not an object with a list of them."""
+        if "text" in fields or self._format_of([fields]) is not None:
+            return True
+        lists = [value for value in fields.values() if isinstance(value, list)]
+        has_objects = any(_first_object(value) is not None for value in lists)
+        return not has_objects and (self._has_text(fields) or not lists or any(lists))
+
+    def _list_of_memories(self, lists: Mapping[str, Sequence[JsonValue]]) -> str:
+        """The key of the list of memories. Raises InputError where it can't be told from others."""
+        first = {key: _first_object(elements) for key, elements in lists.items()}
+        objects = [key for key, element in first.items() if element is not None]
+        known = [
+            key
+            for key, element in first.items()
+            if element is not None and (self._has_text(element) or self._format_of([element]) is not None)
+        ]
+        candidates = known if len(known) == 1 else objects or list(lists)[:1]
+        if len(candidates) > 1:
             names = ", ".join(shown(key) for key in candidates)
             raise InputError(f"{self._name}: a JSON object with several lists ({names}): give one of them as a file")
-        (key,) = candidates
-        format = self._format_of(dict(lists)[key])
-        said = f"{self._title(format, 'memories')} in the list {shown(key)} (--format {format or 'json'})"
-        return Kind("json", format, said, offset + head.lists_at[[name for name, _ in lists].index(key)])
+        return candidates[0]
 
-    def _is_of_memories(self, elements: Sequence[JsonValue]) -> bool:
-        first = next((element for element in elements if isinstance(element, dict)), None)
-        return first is not None and (named_text_key(first) is not None or self._format_of([first]) is not None)
+    def _has_text(self, fields: Fields) -> bool:
+        if self._text_field is not None:
+            return self._text_field in fields or self._text_field.partition(".")[0] in fields
+        return named_text_key(fields) is not None
 
     def _format_of(self, samples: Sequence[JsonValue]) -> str | None:
         """The format that was asked for, or that the first of the samples has which is not a plain memory."""
@@ -233,6 +245,10 @@ class _Sniffer:
             return None
         text = begin.content.removeprefix(BOM).decode(errors="replace")
         return Kind("table", delimiter=_delimiter_of(_whole_lines(text, begin.is_whole), self._text_field) or ",")
+
+
+def _first_object(elements: Sequence[JsonValue]) -> Fields | None:
+    return next((element for element in elements if isinstance(element, dict)), None)
 
 
 def _parsed(line: bytes) -> JsonValue:
