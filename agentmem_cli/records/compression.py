@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from io import BufferedReader, FileIO
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from agentmem_cli.errors import InputError
 
@@ -140,7 +140,7 @@ def zip_member(name: str, file: FileIO) -> ZipMember:
         if len(members) != 1 and len(wanted) != 1:
             raise InputError(f"{name}: {_kind_of_zip(members)}")
         (info,) = wanted if len(members) != 1 else members
-        return ZipMember(archive.open(info), info.file_size, info.compress_size)
+        return ZipMember(cast(ByteStream, archive.open(info)), info.file_size, info.compress_size)
     except RuntimeError as error:  # a password is needed, or the way of packing is not known
         raise InputError(f"{name}: the zip file can't be unpacked ({error}): unpack it first") from error
     except (zipfile.BadZipFile, ValueError, OSError) as error:

@@ -141,8 +141,8 @@ def test_a_dry_run_reports_only_what_it_has_found_out(agentmem: Cli) -> None:
     agentmem.write("a.jsonl", {"text": "one"}, {"text": "two"})
     counted = ["read", "added", "updated", "unchanged", "rejected", "embedded", "reused"]
     assert list(agentmem("ingest", "a.jsonl", "--dry-run", "--json").json()) == counted
-    rows = agentmem("ingest", "a.jsonl", "--dry-run").stdout.splitlines()[1:]
-    assert [row.split()[0] for row in rows if row.strip()] == counted
+    rows = [row.split() for row in agentmem("ingest", "a.jsonl", "--dry-run").stdout.splitlines()]
+    assert [row[0] for row in rows if len(row) == 2 and row[1].isdigit()] == counted
 
 
 def test_rejections_as_json_lines_stay_json_lines(agentmem: Cli) -> None:

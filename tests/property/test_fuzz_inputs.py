@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -144,7 +144,7 @@ def test_memories_come_back_from_any_json_that_holds_them(
     end=st.sampled_from(["\n", "\r\n"]),
 )
 def test_memories_come_back_from_any_table_that_holds_them(
-    folder: Path, given_texts: list[str], others: list[str], delimiter: str, quoting: int, end: str
+    folder: Path, given_texts: list[str], others: list[str], delimiter: str, quoting: Literal[0, 1], end: str
 ) -> None:
     rows = io.StringIO()
     writer = csv.writer(rows, delimiter=delimiter, quoting=quoting, lineterminator=end)

@@ -398,6 +398,13 @@ def test_a_message_of_another_shape_is_rejected_alone(tmp_path: Path) -> None:
     assert found.rejected[0][1] == 'not a chat message: it has no "role"; its keys are "text"'
 
 
+def test_a_format_that_is_asked_for_is_found_in_a_list_too(tmp_path: Path) -> None:
+    value = {"users": [{"name": "maya"}], "results": [{"id": "m", "memory": "tea"}, {**MEM0, "metadata": None}]}
+    assert read(tmp_path / "a.json", {"results": [MEM0]}, format="mem0").texts == [MEM0["memory"]]
+    assert read(tmp_path / "b.json", {"export": [CLAUDE]}, 1, format="claude").texts[0] == "I moved to Porto."
+    assert read(tmp_path / "c.json", value, format="json").texts == ["tea", MEM0["memory"]]
+
+
 @pytest.mark.parametrize("format", ["chatgpt", "claude", "claude-code", "mem0", "chat", "langchain"])
 def test_a_format_that_is_asked_for_and_is_not_there_is_one_line(format: FormatName, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "tea"}\n{"text": "more tea"}\n')

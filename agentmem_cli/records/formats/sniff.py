@@ -91,7 +91,7 @@ def recognised(source: LineSource, asked: str | None, text_field: str | None, fo
         longer = source.peek(len(begin.content))
         is_whole = len(longer) == len(begin.content)
         begin = _Begin(longer, is_whole or len(longer) >= _ENOUGH_BYTES, is_whole)
-    return kind if asked is None else replace(kind, said=None)
+    return kind if asked is None else replace(kind, format=asked if asked in formats else None, said=None)
 
 
 class _Sniffer:
@@ -112,14 +112,10 @@ class _Sniffer:
         if content[:1] in b"{[":
             return self._json(begin, content)
         if self._asked is not None:
-            return Kind("json", self._asked_format)  # which says that it is no JSON
+            return Kind("json")  # which says that it is not
         if not begin.is_last and len(content) < _FEW_BYTES:
             return None
         return self._other(begin, content)
-
-    @property
-    def _asked_format(self) -> str | None:
-        return self._asked if self._asked in self._formats else None
 
     # JSON
 
@@ -135,7 +131,7 @@ class _Sniffer:
         if not begin.is_last:
             return None
         head = json_head(content)
-        if head is None:  # damaged lines, or a damaged document, which is one reason a line
+        if head is None or head.value == {}:  # damaged from its beginning
             return self._lines([])
         if isinstance(head.value, dict):
             is_one_line = not newline and self._asked != "json"
@@ -195,10 +191,14 @@ class _Sniffer:
             return self._text_field in fields or self._text_field.partition(".")[0] in fields
         return named_text_key(fields) is not None
 
-    def _format_of(self, samples: Sequence[JsonValue]) -> str | None:
-        """The format that was asked for, or that the first of the samples has which is not a plain memory."""
-        if self._asked is not None or self._text_field is not None:
-            return self._asked_format
+    def _format_of(self, samples: Sequence[JsonValue | Fields]) -> str | None:
+        """The format of the first sample that has one and is not a plain memory: any, or the one that was asked for."""
+        if self._asked is not None:
+            asked = self._formats.get(self._asked)
+            fits = asked is not None and any(isinstance(sample, dict) and asked.fits(sample) for sample in samples)
+            return self._asked if fits else None
+        if self._text_field is not None:
+            return None
         for sample in samples:
             if isinstance(sample, dict):
                 if isinstance(sample.get("text"), str):
