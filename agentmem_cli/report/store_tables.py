@@ -30,6 +30,7 @@ def ingest_table(report: IngestReport, store: str, model: str, dry_run: bool) ->
     for name in ("read", "added", "updated", "unchanged", "rejected", "embedded", "reused"):
         table.add_row(name, f"{getattr(report, name):,}")
     if dry_run:  # it has not seen the model
+        table.min_width = 60  # so that the title is on one line
         return table
     table.add_row("truncated", f"{report.truncated:,}")
     if report.chunks:
