@@ -24,6 +24,7 @@ _OTHER_NAMES: Final = frozenset((*TIME_KEYS, *(name for names in SCOPE_KEYS.valu
 _OWN_NAMES: Final = frozenset(
     ("id", "text", *SCOPE_KEYS, "importance", "created_at", "metadata", "speaker", "agentmem_vector")
 )
+_KNOWN_TYPES: Final = frozenset(MEMORY_TYPES)
 _MILLISECONDS_FROM: Final = 1e11  # as seconds, the year 5138
 _MAX_SHOWN_KEYS: Final = 12
 _SCALES: Final = (10, 100, 1000)
@@ -52,14 +53,15 @@ class Keys:
         text_key = self._text_key(fields)
         if not _OTHER_NAMES.isdisjoint(fields):
             _rename(fields)
+        # Each is looked at only where it is not as agentmem writes it: this runs for every line.
         identity = fields.get("id")
         if identity is not None and type(identity) is not str and text_key != "id":
             fields["id"] = _as_id(identity)
         memory_type = fields.get("memory_type")
-        if isinstance(memory_type, str) and memory_type not in MEMORY_TYPES:
+        if type(memory_type) is str and memory_type not in _KNOWN_TYPES:
             fields["memory_type"] = self._memory_type(memory_type)
         importance = fields.get("importance")
-        if importance is not None:
+        if importance is not None and (type(importance) is not float or self.importance_scale != 1 or importance > 1):
             fields["importance"] = self._importance(importance)
         return text_key
 
