@@ -7,6 +7,7 @@ import json
 import lzma
 import tracemalloc
 import zipfile
+import zlib
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -74,6 +75,15 @@ def test_a_bomb_is_stopped_while_it_has_taken_little_memory(kind: str, tmp_path:
     finally:
         tracemalloc.stop()
     assert peak_bytes < 20_000_000
+
+
+def test_an_xz_file_that_needs_gigabytes_to_be_unpacked_is_refused(tmp_path: Path) -> None:
+    packed = bytearray(lzma.compress(CONTENT))
+    end = 12 + (packed[12] + 1) * 4  # of the header of the block, which begins after that of the stream
+    packed[16] = 40  # the size of the dictionary: 4 GiB
+    packed[end - 4 : end] = zlib.crc32(packed[12 : end - 4]).to_bytes(4, "little")
+    with pytest.raises(InputError, match="Memory usage limit exceeded"):
+        texts(tmp_path / "input", bytes(packed))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("compression") is not None, reason="this Python reads zstd")

@@ -9,7 +9,6 @@ from agentmem_cli.records.values import JsonValue
 
 _TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|["{}\[\],]', re.DOTALL)
 _CLOSERS: Final = {b"{": b"}", b"[": b"]"}
-_MAX_DEPTH: Final = 200
 
 
 class Head(NamedTuple):
@@ -42,8 +41,6 @@ def _read(head: bytes, open_brackets: list[bytes], lists_at: list[int]) -> int:
         if mark == b",":
             cut = token.start()
         elif mark in _CLOSERS:
-            if len(open_brackets) == _MAX_DEPTH:
-                return 0
             if mark == b"[" and len(open_brackets) == 1:
                 lists_at.append(token.end())
             open_brackets.append(mark)
