@@ -178,7 +178,7 @@ def _what_else(fields: Mapping[str, object]) -> str:
     more = ", …" if len(fields) > _MAX_SHOWN_KEYS else ""
     candidate = next(_paths_to_texts(fields), None)
     name = "KEY" if candidate is None else shown(candidate).strip('"')
-    return f"its keys are {keys}{more}; --text-field {name} takes another key"
+    return f"its keys are {keys}{more}; name the one with the text, as in --text-field {name}"
 
 
 def _paths_to_texts(fields: Mapping[str, object]) -> Iterator[str]:

@@ -57,9 +57,12 @@ def test_a_named_text_field_is_the_only_one_that_counts() -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"id": "1", "note": "n", "n": 1}, 'no "text": its keys are "id", "note", "n"; --text-field note takes'),
-        ({"id": "1", "data": {"n": 1, "text": "t"}}, "--text-field data.text takes"),
-        ({"id": "1"}, "--text-field KEY takes"),
+        (
+            {"id": "1", "note": "n", "n": 1},
+            'no "text": its keys are "id", "note", "n"; name the one with the text, as in --text-field note',
+        ),
+        ({"id": "1", "data": {"n": 1, "text": "t"}}, "as in --text-field data.text"),
+        ({"id": "1"}, "as in --text-field KEY"),
         ({}, "its keys are none"),
         ({f"k{n}": n for n in range(99)}, '"k11", …;'),
     ],

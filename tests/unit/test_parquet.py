@@ -54,7 +54,7 @@ def test_rows_are_numbered_through_all_row_groups(tmp_path: Path) -> None:
     texts[700] = None
     found = taken(written(tmp_path / "m.parquet", {"text": texts, "n": [1] * 1_000}, group_rows=300))
     assert len(found.memories) == 999
-    assert found.rejected == [(701, 'no "text": its keys are "n"; --text-field KEY takes another key')]
+    assert found.rejected == [(701, 'no "text": its keys are "n"; name the one with the text, as in --text-field KEY')]
 
 
 def test_a_file_of_many_row_groups_takes_the_memory_of_one(tmp_path: Path) -> None:

@@ -117,6 +117,7 @@ def test_a_first_line_longer_than_what_is_looked_at_is_a_line(tmp_path: Path) ->
         (b"<?xml version='1.0'?><a/>", "XML"),
         (b"Hello, this is a text.\nIt has lines, and more of them.\n", "plain text: make each memory a line such as"),
         (b"- a list\n- of things\n", "plain text"),
+        (b'# A title\n\nA line of JSON among others:\n\n{"text": "a"}\n\nAnd so on.\n', "plain text"),
         (b"some text", "plain text"),
         (b"id,n\n1,2\n3,4,5\n", "plain text"),
         (b"\x7fELF\x02\x01\x01\0", "a program"),

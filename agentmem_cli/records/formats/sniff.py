@@ -219,9 +219,9 @@ class _Sniffer:
         for beginning, what, remedy in _UNREADABLE:
             if re.match(beginning, content, re.DOTALL):
                 raise self._unreadable(what, remedy)
-        samples = [_parsed(line) for line in content.split(b"\n", _MAX_SAMPLES)[:_MAX_SAMPLES]]
-        if any(isinstance(sample, dict) for sample in samples):
-            return self._lines(samples)
+        lines = [line for line in content.split(b"\n", _MAX_SAMPLES)[:_MAX_SAMPLES] if line.strip()]
+        if 2 * sum(line.lstrip().startswith(b"{") for line in lines) >= len(lines):  # the first of them is damaged
+            return self._lines([*map(_parsed, lines)])
         if b"\0" in content:
             raise self._unreadable(*(_UTF16 if _LIKE_UTF16.match(content) else _BINARY))
         text = content.decode(errors="replace")
