@@ -269,7 +269,23 @@ def test_a_conversation_says_its_run_user_and_time_once_for_all_its_messages(tmp
     assert [memory.scope.run_id for memory in found.memories] == ["c-7", "c-7", "chats-2", "chats-2"]
     assert [memory.id for memory in found.memories] == ["c-7:1", "c-7:2", "chats-2:1", "chats-2:2"]
     assert found.memories[1].scope.user_id == "ana"
+    assert found.memories[0].metadata == {"role": "user"}
     assert found.memories[1].created_at == datetime(2024, 5, 1, 10, tzinfo=timezone.utc)
+
+
+def test_what_a_message_says_of_itself_wins_over_its_conversation(tmp_path: Path) -> None:
+    message = {"role": "user", "content": "Hi", "timestamp": "2024-05-01T10:00:00Z", "userId": "ben", "run": "r"}
+    conversation = {"id": "c-7", "user_id": "ana", "created_at": 0, "agent": "bot", "messages": [message]}
+    (memory,) = read(tmp_path / "chat.json", conversation).memories
+    assert memory.scope == Scope(user_id="ben", agent_id="bot", run_id="r")
+    assert memory.created_at == datetime(2024, 5, 1, 10, tzinfo=timezone.utc)
+
+
+def test_what_is_nested_too_deep_is_rejected_alone(tmp_path: Path) -> None:
+    deep = b'{"role": "user", "content": "Hi", "x": ' + b"[" * 500 + b"]" * 500 + b"}\n"
+    (tmp_path / "chat.jsonl").write_bytes(deep + b'{"role": "user", "content": "Ho"}\n')
+    found = taken(tmp_path / "chat.jsonl")
+    assert (found.texts, found.rejected) == (["Ho"], [(1, "nested too deep")])
 
 
 def test_a_message_may_have_scopes_a_time_and_other_keys_of_its_own(tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ def test_a_table_without_a_text_is_one_line_with_its_columns(tmp_path: Path) -> 
         ('text,n\n"a\n\nb",1\n ,2\nc,3\n', ["a\n\nb", "c"], {5: "text is empty"}),
         ("text,importance\na,high\nb,7\nc,1\n", ["c"], {2: "must be a number", 3: "--importance-scale 10"}),
         ("text,metadata\na,[1]\nb,{}\n", ["b"], {2: "metadata must be an object"}),
+        (f"text,metadata\na,{'[' * 500}{']' * 500}\nb,{{}}\n", ["b"], {2: "nested too deep"}),
     ],
 )
 def test_a_bad_row_is_named_by_its_line_and_the_others_are_read(

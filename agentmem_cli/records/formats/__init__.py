@@ -9,12 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args
 
-import orjson
-
 from agentmem_cli.errors import InputError, InvalidMemoryError, UsageError
 from agentmem_cli.records.formats import chat, chatgpt, claude, claude_code, locomo, longmemeval, mem0, realtalk
 from agentmem_cli.records.formats.elements import MAX_ELEMENT_BYTES, elements_of
-from agentmem_cli.records.formats.format import Element, Fields, Format
+from agentmem_cli.records.formats.format import Element, Format, line_of
 from agentmem_cli.records.formats.messages import OPTIONAL_ROLES
 from agentmem_cli.records.formats.parquet import parquet_lines
 from agentmem_cli.records.formats.sniff import Kind, recognised
@@ -109,7 +107,7 @@ def query_lines(source: LineSource, name: QueryFormatName) -> Iterator[Line]:
             _check(element, name)
             for fields in queries(element):
                 number += 1
-                yield _line(number, fields, MAX_LINE_BYTES)
+                yield line_of(number, fields, MAX_LINE_BYTES)
         except InvalidMemoryError as error:
             raise InputError(f"{source.name}: element {position}: {error}") from error
 
@@ -139,18 +137,13 @@ def _memories_of_elements(source: LineSource, kind: Kind, name: str, reading: Re
                 fits = True
             for fields in FORMATS[name].memories(element):
                 number += kind.container == "json"
-                yield _line(number, fields, reading.max_line_bytes)
+                yield line_of(number, fields, reading.max_line_bytes)
         except InvalidMemoryError as error:
             place = f"{'line' if kind.container == 'lines' else 'element'} {line.number}"
             if not fits:
                 raise InputError(f"{source.name}: {place}: {error}") from error
             number += kind.container == "json"
             yield Line(number, line.content, fault=f"{place}: {error}" if kind.container == "json" else str(error))
-
-
-def _line(number: int, fields: Fields, max_line_bytes: int) -> Line:
-    line = orjson.dumps({key: value for key, value in fields.items() if value is not None})
-    return Line(number, line[:max_line_bytes], too_long=len(line) > max_line_bytes)
 
 
 def _check(element: Element, name: str) -> None:

@@ -28,9 +28,10 @@ _LEFT_OUT: Final = frozenset(
         ),
     }
 )
-# What a conversation says of all its messages.
-_SHARED: Final = frozenset(
-    ("created_at", *TIME_KEYS, *(key for own, others in SCOPE_KEYS.items() for key in (own, *others)))
+# The keys of a field that a conversation can have for its messages.
+_SHARED: Final = (
+    ("created_at", *TIME_KEYS),
+    *((own, *others) for own, others in SCOPE_KEYS.items() if own != "run_id"),
 )
 
 
@@ -38,22 +39,25 @@ def _memories(element: Element) -> Iterator[Fields]:
     if "messages" not in element.fields:
         yield from _turns(element.fields, {}, _run(element, ""), element.include)
         return
-    shared = {key: value for key, value in element.fields.items() if key in _SHARED}
     run = run_named_by(element.fields) or _id(element.fields) or _run(element, f"-{element.position}")
     for message in objects("messages", list_at(element.fields, "messages")):
-        yield from _turns(message, shared, run, element.include)
+        yield from _turns(message, element.fields, run, element.include)
 
 
-def _turns(given: Fields, shared: Fields, run: str | None, include: frozenset[str]) -> Iterator[Fields]:
+def _turns(given: Fields, conversation: Fields, run: str | None, include: frozenset[str]) -> Iterator[Fields]:
     message = langchain.as_message(given)
     role = message.get("role")
     if not isinstance(role, str) or not role:
-        keys = ", ".join(shown(key) for key in list(given)[:12])
-        raise InvalidMemoryError(f'not a chat message: it has no "role"; its keys are {keys or "none"}')
-    run = run_named_by(message) or run
-    fields: dict[str, JsonValue] = {**shared, **{k: v for k, v in message.items() if k not in _LEFT_OUT}}
-    if run is not None and run_named_by(message) is None:
+        names = ", ".join(shown(key) for key in list(given)[:12])
+        raise InvalidMemoryError(f'not a chat message: it has no "role"; its keys are {names or "none"}')
+    fields: dict[str, JsonValue] = {key: value for key, value in message.items() if key not in _LEFT_OUT}
+    for keys in _SHARED:
+        if not any(key in message for key in keys):
+            fields.update({key: conversation[key] for key in keys if key in conversation})
+    own_run = run_named_by(message)
+    if own_run is None:
         fields["run_id"] = run
+    run = own_run or run
     name, id = message.get("name"), _id(message)
     yield from turns(
         role,

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Final, NamedTuple, TypeAlias
 
+import orjson
+
 from agentmem_cli.errors import InvalidMemoryError
+from agentmem_cli.records.lines import Line
 from agentmem_cli.records.values import JsonValue, kind_of, shown
 
 Fields: TypeAlias = Mapping[str, JsonValue]
@@ -49,6 +52,15 @@ class Format:
     def fits(self, fields: Fields) -> bool:
         """Whether this is an element of the format, by its keys."""
         return any(all(_has(fields, key) for key in shape) for shape in self.shapes)
+
+
+def line_of(number: int, fields: Fields, max_line_bytes: int) -> Line:
+    """The fields of a memory, without nulls, as a line of JSONL."""
+    try:
+        content = orjson.dumps({key: value for key, value in fields.items() if value is not None})
+    except orjson.JSONEncodeError:
+        return Line(number, b"", fault="nested too deep")
+    return Line(number, content[:max_line_bytes], too_long=len(content) > max_line_bytes)
 
 
 def _has(fields: Fields, key: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 import orjson
 
 from agentmem_cli.errors import InputError
+from agentmem_cli.records.formats.format import line_of
 from agentmem_cli.records.keys import TEXT_KEYS, TIME_KEYS
 from agentmem_cli.records.lines import BOM, Line, LineSource
 from agentmem_cli.records.values import JsonValue, shown
@@ -35,8 +36,8 @@ def table_lines(source: LineSource, delimiter: str, text_field: str | None, max_
             yield Line(row.number, row.raw, fault=fault)
         else:
             cells = zip(columns, row.cells, strict=True)
-            line = orjson.dumps({name: _typed(name, cell) for name, cell in cells if name and cell})
-            yield Line(row.number, line[:max_line_bytes], too_long=len(line) > max_line_bytes)
+            fields = {name: _typed(name, cell) for name, cell in cells if name and cell}
+            yield line_of(row.number, fields, max_line_bytes)
 
 
 class _Row(NamedTuple):
