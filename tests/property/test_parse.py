@@ -17,6 +17,7 @@ from agentmem_cli.records.jsonl import dump_metadata, load_metadata, parse_memor
 from agentmem_cli.records.lines import Line, LineSource
 from agentmem_cli.records.memory import MEMORY_TYPES, Memory, Scope, to_microseconds
 from agentmem_cli.records.values import MAX_INTEGER, MIN_INTEGER, JsonValue
+from agentmem_cli.support.safe_text import printable
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -83,7 +84,7 @@ def check_line(line: bytes) -> None:
         memory = parse_memory(line)
     except InvalidMemoryError as error:
         assert str(error)
-        assert len(str(error).splitlines()) == 1
+        assert len(printable(str(error)).splitlines()) == 1
         return
     fields = json.loads(line)
     assert memory.text == fields["text"]
