@@ -57,7 +57,7 @@ class IngestOptions:
             raise UsageError(f"importance scale {self.importance_scale} is not a number above 0")
         unknown = next((name for name in self.type_map.values() if name not in MEMORY_TYPES), None)
         if unknown is not None:
-            raise UsageError(f"type map: {unknown} is none of the types {', '.join(MEMORY_TYPES)}")
+            raise UsageError(f"type map: {unknown} is not a memory type: it is one of {', '.join(MEMORY_TYPES)}")
         self.reading  # noqa: B018 - raises
 
     @property

@@ -125,7 +125,7 @@ def test_types_are_mapped_and_importance_is_scaled(agentmem: Cli, known: str) ->
     ("options", "error"),
     [
         (("--type-map", "preference"), "--type-map preference: write it as NAME=TYPE, such as preference=semantic"),
-        (("--type-map", "a=b"), "type map: b is none of the types episodic, semantic"),
+        (("--type-map", "a=b"), "type map: b is not a memory type: it is one of episodic, semantic"),
         (("--importance-scale", "0"), "importance scale 0.0 is not a number above 0"),
         (("--include", "bot"), "include bot: the roles to include are system and tool"),
         (("--format", "chat", "--text-field", "x"), "the format chat says where the text is: leave out the text field"),

@@ -1,6 +1,6 @@
 """Sessions of Claude Code: JSONL with a message or an event a line. A session is a run.
 
-Side chains, which are the agent's talk with its own helpers, and meta messages are left out, and so are events.
+Side chains (conversations with subagents), meta messages and events are left out.
 """
 
 from collections.abc import Iterator
