@@ -234,7 +234,7 @@ class LineSource:
         _check_expansion(self.name, kind, expanded_bytes, self._raw.bytes_read, self._max_expansion)
 
     def seekable(self, kind: str) -> BufferedReader:
-        """The file, for formats that are not read from the beginning to the end. Raises InputError if there is no such file."""
+        """The file, for formats that are not read from beginning to end. Raises InputError for a pipe or an archive."""
         if self.compression is not None or self.may_wait or not isinstance(self._origin, BufferedReader):
             raise InputError(f"{self.name}: {kind} is read from a file, not from a pipe or an archive: give its path")
         self._raw.bytes_read = self._origin.seek(0, os.SEEK_END)
