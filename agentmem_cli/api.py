@@ -318,7 +318,7 @@ class AgentMem:
         options: IngestOptions | None = None,
         observer: Observer | None = None,
     ) -> IngestReport:
-        """Ingests a JSONL file or several (plain or gzip; `-` is standard input) in durable batches.
+        """Ingests files of memories in durable batches; `-` is standard input. Their first bytes tell what they are.
 
         The store is created with its first memory: inputs without any leave no trace. The observer is called after
         each commit, and for each rejected line. Raises InputError, RejectedLineError, StoreError, ModelError; batches

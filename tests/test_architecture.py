@@ -52,6 +52,7 @@ HOMES: Final = {
     "uvicorn": {"integrations/mcp.py"},
     "langgraph": {"integrations/langgraph.py"},
     "matplotlib": {"report/plots.py"},
+    "pyarrow": {"records/formats/parquet.py"},
     "typer": {"cli/*"},
     "pickle": set(),
     "shelve": set(),
@@ -77,6 +78,7 @@ HEAVY: Final = (
     "nanotoken",
     "msgspec",
     "matplotlib",
+    "pyarrow",
     "pydantic",
     "mcp",
 )
@@ -239,7 +241,7 @@ def test_a_module_begins_with_what_it_is_for() -> None:
     "path",
     [
         "errors.py",
-        *(f"records/{name}.py" for name in ("values", "times", "filter", "memory", "lines")),
+        *(f"records/{name}.py" for name in ("values", "times", "filter", "memory", "keys", "compression", "lines")),
         "support/safe_text.py",
         "support/files.py",
         "support/processes.py",

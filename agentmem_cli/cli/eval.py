@@ -37,7 +37,7 @@ def evaluate(
             metavar="FILE",
         ),
     ],
-    format: options.FormatOption = None,
+    format: options.QueryFormatOption = None,
     store: options.StoreOption = ".agentmem",
     modes: Annotated[
         str,

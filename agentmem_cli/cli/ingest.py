@@ -1,4 +1,4 @@
-"""`agentmem ingest`: JSONL files into a store."""
+"""`agentmem ingest`: files of memories into a store."""
 
 import sys
 from pathlib import Path
@@ -30,7 +30,11 @@ from agentmem_cli.report.store_tables import ingest_table
 def ingest(
     *,
     files: Annotated[
-        list[str], typer.Argument(help="JSONL files, plain or gzip; - is standard input.", metavar="FILE...")
+        list[str],
+        typer.Argument(
+            help="JSONL, JSON, CSV or Parquet files, chats and exports, compressed or not; - is standard input.",
+            metavar="FILE...",
+        ),
     ],
     format: options.FormatOption = None,
     store: options.StoreOption = ".agentmem",
@@ -47,7 +51,33 @@ def ingest(
             help="From a pipe, commit a batch when its oldest line is this old; 0 commits at once.",
         ),
     ] = 1.0,
-    text_field: Annotated[str, typer.Option("--text-field", help="The key that holds a memory's text.")] = "text",
+    text_field: Annotated[
+        str | None,
+        typer.Option(
+            "--text-field",
+            metavar="KEY",
+            help="The key that holds a memory's text; a.b is b in a. By default text, else memory, content, message or "
+            "body.",
+        ),
+    ] = None,
+    include: Annotated[
+        str | None,
+        typer.Option(
+            "--include", metavar="ROLES", help="Also take these messages of chats: system, tool or system,tool."
+        ),
+    ] = None,
+    type_map: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--type-map",
+            metavar="NAME=TYPE",
+            help="Read memory_type NAME as TYPE: preference=semantic. Repeat for more.",
+        ),
+    ] = None,
+    importance_scale: Annotated[
+        float,
+        typer.Option("--importance-scale", metavar="N", help="Importance is 0 to N in the files; it is divided by N."),
+    ] = 1.0,
     scope: options.ScopeOptions,
     ttl: options.TtlOption = None,
     replace: Annotated[
@@ -65,7 +95,7 @@ def ingest(
     max_expansion: Annotated[
         int,
         typer.Option(
-            "--max-expansion", min=1, help="Stop when a gzip file expands to more than this many times its size."
+            "--max-expansion", min=1, help="Stop when a compressed file expands to more than this many times its size."
         ),
     ] = 200,
     chunk: Annotated[
@@ -88,10 +118,11 @@ def ingest(
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
-    """Ingest JSONL files, one memory per line.
+    """Ingest memories from JSONL, JSON, CSV, chats and exports.
 
-    A line is an object with text and, optionally, id, agent_id, user_id, run_id, memory_type, importance, created_at
-    and metadata. --agent-id, --user-id, --run-id and --memory-type apply to lines without that field.
+    The first bytes of a file tell what it is, and --format says it instead. In JSONL, a line is an object with text
+    and, optionally, id, agent_id, user_id, run_id, memory_type, importance, created_at and metadata. --agent-id,
+    --user-id, --run-id and --memory-type apply to memories without that field.
 
     Ingesting a file twice changes nothing the second time. A line whose id is stored updates that memory: fields that
     the line leaves out keep their value, and null clears a field. Metadata counts as one field.
@@ -117,11 +148,14 @@ def ingest(
         max_line_bytes=max_line_bytes,
         max_expansion=max_expansion,
         format=format,
+        include=frozenset(role.strip() for role in include.split(",")) if include else frozenset(),
+        type_map=dict(map(_type_mapping, type_map or [])),
+        importance_scale=importance_scale,
     )
     with (
         opened_store(store, model, create=True, wait_s=wait, quiet=quiet or progress == "none") as mem,
         view_for("none" if quiet and progress == "auto" else progress) as view,
-        IngestObserver(view, rejects_file, quiet or on_error == "fail") as observer,  # then the error names the line
+        IngestObserver(view, rejects_file, quiet=quiet, names_rejected=on_error == "skip") as observer,
     ):
         try:
             report = mem.ingest(files, ingest_options, observer)
@@ -144,11 +178,19 @@ def ingest(
             f"('agentmem index --store {store}' waits for it), and until then searches scan them"
         )
     if json:
-        print_json({**report.to_dict(), "better_model": None if advice is None else advice.better})
+        better = {} if dry_run else {"better_model": None if advice is None else advice.better}
+        print_json({**report.to_dict(dry_run=dry_run), **better})
     elif not quiet:
         print_rich(ingest_table(report, store, used.name, dry_run))
     if report.rejected:
         raise typer.Exit(INCOMPLETE)
+
+
+def _type_mapping(argument: str) -> tuple[str, str]:
+    name, equals, known = argument.partition("=")
+    if not (name and equals and known):
+        raise UsageError(f"--type-map {argument}: write it as NAME=TYPE, such as preference=semantic")
+    return name, known.lower()
 
 
 def _check_files(files: list[str]) -> None:
@@ -160,5 +202,7 @@ def _check_files(files: list[str]) -> None:
     for file in files:
         if file != "-" and not Path(file).exists():
             raise UsageError(f"{file}: no such file")
+        if Path(file, "memories.db").is_file():
+            raise UsageError(f"{file} is an agentmem store: 'agentmem export --store {file}' writes its memories")
         if Path(file).is_dir():
             raise UsageError(f"{file} is a folder: give the files in it")

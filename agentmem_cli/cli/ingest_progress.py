@@ -1,8 +1,11 @@
 """Progress of an ingest on stderr: a bar, occasional lines, or JSON lines."""
 
+import re
 import sys
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 _LINE_EVERY_S: Final = 10.0
+_MOST_SHOWN: Final = 20  # rejected lines, and then kinds of reasons
+_VARIES: Final = re.compile(r'"(?:[^"\\]|\\.)*"|\d+')  # from line to line, for one kind of reason
 
 
 class View(AbstractContextManager["View"], ABC):
@@ -48,16 +53,21 @@ class IngestObserver(Observer, AbstractContextManager["IngestObserver"]):
     The file is replaced if the ingest completes or stops at a rejected line; otherwise the old file stays.
     """
 
-    def __init__(self, view: View, rejects: Output | None, quiet: bool) -> None:
+    def __init__(self, view: View, rejects: Output | None, *, quiet: bool, names_rejected: bool) -> None:
+        """With `quiet`, it leaves out everything but rejections and warnings."""
         self.stored: int = 0
         self._view = view
         self._quiet = quiet
+        self._rejections = _Rejections() if names_rejected else None
         self._stack = ExitStack()
         self._rejects = None if rejects is None else self._stack.enter_context(rejects.opened())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._rejections is not None:
+            for line in self._rejections.summary(complete=self._rejects is not None):
+                self._view.line(line)
         if isinstance(error, RejectedLineError):
             self._stack.close()
         else:
@@ -65,18 +75,20 @@ class IngestObserver(Observer, AbstractContextManager["IngestObserver"]):
 
     def started(self, file: str, earlier: Position | None, size_bytes: int | None) -> None:
         if earlier is not None and not earlier.complete and not self._quiet:
-            self._view.line(
-                f"{file}: an earlier ingest stopped after line {earlier.line}; its memories are not embedded again"
-            )
+            self._view.line(f"{file}: an earlier ingest stopped early; its memories are not embedded again")
         self._view.started(file, size_bytes)
 
+    def noted(self, text: str, *, warning: bool) -> None:
+        if warning or not self._quiet:
+            self._view.line(text)
+
     def rejected(self, rejection: Rejection) -> None:
-        if not self._quiet:
-            self._view.line(f"{rejection.file}:{rejection.line}: rejected: {rejection.reason}")
+        if self._rejections is not None and self._rejections.is_shown(rejection):
+            self._view.line(f"{rejection.place}: rejected: {rejection.reason}")
         if self._rejects is not None:
             row = {
                 "file": rejection.file,
-                "line": rejection.line,
+                rejection.unit: rejection.line,
                 "reason": rejection.reason,
                 "raw": rejection.raw.decode(errors="backslashreplace"),
             }
@@ -85,6 +97,35 @@ class IngestObserver(Observer, AbstractContextManager["IngestObserver"]):
     def committed(self, progress: Progress) -> None:
         self.stored = progress.stored
         self._view.committed(progress)
+
+
+class _Rejections:
+    """Counts rejections by kind of reason; the first are shown, and the others summed up."""
+
+    def __init__(self) -> None:
+        self._shown = 0
+        self._others: Counter[str] = Counter()
+        self._examples: dict[str, str] = {}  # a reason of each kind
+
+    def is_shown(self, rejection: Rejection) -> bool:
+        """Counts a rejection, and tells whether it is one of the first."""
+        if self._shown < _MOST_SHOWN:
+            self._shown += 1
+            return True
+        kind = _VARIES.sub("", rejection.reason)
+        if kind not in self._examples:
+            kind = kind if len(self._examples) < _MOST_SHOWN else ""
+            self._examples.setdefault(kind, rejection.reason if kind else "other reasons")
+        self._others[kind] += 1
+        return False
+
+    def summary(self, *, complete: bool) -> Iterator[str]:
+        """Lines about the rejections that were not shown; `complete` if a file has them all."""
+        if self._others:
+            advice = "" if complete else "; --rejects FILE writes all of them"
+            yield f"{self._others.total():,} more were rejected, not shown here{advice}:"
+            for kind, count in self._others.most_common():
+                yield f"  {count:,} times: {self._examples[kind]}"
 
 
 class NoView(View):

@@ -20,7 +20,7 @@ from agentmem_cli.errors import AgentMemError
 # Each command: its module and function (or Typer app), and the first sentence of its docstring. A module is imported
 # only when its command is called, so that `agentmem --help` needs Typer alone.
 COMMANDS: Final = {
-    "ingest": ("ingest:ingest", "Ingest JSONL files, one memory per line."),
+    "ingest": ("ingest:ingest", "Ingest memories from JSONL, JSON, CSV, chats and exports."),
     "add": ("add:add", "Add one memory, and print its id."),
     "update": ("add:update", "Change fields of one memory."),
     "search": ("search:search", "Find the memories that answer QUERY best."),

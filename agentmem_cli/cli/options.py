@@ -19,7 +19,7 @@ from agentmem_cli.cli.output import making_view
 from agentmem_cli.embedding.choice import MAX_THREADS, Device, ModelChoice
 from agentmem_cli.errors import InvalidMemoryError, UsageError
 from agentmem_cli.records.filter import SearchFilter
-from agentmem_cli.records.formats import FormatName
+from agentmem_cli.records.formats import FormatName, QueryFormatName
 from agentmem_cli.records.memory import MEMORY_TYPES, Scope
 from agentmem_cli.records.times import bound, parse_span
 from agentmem_cli.records.values import JsonScalar, JsonValue
@@ -70,6 +70,10 @@ StoreOption: TypeAlias = Annotated[
 ]
 FormatOption: TypeAlias = Annotated[
     FormatName | None,
+    typer.Option("--format", help="What FILE is; by default, its first bytes tell: see 'agentmem guide ingesting'."),
+]
+QueryFormatOption: TypeAlias = Annotated[
+    QueryFormatName | None,
     typer.Option("--format", help="Read FILE as a published data set instead of JSONL."),
 ]
 WaitOption: TypeAlias = Annotated[

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 from agentmem_cli.errors import InvalidMemoryError
 from agentmem_cli.ingest.options import IngestOptions
 from agentmem_cli.ingest.pipeline import Pipeline
-from agentmem_cli.records.formats import memory_lines
+from agentmem_cli.records.formats import kind_of_source, memory_lines
 from agentmem_cli.records.jsonl import parse_memory
 from agentmem_cli.records.lines import Line, LineSource
 from agentmem_cli.records.memory import Memory, Position, Rejection
@@ -29,16 +29,25 @@ class Batch:
     source_bytes: int
 
 
-Item: TypeAlias = Batch | Rejection
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a user is told of an input; a `warning`, or what it was taken for."""
+
+    text: str
+    warning: bool = False
+
+
+Item: TypeAlias = Batch | Rejection | Note
 
 
 class Batches:
-    """The lines of one input as batches, and between them the lines that were rejected."""
+    """The lines of one input as batches, and between them the lines that were rejected and notes."""
 
     def __init__(self, source: LineSource, options: IngestOptions, pipeline: Pipeline) -> None:
         self._source = source
         self._options = options
         self._pipeline = pipeline
+        self._keys = options.keys
         self._gathering = threading.Lock()  # another thread may take what is gathered
         self._memories: list[Memory] = []
         self._bytes = 0
@@ -54,30 +63,35 @@ class Batches:
             start = time.perf_counter()
 
     def _items(self) -> Iterator[Item]:
-        for line in self._lines():
+        reading, read_before = self._options.reading, self._pipeline.report.read
+        kind = kind_of_source(self._source, reading)
+        said = None if kind.said is None else Note(f"{self._source.name}: read as {kind.said}")
+        for line in memory_lines(self._source, kind, reading):
+            if said is not None:  # not before: what can't be read has an error alone
+                yield said
+                said = None
             self._pipeline.report.read += 1
             try:
-                memory = self._parse(line)
+                memory = self._parse(line, kind.unit)
             except InvalidMemoryError as error:
                 if self._options.stop_at_rejection:
                     yield self._taken(complete=False)
                 self._last_line = line.number
-                yield Rejection(self._source.name, line.number, str(error), line.content[:_SHOWN_RAW_BYTES])
+                yield Rejection(self._source.name, line.number, str(error), line.content[:_SHOWN_RAW_BYTES], kind.unit)
                 continue
             batch = self._gather(memory, line)
             if batch is not None:
                 yield batch
+        if self._pipeline.report.read == read_before:
+            yield Note(f"{self._source.name}: there are no memories in it", warning=True)
         yield self._taken(complete=True)
 
-    def _lines(self) -> Iterator[Line]:
-        if self._options.format is None:
-            return self._source.lines(self._options.max_line_bytes)
-        return memory_lines(self._source, self._options.format, self._options.max_line_bytes)
-
-    def _parse(self, line: Line) -> Memory:
+    def _parse(self, line: Line, unit: str) -> Memory:
+        if line.fault:
+            raise InvalidMemoryError(line.fault)
         if line.too_long:
-            raise InvalidMemoryError(f"line is longer than {self._options.max_line_bytes} bytes")
-        memory = parse_memory(line.content, self._options.text_field, self._options.defaults)
+            raise InvalidMemoryError(f"{unit} is longer than {self._options.max_line_bytes} bytes")
+        memory = parse_memory(line.content, self._keys)
         ttl_s = self._options.ttl_s
         if ttl_s is None or memory.expires_at is not None or "expires_at" in memory.clears:
             return memory

@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from contextlib import closing
 
 from agentmem_cli.errors import RejectedLineError
-from agentmem_cli.ingest.batches import Batch, Batches, Item
+from agentmem_cli.ingest.batches import Batch, Batches, Item, Note
 from agentmem_cli.ingest.options import IngestOptions, Observer, Progress
 from agentmem_cli.ingest.overlap import AHEAD, InOrder, Lane, done, drawn_ahead
 from agentmem_cli.ingest.pipeline import Pipeline, Ready
@@ -73,6 +73,10 @@ class _Committer:
             self._in_order.add(done(item), self._report_rejection)
             self._in_order.pass_on(0 if self._options.stop_at_rejection else AHEAD)
             return
+        if isinstance(item, Note):
+            self._in_order.add(done(item), lambda note: self._observer.noted(note.text, warning=note.warning))
+            self._in_order.pass_on()
+            return
         self._has_memories = self._has_memories or bool(item.memories)
         if not self._has_memories:
             return  # not even the position is stored
@@ -125,6 +129,6 @@ class _Committer:
         if self._options.stop_at_rejection:
             stored = "would be" if self._options.dry_run else "are"
             raise RejectedLineError(
-                f"{rejection.file}:{rejection.line}: {rejection.reason}: stopped there; the {report.stored} "
+                f"{rejection.place}: {rejection.reason}: stopped there; the {report.stored} "
                 f"memories before it {stored} stored"
             )

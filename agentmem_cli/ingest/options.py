@@ -1,13 +1,15 @@
 """How inputs are taken in, and the observer that is called meanwhile."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from agentmem_cli.errors import UsageError
 from agentmem_cli.ingest.report import IngestReport
-from agentmem_cli.records.formats import FORMAT_NAMES, FormatName
+from agentmem_cli.records.formats import FormatName, Reading
+from agentmem_cli.records.keys import Keys
 from agentmem_cli.records.lines import MAX_EXPANSION, MAX_LINE_BYTES
-from agentmem_cli.records.memory import Position, Rejection, Scope
+from agentmem_cli.records.memory import MEMORY_TYPES, Position, Rejection, Scope
 from agentmem_cli.records.times import MAX_TTL_S
 
 MIN_BATCH_SIZE: Final = 10
@@ -27,11 +29,14 @@ class IngestOptions:
     default; this includes memories that are stored already. A dry run does not foresee that.
 
     A memory whose line says nothing about `expires_at` expires `ttl_s` seconds after it is read.
+
+    `format`, `text_field` and `include` are as in `agentmem_cli.records.formats.Reading`; `type_map` and
+    `importance_scale` are as in `agentmem_cli.records.keys.Keys`.
     """
 
     batch_size: int = MAX_BATCH_SIZE
     flush_interval_s: float = 1.0
-    text_field: str = "text"
+    text_field: str | None = None
     defaults: Scope = field(default_factory=Scope)
     stop_at_rejection: bool = False
     replace: bool = False
@@ -43,6 +48,9 @@ class IngestOptions:
     max_line_bytes: int = MAX_LINE_BYTES
     max_expansion: int = MAX_EXPANSION
     format: FormatName | None = None
+    include: frozenset[str] = frozenset()
+    type_map: Mapping[str, str] = field(default_factory=dict)
+    importance_scale: float = 1.0
 
     def __post_init__(self) -> None:
         if not MIN_BATCH_SIZE <= self.batch_size <= MAX_BATCH_SIZE:
@@ -51,10 +59,24 @@ class IngestOptions:
             raise UsageError(f"flush interval {self.flush_interval_s} is not a number of seconds, 0 or more")
         if self.ttl_s is not None and not 0 < self.ttl_s <= MAX_TTL_S:
             raise UsageError(f"ttl {self.ttl_s} s is not between 0 and {MAX_TTL_S:.0f} s")
-        if self.format is not None and self.format not in FORMAT_NAMES:
-            raise UsageError(f"format {self.format} is unknown: it is one of {', '.join(FORMAT_NAMES)}")
-        if self.format is not None and self.text_field != "text":
-            raise UsageError(f"the format {self.format} says where the text is: leave out the text field")
+        if not self.importance_scale > 0:
+            raise UsageError(f"importance scale {self.importance_scale} is not a number above 0")
+        unknown = next((name for name in self.type_map.values() if name not in MEMORY_TYPES), None)
+        if unknown is not None:
+            raise UsageError(f"type map: {unknown} is not a memory type: it is one of {', '.join(MEMORY_TYPES)}")
+        self.reading  # noqa: B018 - raises
+
+    @property
+    def reading(self) -> Reading:
+        """How an input is read."""
+        named = self.defaults.run_id is not None
+        return Reading(self.format, self.text_field, self.include, not named, self.max_line_bytes)
+
+    @property
+    def keys(self) -> Keys:
+        """How its keys are read."""
+        types = {name.lower(): known for name, known in self.type_map.items()}
+        return Keys(self.text_field, self.defaults, types, self.importance_scale)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +98,9 @@ class Observer:
 
     def rejected(self, rejection: Rejection) -> None:
         """A line was rejected."""
+
+    def noted(self, text: str, *, warning: bool) -> None:
+        """What an input was taken for, or a warning about it."""
 
     def committed(self, progress: Progress) -> None:
         """A batch is durable."""

@@ -57,9 +57,9 @@ class IngestReport:
         """Memories stored a second of the whole run, model loading and indexing included."""
         return self.stored / self.elapsed_s if self.elapsed_s else 0.0
 
-    def to_dict(self) -> dict[str, JsonValue]:
-        """The JSON object that `ingest --json` prints."""
-        return {
+    def to_dict(self, *, dry_run: bool = False) -> dict[str, JsonValue]:
+        """The JSON object that `ingest --json` prints; of a dry run, only what it has found out."""
+        counts: dict[str, JsonValue] = {
             "read": self.read,
             "added": self.added,
             "updated": self.updated,
@@ -67,6 +67,11 @@ class IngestReport:
             "rejected": self.rejected,
             "embedded": self.embedded,
             "reused": self.reused,
+        }
+        if dry_run:
+            return counts
+        return {
+            **counts,
             "truncated": self.truncated,
             "chunks": self.chunks,
             "tokens": self.tokens,

@@ -10,6 +10,7 @@ from typing import Final, cast
 import orjson
 
 from agentmem_cli.errors import InvalidMemoryError, UsageError
+from agentmem_cli.records.keys import OWN_KEYS, Keys
 from agentmem_cli.records.memory import VECTOR_KEY, Memory, Scope, StoredChunk, StoredVector, from_microseconds
 from agentmem_cli.records.times import parse_time
 from agentmem_cli.records.values import (
@@ -35,9 +36,10 @@ CLEARABLE: Final = frozenset(
 _NOTHING: Final = frozenset[str]()
 
 
-def parse_memory(line: bytes, text_field: str = "text", defaults: Scope | None = None) -> Memory:
+def parse_memory(line: bytes, keys: Keys = OWN_KEYS) -> Memory:
     """The memory on one line of JSONL. Raises InvalidMemoryError, whose message is only the reason."""
-    return memory_from_fields(parse_object(line), text_field, defaults)
+    fields = cast("dict[str, object]", parse_object(line))
+    return memory_from_fields(fields, keys.settle(fields), keys.defaults)
 
 
 def parse_object(line: bytes) -> dict[str, JsonValue]:

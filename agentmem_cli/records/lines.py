@@ -1,49 +1,53 @@
-"""Reads inputs line by line within bounded memory: a file, a gzip file, or standard input."""
+"""Reads inputs line by line within bounded memory: a file, compressed or not, a pipe, or standard input."""
 
-import gzip
+import codecs
 import os
 import select
 import stat
 import sys
 import time
-import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from io import BufferedReader, FileIO, RawIOBase
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, cast
+from itertools import chain
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 from agentmem_cli.errors import InputError
+from agentmem_cli.records.compression import (
+    DAMAGE,
+    MAGIC_BYTES,
+    ZIP_MAGIC,
+    ByteStream,
+    Compression,
+    compression_of,
+    zip_member,
+)
 
 STDIN: Final = "-"
+STDIN_NAME: Final = "<stdin>"
 MAX_LINE_BYTES: Final = 1_000_000
-MAX_EXPANSION: Final = 200  # text rarely compresses more than 20 times; a gzip bomb of zeros, 1,000 times
+MAX_EXPANSION: Final = 200  # text rarely compresses more than 20 times; a bomb of zeros, 1,000 times
 _FREE_EXPANSION_BYTES: Final = 64_000_000  # a small file may expand to this much, whatever the ratio
 _BLOCK_BYTES: Final = 1 << 18
 _LOOK_EVERY_S: Final = 0.1
-_BOM: Final = b"\xef\xbb\xbf"
-_GZIP_MAGIC: Final = b"\x1f\x8b"
+BOM: Final = b"\xef\xbb\xbf"
+_UTF16_BOMS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _GZIP_HEADER_BYTES: Final = 16  # GzipFile needs complete reads of headers and checksums
 
 
 class Line(NamedTuple):
-    """A non-blank line; `number` starts at 1, and `content` is cut if `too_long`."""
+    """A non-blank line; `number` starts at 1, and `content` is cut if `too_long`.
+
+    A line that was made of something else in an input has its number, and the `fault` for which it can't be a memory.
+    """
 
     number: int
     content: bytes
     too_long: bool = False
-
-
-class ByteStream(Protocol):
-    """A stream of bytes."""
-
-    def read(self, size: int, /) -> bytes:
-        """`size` bytes, or fewer at the end."""
-
-    def read1(self, size: int, /) -> bytes:
-        """Up to `size` bytes, as soon as some are available; none at the end."""
+    fault: str = ""
 
 
 class _Pipe:
@@ -79,7 +83,7 @@ class _Pipe:
 
 
 class _Eager(BufferedReader):
-    """Returns available bytes to GzipFile instead of waiting for all: a slow pipe would stall."""
+    """Returns available bytes to a decompressor instead of waiting for all: a slow pipe would stall."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is None or size <= _GZIP_HEADER_BYTES:
@@ -94,7 +98,7 @@ class _CountedReader(RawIOBase):
         super().__init__()
         self._stream = stream
         self.bytes_read = 0
-        self.magic = self._unread = stream.read(len(_GZIP_MAGIC))  # waits, since a pipe may return one byte first
+        self.magic = self._unread = stream.read(MAGIC_BYTES)  # waits, since a pipe may return one byte first
 
     def readable(self) -> bool:
         return True
@@ -113,17 +117,29 @@ class LineSource:
     """An open input. Iterate `lines` or `blocks` once; `position_bytes` of `size_bytes` is the progress."""
 
     def __init__(self, name: str, stream: ByteStream, size_bytes: int | None, max_expansion: int) -> None:
+        """Raises InputError for a compression that Python does not have."""
         # A path may contain bytes that aren't UTF-8, but the name is shown and stored as text.
         self.name: str = os.fsencode(name).decode(errors="backslashreplace")
         self.size_bytes = size_bytes
         self._max_expansion = max_expansion
         self._origin = stream
         self._raw = _CountedReader(stream)
-        self._is_gzip = self._raw.magic == _GZIP_MAGIC
+        self.compression = compression_of(self._raw.magic)
         counted = _Eager(self._raw, _BLOCK_BYTES)
-        self._stream = gzip.GzipFile(fileobj=counted, mode="rb") if self._is_gzip else counted
+        self._stream = counted if self.compression is None else self._unpacked(counted, self.compression)
         self._expanded_bytes = 0
         self._yielded_bytes = 0
+        self._is_transcoded = False
+        self._head = b""  # read by `peek`, and not yet by others
+        self._incoming = self._received()
+
+    def _unpacked(self, packed: BufferedReader, compression: Compression) -> ByteStream:
+        try:
+            return compression.opened(packed)
+        except ImportError as error:
+            raise InputError(
+                f"{self.name}: compressed with {compression.name}, which this Python can't read: decompress it first"
+            ) from error
 
     @property
     def may_wait(self) -> bool:
@@ -132,8 +148,18 @@ class LineSource:
 
     @property
     def position_bytes(self) -> int:
-        """The number of bytes read; for gzip files, of compressed bytes."""
-        return self._raw.bytes_read if self._is_gzip else self._yielded_bytes
+        """The number of bytes read; for compressed files, of compressed bytes."""
+        is_converted = self.compression is not None or self._is_transcoded
+        return self._raw.bytes_read if is_converted else self._yielded_bytes
+
+    def peek(self, more_than: int = 0) -> bytes:
+        """The first bytes, more than so many unless the input is shorter. Reading begins with them all the same.
+
+        Raises InputError as `lines` does.
+        """
+        while len(self._head) <= more_than and (block := next(self._incoming, b"")):
+            self._head += block
+        return self._head
 
     def stop(self) -> None:
         """Ends the input for a thread that waits for it."""
@@ -146,7 +172,7 @@ class LineSource:
         Raises InputError if the input can't be read or expands too much.
         """
         # Two bytes over the limit show that a line is too long, even if one is a CR; line 1 may have a BOM.
-        held_bytes, number, held = max_line_bytes + 2 + len(_BOM), 1, b""
+        held_bytes, number, held = max_line_bytes + 2 + len(BOM), 1, b""
         for block in self._blocks():
             *ended, rest = block.split(b"\n")
             for piece in ended:
@@ -168,46 +194,95 @@ class LineSource:
             yield block
 
     def _blocks(self) -> Iterator[bytes]:
+        if self._head:
+            yield self._head
+            self._head = b""
+        yield from self._incoming
+
+    def _received(self) -> Iterator[bytes]:
+        """The content, unpacked and in UTF-8."""
+        blocks = self._unpacked_blocks()
+        first = next(blocks, b"")
+        if first:
+            self._is_transcoded = first.startswith(_UTF16_BOMS)
+            yield from self._transcoded(first, blocks) if self._is_transcoded else chain([first], blocks)
+
+    def _unpacked_blocks(self) -> Iterator[bytes]:
         try:
             while block := self._stream.read1(_BLOCK_BYTES):
                 self._expanded_bytes += len(block)
-                if self._is_gzip:
-                    self._check_expansion()
+                if self.compression is not None:
+                    self.check_expansion(self.compression.name, self._expanded_bytes)
                 yield block
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise InputError(f"{self.name}: damaged or cut-off gzip file ({error}): compress it again") from error
+        except DAMAGE as error:
+            kind = "zip" if self.compression is None else self.compression.name
+            raise InputError(f"{self.name}: damaged or cut-off {kind} file ({error}): compress it again") from error
         except OSError as error:
             raise InputError(f"{self.name}: can't be read: {error.strerror or error}") from error
 
-    def _check_expansion(self) -> None:
-        allowed_bytes = max(_FREE_EXPANSION_BYTES, self._max_expansion * self._raw.bytes_read)
-        if self._expanded_bytes > allowed_bytes:
-            raise InputError(
-                f"{self.name}: this gzip file expands to more than {self._max_expansion} times its size: "
-                "if you trust it, decompress it first or raise --max-expansion"
-            )
+    def _transcoded(self, first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+        decoder = codecs.getincrementaldecoder("utf-16")()
+        try:
+            for block in chain([first], rest):
+                yield decoder.decode(block).encode()
+            yield decoder.decode(b"", final=True).encode()
+        except UnicodeError as error:
+            raise InputError(f"{self.name}: damaged UTF-16 ({error}): save it as UTF-8") from error
+
+    def check_expansion(self, kind: str, expanded_bytes: int) -> None:
+        """Raises InputError if a file expands to more than is allowed for what was read of it."""
+        _check_expansion(self.name, kind, expanded_bytes, self._raw.bytes_read, self._max_expansion)
+
+    def seekable(self, kind: str) -> BufferedReader:
+        """The file, for formats that are not read from beginning to end. Raises InputError for a pipe or an archive."""
+        if self.compression is not None or self.may_wait or not isinstance(self._origin, BufferedReader):
+            raise InputError(f"{self.name}: {kind} is read from a file, not from a pipe or an archive: give its path")
+        self._raw.bytes_read = self._origin.seek(0, os.SEEK_END)
+        self._origin.seek(0)
+        return self._origin
+
+
+def _check_expansion(name: str, kind: str, expanded_bytes: int, packed_bytes: int, max_expansion: int) -> None:
+    """An input that is small may expand to any multiple of its size."""
+    if expanded_bytes > max(_FREE_EXPANSION_BYTES, max_expansion * packed_bytes):
+        raise InputError(
+            f"{name}: this {kind} file expands to more than {max_expansion} times its size: "
+            "if you trust it, decompress it first or raise --max-expansion"
+        )
 
 
 @contextmanager
 def open_source(path: str, max_expansion: int = MAX_EXPANSION) -> Iterator[LineSource]:
-    """Opens a path, or standard input for `-`; gzip is detected by its first bytes. Raises InputError."""
+    """Opens a path, or standard input for `-`; compression is detected by the first bytes. Raises InputError."""
     if path == STDIN:
         if sys.stdin is None:
             raise InputError("standard input is closed: give a file")
-        yield LineSource("<stdin>", _stdin_stream(), None, max_expansion)
+        yield LineSource(STDIN_NAME, _stdin_stream(), None, max_expansion)
         return
     with ExitStack() as stack:
         try:
             file = stack.enter_context(FileIO(path, opener=_open_at_once))
             status = os.fstat(file.fileno())
             if stat.S_ISREG(status.st_mode):
-                source = LineSource(path, BufferedReader(file), status.st_size, max_expansion)
+                source = _file_source(path, file, status.st_size, max_expansion)
             else:
                 source = LineSource(path, _pipe(path, file.fileno(), status.st_mode), None, max_expansion)
         except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
             why = getattr(error, "strerror", None) or error
             raise InputError(f"{path or '(empty path)'}: can't be read: {why}: check the path") from error
         yield source
+
+
+def _file_source(path: str, file: FileIO, size_bytes: int, max_expansion: int) -> LineSource:
+    packed = BufferedReader(file)
+    if not packed.peek(len(ZIP_MAGIC)).startswith(ZIP_MAGIC):
+        return LineSource(path, packed, size_bytes, max_expansion)
+    member = zip_member(path, file)
+    _check_expansion(path, "zip", member.size_bytes, member.packed_bytes, max_expansion)
+    source = LineSource(path, member.stream, member.size_bytes, max_expansion)
+    if source.compression is not None:
+        raise InputError(f"{path}: a zip file with a {source.compression.name} file in it: unpack it first")
+    return source
 
 
 def _open_at_once(path: str, flags: int) -> int:
@@ -232,7 +307,7 @@ def _stdin_stream() -> ByteStream:
 def _line(number: int, raw: bytes, max_line_bytes: int) -> Line | None:
     content = raw.removesuffix(b"\r")
     if number == 1:
-        content = content.removeprefix(_BOM)
+        content = content.removeprefix(BOM)
     if len(content) > max_line_bytes:
         return Line(number, content[:max_line_bytes], too_long=True)
     return Line(number, content) if content.strip() else None

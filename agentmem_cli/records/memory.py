@@ -15,6 +15,7 @@ from agentmem_cli.records.values import (
     JsonValue,
     check_name,
     check_number,
+    check_string,
     check_text,
     plain_metadata,
     shown,
@@ -41,6 +42,14 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _SORTED_JSON: Final = json.JSONEncoder(sort_keys=True)  # made once: `json.dumps` makes one per call
 
 
+def known_memory_type(name: str) -> str:
+    """One of MEMORY_TYPES, given in any case. Raises InvalidMemoryError."""
+    known = check_string("memory_type", name).strip().lower()
+    if known in MEMORY_TYPES:
+        return known
+    raise InvalidMemoryError(f"memory_type {shown(name)} is unknown: it is one of {', '.join(MEMORY_TYPES)}")
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """The agent, user, run and type of a memory; None if not set. Raises InvalidMemoryError."""
@@ -54,9 +63,7 @@ class Scope:
         for name in ("agent_id", "user_id", "run_id"):
             check_name(name, getattr(self, name))
         if self.memory_type is not None and self.memory_type not in MEMORY_TYPES:
-            raise InvalidMemoryError(
-                f"memory_type {shown(self.memory_type)} is unknown: it is one of {', '.join(MEMORY_TYPES)}"
-            )
+            object.__setattr__(self, "memory_type", known_memory_type(self.memory_type))
 
 
 def speaker_key(name: str) -> str | None:
@@ -100,7 +107,7 @@ class StoredVector:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """A memory. Raises InvalidMemoryError, whose message is only the reason.
+    """A memory; `importance` is 0 to 1. Raises InvalidMemoryError, whose message is only the reason.
 
     An empty `id` is derived from the content, so that equal memories have equal ids. `created_at` is an aware UTC time;
     None means the time at which the store receives the memory. From `expires_at` on, nothing finds the memory. A
@@ -122,6 +129,8 @@ class Memory:
     def __post_init__(self) -> None:
         check_text(self.text)
         importance = check_number("importance", self.importance)
+        if importance is not None and not 0 <= importance <= 1:
+            raise InvalidMemoryError(f"importance {importance} is not between 0 and 1")
         object.__setattr__(self, "importance", None if importance is None else float(importance) + 0.0)  # no -0.0
         if self.created_at is not None:
             object.__setattr__(self, "created_at", as_utc(self.created_at))
@@ -302,12 +311,21 @@ class HistoryEvent:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A rejected line of an input, and the reason; `raw` is only its beginning if the line was too long."""
+    """A rejected line of an input, and the reason; `raw` is only its beginning if the line was too long.
+
+    `unit` is what `line` counts: lines, the elements of a JSON document, rows, or the memories of conversations.
+    """
 
     file: str
     line: int
     reason: str
     raw: bytes
+    unit: str = "line"
+
+    @property
+    def place(self) -> str:
+        """Where it is, for a message."""
+        return f"{self.file}:{self.line}" if self.unit == "line" else f"{self.file}, {self.unit} {self.line}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,16 @@ def check_number(name: str, value: object) -> float | None:
     """The value, if it is a finite number or None; raises InvalidMemoryError otherwise."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if not is_number(value):
         raise InvalidMemoryError(f"{name} must be a number, not {kind_of(value)}")
     if not abs(value) <= MAX_INTEGER:  # also refuses NaN
         raise InvalidMemoryError(f"{name} must be a finite number")
     return value
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether this is a number of JSON."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def check_whole(name: str, value: object, at_least: int) -> None:

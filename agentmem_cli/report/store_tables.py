@@ -27,8 +27,12 @@ def ingest_table(report: IngestReport, store: str, model: str, dry_run: bool) ->
     table = plain_table(f"{title} · {store} · {model}", show_header=False)
     table.add_column("")
     table.add_column("", justify="right")
-    for name in ("read", "added", "updated", "unchanged", "rejected", "embedded", "reused", "truncated"):
+    for name in ("read", "added", "updated", "unchanged", "rejected", "embedded", "reused"):
         table.add_row(name, f"{getattr(report, name):,}")
+    if dry_run:  # it has not seen the model
+        table.min_width = 60  # so that the title is on one line
+        return table
+    table.add_row("truncated", f"{report.truncated:,}")
     if report.chunks:
         table.add_row("chunks of long memories", f"{report.chunks:,}")
     table.add_row("tokens the model does not know", f"{report.unknown_token_ratio:.1%}")

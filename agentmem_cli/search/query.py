@@ -8,7 +8,7 @@ from typing import Final, Literal, TypeAlias, get_args
 
 from agentmem_cli.errors import InvalidMemoryError, RejectedLineError, UsageError
 from agentmem_cli.records.filter import SearchFilter
-from agentmem_cli.records.formats import FormatName, query_lines
+from agentmem_cli.records.formats import QueryFormatName, query_lines
 from agentmem_cli.records.jsonl import parse_object, pop_scope
 from agentmem_cli.records.lines import MAX_LINE_BYTES, Line, LineSource, open_source
 from agentmem_cli.records.values import JsonValue, check_name, check_share, check_string, check_whole, kind_of
@@ -77,7 +77,7 @@ class LabelledQuery:
 
 
 def read_queries(
-    path: str, filter: SearchFilter = _EVERYTHING, format: FormatName | None = None
+    path: str, filter: SearchFilter = _EVERYTHING, format: QueryFormatName | None = None
 ) -> Iterator[LabelledQuery]:
     """The queries of a file, plain or gzip, or of standard input for `-`, read lazily.
 

@@ -171,7 +171,7 @@ def test_a_reader_that_went_away_is_no_traceback(arguments: tuple[str, ...], age
     os.close(read_end)
     process = agentmem.start(*arguments, stdout=write_end)
     os.close(write_end)
-    _, stderr = process.communicate(timeout=TIMEOUT_S)
+    _, stderr = process.communicate(jsonl({"text": "tea"}), timeout=TIMEOUT_S)
     assert stderr == b""
 
 

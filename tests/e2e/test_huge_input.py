@@ -102,6 +102,7 @@ def test_millions_of_blank_lines_are_nothing(agentmem: Cli, known: str) -> None:
 @pytest.mark.parametrize("dry_run", [[], ["--dry-run"]])
 def test_a_gzip_bomb_is_refused_in_a_clear_line(agentmem: Cli, known: str, dry_run: list[str]) -> None:
     with gzip.open(agentmem.folder / "bomb.jsonl.gz", "wb") as stream:
+        stream.write(line("before", id="3"))
         for _ in range(100):
             stream.write(_MB)
     process = agentmem.start("ingest", "bomb.jsonl.gz", "--store", known, "--progress", "none", *dry_run)
@@ -132,9 +133,9 @@ def test_a_hundred_thousand_lines_are_taken_in_again_within_bounded_memory(agent
 
 @pytest.mark.parametrize("text", [b"[" * 900_000, b'{"a":' * 180_000, b'{"text":"' + b"\\u0000" * 160_000 + b'"}'])
 def test_a_line_within_the_limit_may_be_as_odd_as_it_likes(agentmem: Cli, known: str, text: bytes) -> None:
-    odd = text + b"\n" + line("after", id="4")
+    odd = line("before", id="3") + text + b"\n" + line("after", id="4")
     result = agentmem("ingest", "-", "--store", known, "--json", "--dry-run", "--progress", "none", stdin=odd)
     report = result.json()
-    assert (report["read"], report["added"] + report["rejected"]) == (2, 2)
+    assert (report["read"], report["added"] + report["rejected"]) == (3, 3)
     assert result.exit_code == (3 if report["rejected"] else 0)
     assert len(result.stderr) < 1000

@@ -74,7 +74,8 @@ def test_bytes_that_are_no_text_are_no_internal_error(
 
 def test_a_rejects_file_on_a_full_disk_is_said_so(agentmem: Cli) -> None:
     file = agentmem.write("a.jsonl", {"text": ""})
-    assert "internal error" not in agentmem("ingest", file, "--dry-run", "--rejects", "/dev/full", "--quiet").error()
+    result = agentmem("ingest", file, "--dry-run", "--rejects", "/dev/full", "--on-error", "fail")
+    assert "internal error" not in result.error()
 
 
 def test_nothing_is_written_outside_the_store_such_as_a_librarys_telemetry(agentmem: Cli) -> None:

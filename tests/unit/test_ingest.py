@@ -151,7 +151,7 @@ def test_a_line_over_the_limit_is_rejected_whole(mem: AgentMem, file: Path, leng
 
 def test_what_is_shown_of_a_rejected_line_is_bounded(mem: AgentMem, file: Path) -> None:
     notes = _Notes()
-    mem.ingest([_write(file, "x" * 500_000)], observer=notes)
+    mem.ingest([_write(file, _line(1), "x" * 500_000)], observer=notes)
     assert notes.rejections[0].raw == b"x" * 10_000
 
 

@@ -14,6 +14,7 @@ from agentmem_cli.records.jsonl import (
     parse_memory,
     parse_object,
 )
+from agentmem_cli.records.keys import Keys
 from agentmem_cli.records.memory import Hit, Scope
 from agentmem_cli.records.times import parse_time
 
@@ -78,7 +79,7 @@ def test_a_line_that_is_no_memory_is_refused_with_the_reason(line: bytes, reason
     ("field", "reason"),
     [
         ('"id":""', "id is empty"),
-        ('"id":5', "id must be a string, not a number"),
+        ('"id":[5]', "id must be a string, not a list"),
         ('"agent_id":1', "agent_id must be a string, not a number"),
         ('"user_id":""', "user_id is empty"),
         ('"memory_type":"dream"', 'memory_type "dream" is unknown'),
@@ -187,27 +188,26 @@ def test_unknown_keys_are_kept_in_the_metadata_and_its_own_keys_win() -> None:
 
 
 def test_another_text_field_may_be_named() -> None:
-    memory = parse_memory(b'{"content":"likes tea","text":"a label"}', text_field="content")
+    memory = parse_memory(b'{"content":"likes tea","text":"a label"}', Keys("content"))
     assert memory.text == "likes tea"
     assert memory.metadata == {"text": "a label"}
     with pytest.raises(InvalidMemoryError, match='no "content"'):
-        parse_memory(b'{"text":"t"}', text_field="content")
+        parse_memory(b'{"text":"t"}', Keys("content"))
     with pytest.raises(InvalidMemoryError, match="content must be a string"):
-        parse_memory(b'{"content":1}', text_field="content")
+        parse_memory(b'{"content":1}', Keys("content"))
 
 
 def test_defaults_fill_the_scopes_that_a_line_does_not_say_and_no_others() -> None:
     defaults = Scope("a0", "u0", "r0", "core")
-    assert parse_memory(b'{"text":"t"}', defaults=defaults).scope == defaults
-    assert parse_memory(b'{"text":"t","user_id":"u1","run_id":null}', defaults=defaults).scope == Scope(
-        "a0", "u1", "r0", "core"
-    )
+    keys = Keys(defaults=defaults)
+    assert parse_memory(b'{"text":"t"}', keys).scope == defaults
+    assert parse_memory(b'{"text":"t","user_id":"u1","run_id":null}', keys).scope == Scope("a0", "u1", "r0", "core")
     own = b'{"text":"t","agent_id":"a1","user_id":"u1","run_id":"r1","memory_type":"working"}'
-    assert parse_memory(own, defaults=defaults).scope == Scope("a1", "u1", "r1", "working")
+    assert parse_memory(own, keys).scope == Scope("a1", "u1", "r1", "working")
 
 
 def test_defaults_are_part_of_the_derived_id() -> None:
-    filled, bare = parse_memory(b'{"text":"t"}', defaults=Scope(user_id="u")), parse_memory(b'{"text":"t"}')
+    filled, bare = parse_memory(b'{"text":"t"}', Keys(defaults=Scope(user_id="u"))), parse_memory(b'{"text":"t"}')
     assert filled.id == parse_memory(b'{"user_id":"u","text":"t"}').id != bare.id
 
 

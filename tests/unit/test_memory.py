@@ -200,7 +200,7 @@ def test_every_memory_type_is_accepted() -> None:
         assert Scope(memory_type=memory_type).memory_type == memory_type
 
 
-@pytest.mark.parametrize("memory_type", ["", "Semantic", "x" * 1000])
+@pytest.mark.parametrize("memory_type", ["", "semantics", "x" * 1000])
 def test_an_unknown_memory_type_is_refused_with_those_there_are(memory_type: str) -> None:
     with pytest.raises(InvalidMemoryError, match=r"is unknown: it is one of episodic, .*contextual") as caught:
         Scope(memory_type=memory_type)

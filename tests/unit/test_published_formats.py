@@ -13,9 +13,10 @@ import pytest
 from agentmem_cli import AgentMem
 from agentmem_cli.errors import InputError, UsageError
 from agentmem_cli.ingest.options import IngestOptions
-from agentmem_cli.records.formats import FORMAT_NAMES, FormatName, memory_lines, query_lines
+from agentmem_cli.records.formats import FORMAT_NAMES, FormatName, QueryFormatName, Reading, memory_lines, query_lines
 from agentmem_cli.records.formats import elements as elements_module
 from agentmem_cli.records.formats.elements import elements_of
+from agentmem_cli.records.formats.sniff import Kind
 from agentmem_cli.records.lines import Line, LineSource, open_source
 from tests.fakes import FakeEmbedder
 from tests.published import LOCOMO, LONGMEMEVAL, REALTALK, written
@@ -23,10 +24,10 @@ from tests.published import LOCOMO, LONGMEMEVAL, REALTALK, written
 
 def memories(path: str, format: FormatName) -> list[Any]:
     with open_source(path) as source:
-        return [json.loads(line.content) for line in memory_lines(source, format)]
+        return [json.loads(line.content) for line in memory_lines(source, Kind("json", format), Reading())]
 
 
-def queries(path: str, format: FormatName) -> list[Any]:
+def queries(path: str, format: QueryFormatName) -> list[Any]:
     with open_source(path) as source:
         return [json.loads(line.content) for line in query_lines(source, format)]
 
@@ -134,12 +135,12 @@ def broken(**changes: object) -> object:
         ),
         (broken(qa=[1]), "locomo", 'element 2: "qa" has a number among its objects'),
         ([{**LONGMEMEVAL[0], "haystack_dates": []}], "longmemeval", "have 2, 0 and 2 entries"),
-        ([LOCOMO[0], "tea"], "locomo", "element 2 is not a JSON object: give the published file"),
+        ([LOCOMO[0], "tea"], "locomo", "element 2 is not a JSON object: each element must be one"),
         ("tea", "locomo", "not JSON: it begins with neither [ nor {; give the published file"),
     ],
 )
 def test_a_file_of_another_shape_is_one_line_with_what_to_do(
-    content: object, format: FormatName, error: str, tmp_path: Path
+    content: object, format: QueryFormatName, error: str, tmp_path: Path
 ) -> None:
     file = written(tmp_path / "data.json", content)
     with pytest.raises(InputError) as caught:
@@ -158,8 +159,8 @@ def test_a_file_of_another_shape_is_one_line_with_what_to_do(
         (b'[{"a": "}"}, {"b": "', "element 2 is cut off: the file ends in it; download it again"),
         (b'{"a": 1}\n{"a": 2}', "one JSON object after another, so the file looks like JSONL: leave out --format"),
         (b'[{"a": 1}] x', "not JSON: more follows after the end of element 1"),
-        (b'[{"a": 1} {"a": 2}]', "element 2 is not a JSON object: give the published file"),
-        (b"[,]", "element 1 is not a JSON object: give the published file"),
+        (b'[{"a": 1} {"a": 2}]', "element 2 is not a JSON object: each element must be one"),
+        (b"[,]", "element 1 is not a JSON object: each element must be one"),
     ],
 )
 def test_a_damaged_file_is_named_with_the_element(content: bytes, error: str, tmp_path: Path) -> None:
@@ -214,7 +215,7 @@ class _Endless:
 def test_a_file_of_any_size_takes_the_memory_of_an_element() -> None:
     source = LineSource("longmemeval_m.json", _Endless(300), None, 1)  # 30 MB
     tracemalloc.start()
-    lines = sum(1 for _ in memory_lines(source, "longmemeval"))
+    lines = sum(1 for _ in memory_lines(source, Kind("json", "longmemeval"), Reading()))
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert lines == 900
@@ -229,7 +230,7 @@ def test_an_element_beyond_the_limit_is_not_held(monkeypatch: pytest.MonkeyPatch
 
 def test_a_memory_longer_than_a_line_may_be_is_marked(tmp_path: Path) -> None:
     with open_source(written(tmp_path / "locomo10.json", LOCOMO)) as source:
-        lines = list(memory_lines(source, "locomo", 100))
+        lines = list(memory_lines(source, Kind("json", "locomo"), Reading(max_line_bytes=100)))
     assert [(line.number, len(line.content), line.too_long) for line in lines] == [(n, 100, True) for n in (1, 2, 3)]
     assert isinstance(lines[0], Line)
 

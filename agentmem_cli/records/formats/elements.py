@@ -2,39 +2,45 @@
 
 import re
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, cast
 
 from agentmem_cli.errors import InputError
-from agentmem_cli.records.lines import LineSource
+from agentmem_cli.records.lines import BOM, LineSource
 
 MAX_ELEMENT_BYTES: Final = 64_000_000  # the largest of LongMemEval has some 6 MB
-_BOM: Final = b"\xef\xbb\xbf"
-_SPACE: Final = b" \t\r\n"
+_SPACES: Final = re.compile(rb"[ \t\r\n]*")
 _IN_STRING: Final = re.compile(rb'["\\]')
 _OUTSIDE: Final = re.compile(rb'["{}\[\]]')
 
 
-def elements_of(source: LineSource) -> Iterator[bytes]:
+def elements_of(source: LineSource, list_at: int = 0) -> Iterator[bytes]:
     """The objects of the array that a JSON file holds, or the object that it holds.
 
-    Each is cut out at its outer braces and not parsed: what is wrong inside one is found by the parser of that one.
-    Raises InputError.
+    With `list_at`, those of the list whose first bracket ends there, counted in bytes; what follows that list is not
+    read. Each object is cut out at its outer braces and not parsed: what is wrong inside one is found by the parser of
+    that one. Raises InputError.
     """
-    scanner = _Scanner(source.name)
+    scanner = _Scanner(source.name, in_list=list_at > 0)
+    skipped = 0
     for block in source.blocks():
-        yield from scanner.objects(block)
+        start = min(list_at - skipped, len(block))
+        skipped += start
+        yield from scanner.objects(block[start:] if start else block)
+        if list_at and scanner.is_over:
+            return
     scanner.finish()
 
 
 class _Scanner:
     """Follows braces and strings from block to block."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, in_list: bool) -> None:
         self._name = name
+        self.is_over = False  # the array, or the object
         self._held = bytearray()  # of the object that has begun
         self._found = 0
-        self._is_array: bool | None = None  # None before the first byte
-        self._is_over = False
+        self._is_array: bool | None = in_list or None  # None before the first byte
+        self._in_list = in_list
         self._comma_seen = True  # the first object needs none
         self._is_inside = False  # an object
         self._depth = 0
@@ -43,7 +49,7 @@ class _Scanner:
     def objects(self, block: bytes) -> Iterator[bytes]:
         """The objects that end in this block."""
         at = 0
-        while at < len(block):
+        while at < len(block) and not (self._in_list and self.is_over):
             if not self._is_inside:
                 at = self._next_object(block, at)
                 continue
@@ -64,26 +70,25 @@ class _Scanner:
             raise self._error("is cut off: the file ends in it; download it again")
         if self._is_array is None:
             raise InputError(f"{self._name}: empty: give a JSON file")
-        if not self._is_over:
+        if not self.is_over:
             raise InputError(f"{self._name}: cut off after element {self._found}: download it again")
 
     def _next_object(self, block: bytes, at: int) -> int:
         """Skips what may stand between objects, up to the first byte of the next one."""
+        at = cast("re.Match[bytes]", _SPACES.match(block, at)).end()
         byte = block[at : at + 1]
-        if byte in _SPACE or (self._is_array is None and byte in _BOM):
+        if not byte:
+            return at
+        if self._is_array is None and byte in BOM:
             return at + 1
         if self._is_array is None and byte in b"[{":
             self._is_array = byte == b"["
             if self._is_array:
                 return at + 1
-        elif self._is_over:
-            if byte == b"{" and not self._is_array:
-                raise InputError(
-                    f"{self._name}: one JSON object after another, so the file looks like JSONL: leave out --format"
-                )
-            raise InputError(f"{self._name}: not JSON: more follows after the end of element {self._found}")
+        elif self.is_over:
+            raise self._more_follows(byte)
         elif byte == b"]":
-            self._is_over = True
+            self.is_over = True
             return at + 1
         elif byte == b"," and not self._comma_seen:
             self._comma_seen = True
@@ -91,8 +96,8 @@ class _Scanner:
         if byte != b"{" or not self._comma_seen:
             if self._is_array is None:
                 raise InputError(f"{self._name}: not JSON: it begins with neither [ nor {{; give the published file")
-            raise self._error("is not a JSON object: give the published file")
-        self._is_inside, self._comma_seen, self._is_over = True, False, not self._is_array
+            raise self._error("is not a JSON object: each element must be one")
+        self._is_inside, self._comma_seen, self.is_over = True, False, not self._is_array
         return at
 
     def _end_of_object(self, block: bytes, at: int) -> int:
@@ -118,6 +123,12 @@ class _Scanner:
                     self._is_inside = False
                     return at
         return len(block)
+
+    def _more_follows(self, byte: bytes) -> InputError:
+        what = f"not JSON: more follows after the end of element {self._found}"
+        if byte == b"{" and not self._is_array:
+            what = "one JSON object after another, so the file looks like JSONL: leave out --format"
+        return InputError(f"{self._name}: {what}")
 
     def _error(self, what: str) -> InputError:
         return InputError(f"{self._name}: element {self._found + 1} {what}")

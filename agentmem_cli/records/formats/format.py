@@ -1,41 +1,72 @@
-"""What a format of published data is, and how its modules read untrusted JSON."""
+"""What a format is, and how its modules read untrusted JSON."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
+
+import orjson
 
 from agentmem_cli.errors import InvalidMemoryError
+from agentmem_cli.records.lines import Line
 from agentmem_cli.records.values import JsonValue, kind_of, shown
 
 Fields: TypeAlias = Mapping[str, JsonValue]
+_COMPRESSED_NAMES: Final = (".gz", ".bz2", ".xz", ".zst")
 
 
 class Element(NamedTuple):
-    """A JSON object at the top of a file, and the name of the file."""
+    """A JSON object at the top of a file, and the name of the file.
+
+    `position` counts from 1. `include` names the roles that are taken besides user and assistant. With `names_runs`, a
+    conversation without a name is a run that is named after its file.
+    """
 
     file: str
     fields: Fields
+    position: int = 1
+    include: frozenset[str] = frozenset()
+    names_runs: bool = False
 
     @property
     def file_stem(self) -> str:
         """The name of the file without folders and extensions: `Chat_1` for `talks/Chat_1.json.gz`."""
-        return PurePath(self.file.removesuffix(".gz")).stem
+        name = next((self.file.removesuffix(end) for end in _COMPRESSED_NAMES if self.file.endswith(end)), self.file)
+        return PurePath(name).stem
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A format of published data.
+    """A format of files whose elements are not memories as agentmem writes them.
 
-    Each element of a file has `keys`. `memories` and `queries` give the fields of its memories, as in a line that
-    `ingest` reads, and of its labelled queries, as in a line that `eval` reads. Both raise InvalidMemoryError, whose
-    message is only the reason, for an element of another shape.
+    An element has all keys of one of `shapes`; `a.b` is b in the object under a. `memories` and `queries` give the
+    fields of its memories, as in a line that `ingest` reads, and of its labelled queries, as in a line that `eval`
+    reads. Both raise InvalidMemoryError, whose message is only the reason, for an element of another shape.
     """
 
     title: str
-    keys: frozenset[str]
+    shapes: tuple[frozenset[str], ...]
     memories: Callable[[Element], Iterator[Fields]]
-    queries: Callable[[Element], Iterator[Fields]]
+    queries: Callable[[Element], Iterator[Fields]] | None = None
+
+    def fits(self, fields: Fields) -> bool:
+        """Whether this is an element of the format, by its keys."""
+        return any(all(_has(fields, key) for key in shape) for shape in self.shapes)
+
+
+def line_of(number: int, fields: Fields, max_line_bytes: int) -> Line:
+    """The fields of a memory, without nulls, as a line of JSONL."""
+    try:
+        content = orjson.dumps({key: value for key, value in fields.items() if value is not None})
+    except orjson.JSONEncodeError:
+        return Line(number, b"", fault="nested too deep")
+    return Line(number, content[:max_line_bytes], too_long=len(content) > max_line_bytes)
+
+
+def _has(fields: Fields, key: str) -> bool:
+    outer, dot, inner = key.partition(".")
+    value = fields.get(outer)
+    return outer in fields and (not dot or (isinstance(value, dict) and inner in value))
 
 
 def text_at(fields: Fields, key: str) -> str:
@@ -73,6 +104,12 @@ def objects(key: str, values: Iterable[JsonValue]) -> Iterator[Fields]:
 def strings(values: Iterable[JsonValue]) -> list[str]:
     """Those of the values that are strings."""
     return [value for value in values if isinstance(value, str)]
+
+
+def optional_text(fields: Fields, key: str) -> str | None:
+    """The string of a key, or None where it is missing, empty or not a string."""
+    value = fields.get(key)
+    return value if isinstance(value, str) and value else None
 
 
 def _wrong(key: str, wanted: str, value: JsonValue) -> InvalidMemoryError:

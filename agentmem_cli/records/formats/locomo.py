@@ -78,4 +78,4 @@ def _time(date: str, second: int) -> str:
     return f"{(start + timedelta(seconds=second)).isoformat()}Z"
 
 
-FORMAT: Final = Format("LoCoMo", frozenset({"sample_id", "conversation", "qa"}), _memories, _queries)
+FORMAT: Final = Format("LoCoMo", (frozenset({"sample_id", "conversation", "qa"}),), _memories, _queries)

@@ -13,7 +13,7 @@ from agentmem_cli.errors import InvalidMemoryError
 from agentmem_cli.records.formats.format import Element, Fields, Format, list_at, objects, strings, text_at
 from agentmem_cli.records.values import JsonValue
 
-_KEYS: Final = frozenset({"question_id", "question", "haystack_sessions", "haystack_session_ids", "answer_session_ids"})
+_KEYS: Final = ("question_id", "question", "haystack_sessions", "haystack_session_ids", "answer_session_ids")
 _ABSTENTION: Final = "_abs"
 _TIME: Final = re.compile(r"(\d{4})/(\d{2})/(\d{2}) \([A-Za-z]+\) (\d{2}):(\d{2})")  # 2023/05/20 (Sat) 02:21
 
@@ -127,5 +127,5 @@ def _time(date: str, second: int) -> str:
     return f"{(start + timedelta(seconds=second)).isoformat()}Z"
 
 
-BY_TURN: Final = Format("LongMemEval", _KEYS, _turn_memories, _turn_queries)
-BY_SESSION: Final = Format("LongMemEval", _KEYS, _session_memories, _session_queries)
+BY_TURN: Final = Format("LongMemEval", (frozenset(_KEYS),), _turn_memories, _turn_queries)
+BY_SESSION: Final = Format("LongMemEval", (frozenset(_KEYS),), _session_memories, _session_queries)

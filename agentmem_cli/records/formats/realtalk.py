@@ -50,4 +50,4 @@ def _number(session: str) -> int:
     return int(session.removeprefix("session_"))
 
 
-FORMAT: Final = Format("REALTALK", frozenset({"name", "session_1", "qa"}), _memories, _queries)
+FORMAT: Final = Format("REALTALK", (frozenset({"name", "session_1", "qa"}),), _memories, _queries)
