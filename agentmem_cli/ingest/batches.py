@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Final, TypeAlias
 
 from agentmem_cli.errors import InvalidMemoryError
-from agentmem_cli.ingest.options import IngestOptions
+from agentmem_cli.ingest.options import IngestOptions, keys_of, reading_of
 from agentmem_cli.ingest.pipeline import Pipeline
 from agentmem_cli.records.formats import kind_of_source, memory_lines
 from agentmem_cli.records.jsonl import parse_memory
@@ -47,7 +47,7 @@ class Batches:
         self._source = source
         self._options = options
         self._pipeline = pipeline
-        self._keys = options.keys
+        self._keys = keys_of(options)
         self._gathering = threading.Lock()  # another thread may take what is gathered
         self._memories: list[Memory] = []
         self._bytes = 0
@@ -63,7 +63,7 @@ class Batches:
             start = time.perf_counter()
 
     def _items(self) -> Iterator[Item]:
-        reading, read_before = self._options.reading, self._pipeline.report.read
+        reading, read_before = reading_of(self._options), self._pipeline.report.read
         kind = kind_of_source(self._source, reading)
         said = None if kind.said is None else Note(f"{self._source.name}: read as {kind.said}")
         for line in memory_lines(self._source, kind, reading):

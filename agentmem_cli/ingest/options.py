@@ -30,8 +30,10 @@ class IngestOptions:
 
     A memory whose line says nothing about `expires_at` expires `ttl_s` seconds after it is read.
 
-    `format`, `text_field` and `include` are as in `agentmem_cli.records.formats.Reading`; `type_map` and
-    `importance_scale` are as in `agentmem_cli.records.keys.Keys`.
+    Without a `format`, the first bytes of an input decide what it is. `text_field` is the key of the text, or a path of
+    keys with dots; by default it is the first that there is of text, memory, content, message and body. Of chats,
+    messages of the roles in `include` (system, tool) are taken too. `type_map` maps other names of memory types to
+    those that agentmem has, and importance is divided by `importance_scale`.
     """
 
     batch_size: int = MAX_BATCH_SIZE
@@ -64,19 +66,19 @@ class IngestOptions:
         unknown = next((name for name in self.type_map.values() if name not in MEMORY_TYPES), None)
         if unknown is not None:
             raise UsageError(f"type map: {unknown} is not a memory type: it is one of {', '.join(MEMORY_TYPES)}")
-        self.reading  # noqa: B018 - raises
+        reading_of(self)
 
-    @property
-    def reading(self) -> Reading:
-        """How an input is read."""
-        named = self.defaults.run_id is not None
-        return Reading(self.format, self.text_field, self.include, not named, self.max_line_bytes)
 
-    @property
-    def keys(self) -> Keys:
-        """How its keys are read."""
-        types = {name.lower(): known for name, known in self.type_map.items()}
-        return Keys(self.text_field, self.defaults, types, self.importance_scale)
+def reading_of(options: IngestOptions) -> Reading:
+    """How an input is read. Raises UsageError."""
+    names_runs = options.defaults.run_id is None
+    return Reading(options.format, options.text_field, options.include, names_runs, options.max_line_bytes)
+
+
+def keys_of(options: IngestOptions) -> Keys:
+    """How its keys are read."""
+    types = {name.lower(): known for name, known in options.type_map.items()}
+    return Keys(options.text_field, options.defaults, types, options.importance_scale)
 
 
 @dataclass(frozen=True, slots=True)

@@ -224,6 +224,12 @@ def test_a_memory_of_mem0_has_its_scopes_times_and_metadata(value: object, inden
     assert memory.metadata == {"source": "chat", "hash": MEM0["hash"], "categories": ["health"]}
 
 
+def test_a_memory_of_mem0_expires_when_mem0_says_so(tmp_path: Path) -> None:
+    (memory,) = read(tmp_path / "export.json", [{**MEM0, "expiration_date": "2030-01-31"}]).memories
+    assert memory.expires_at == datetime(2030, 1, 31, tzinfo=timezone.utc)
+    assert "expiration_date" not in memory.metadata
+
+
 @pytest.mark.parametrize("shape", ["lines", "one object", "a conversation a line", "array"])
 def test_a_message_of_openai_is_a_turn(shape: str, tmp_path: Path) -> None:
     path = tmp_path / "kayak.jsonl"

@@ -7,7 +7,9 @@ from agentmem_cli.records.formats.format import Element, Fields, Format, optiona
 from agentmem_cli.records.values import JsonValue
 
 _FIELDS: Final = ("id", "user_id", "agent_id", "run_id", "created_at")
-_LEFT_OUT: Final = frozenset({*_FIELDS, "memory", "metadata", "actor_id", "score"})  # a score is of one search
+_LEFT_OUT: Final = frozenset(
+    {*_FIELDS, "memory", "metadata", "actor_id", "expiration_date", "score"}
+)  # a score is of one search
 
 
 def _memories(element: Element) -> Iterator[Fields]:
@@ -19,6 +21,7 @@ def _memories(element: Element) -> Iterator[Fields]:
         "text": text_at(fields, "memory"),
         **{key: fields[key] for key in _FIELDS if fields.get(key) is not None},
         "speaker": optional_text(fields, "actor_id"),
+        "expires_at": fields.get("expiration_date"),
         "metadata": metadata,
     }
 
