@@ -13,18 +13,18 @@ if TYPE_CHECKING:  # the types of Typer's own methods
 OTHERS: Final = "Options"
 # The options of each panel, by the names of their parameters; those in no panel are the others.
 PANELS: Final = {
-    "Input": "format text_field batch_size flush_interval on_error rejects max_line_bytes max_expansion dry_run "
-    "queries workload repeats_of_text",
+    "Input": "format text_field include type_map importance_scale batch_size flush_interval on_error rejects "
+    "max_line_bytes max_expansion dry_run queries workload repeats_of_text",
     "Fields": "identity text importance created_at speaker metadata expires_at ttl clear replace chunk chunk_tokens",
     "Scope and filters": "agent_id user_id run_id memory_type where since until expired",
     "Ranking": "mode modes context dedupe recency_half_life importance_weight neighbour_share min_score now",
     "Measurements": "sizes models singles repeats warmup scale clients processes ef advise server_latency against base "
     "head rounds",
     "Gate": "min_ops max_ms min_speedup min_recall strict max_time minimum max_loss max_regression force",
-    "Store": "store wait wait_index repair yes",
+    "Store": "store wait wait_index repair yes read_only",
     "Model": "model model_path embedder_url threads device",
     "Output": "limit offset by worst explain json jsonl ids output vectors lang skip_damaged phase_names "
-    "github_summary junit progress quiet",
+    "github_summary junit http progress quiet",
 }
 _PANEL_OF: Final = {name: panel for panel, names in PANELS.items() for name in names.split()}
 _PLAIN_TYPES: Final = {" <int range>": " <int>", " <float range>": " <float>"}  # the range itself is in the help

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
+from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
@@ -23,12 +24,15 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 _LINE_EVERY_S: Final = 10.0
+_TELLING_SHARE: Final = 0.05  # of a file, from which on its rate foretells the time left
 _MOST_SHOWN: Final = 20  # rejected lines, and then kinds of reasons
 _VARIES: Final = re.compile(r'"(?:[^"\\]|\\.)*"|\d+')  # from line to line, for one kind of reason
 
 
 class View(AbstractContextManager["View"], ABC):
-    """Shows the progress of an ingest."""
+    """Shows the progress of an ingest; between commits only with `shows_embedding`."""
+
+    shows_embedding: bool = False
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -37,6 +41,9 @@ class View(AbstractContextManager["View"], ABC):
 
     def started(self, file: str, size_bytes: int | None) -> None:
         """A file has been opened."""
+
+    def embedding(self, source_bytes: int) -> None:
+        """So many bytes of the file are embedded."""
 
     @abstractmethod
     def committed(self, progress: Progress) -> None:
@@ -56,6 +63,7 @@ class IngestObserver(Observer, AbstractContextManager["IngestObserver"]):
     def __init__(self, view: View, rejects: Output | None, *, quiet: bool, names_rejected: bool) -> None:
         """With `quiet`, it leaves out everything but rejections and warnings."""
         self.stored: int = 0
+        self.watches_embedding = view.shows_embedding
         self._view = view
         self._quiet = quiet
         self._rejections = _Rejections() if names_rejected else None
@@ -93,6 +101,9 @@ class IngestObserver(Observer, AbstractContextManager["IngestObserver"]):
                 "raw": rejection.raw.decode(errors="backslashreplace"),
             }
             self._rejects.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+
+    def embedding(self, source_bytes: int) -> None:
+        self._view.embedding(source_bytes)
 
     def committed(self, progress: Progress) -> None:
         self.stored = progress.stored
@@ -168,10 +179,12 @@ class LinesView(View):
 
 
 class BarView(View):
-    """A Rich bar: share of the file, memories/s, tokens/s, time left."""
+    """A Rich bar: share of the file that is embedded, memories/s, tokens/s and, after 5 %, time left."""
+
+    shows_embedding = True
 
     def __init__(self) -> None:
-        from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn
         from rich.progress import Progress as RichProgress
 
         self._bar: RichProgress = RichProgress(
@@ -180,12 +193,13 @@ class BarView(View):
             BarColumn(),
             TaskProgressColumn(),
             TextColumn("{task.fields[rates]}", markup=False),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}", markup=False),
             console=stderr_console(),
             transient=True,
         )
         self._task: TaskID | None = None
-        self._start = time.monotonic()
+        self._start = self._started_at = time.monotonic()
+        self._size_bytes: int | None = None
 
     def __enter__(self) -> "BarView":
         self._bar.start()
@@ -199,7 +213,13 @@ class BarView(View):
     def started(self, file: str, size_bytes: int | None) -> None:
         if self._task is not None:
             self._bar.remove_task(self._task)
-        self._task = self._bar.add_task(printable(file), total=size_bytes, rates="starting")
+        self._task = self._bar.add_task(printable(file), total=size_bytes, rates="starting", left="")
+        self._started_at = time.monotonic()
+        self._size_bytes = size_bytes
+
+    def embedding(self, source_bytes: int) -> None:
+        if self._task is not None:
+            self._bar.update(self._task, completed=source_bytes, left=self._left(source_bytes))
 
     def committed(self, progress: Progress) -> None:
         if self._task is None:
@@ -207,10 +227,19 @@ class BarView(View):
         spent_s = max(time.monotonic() - self._start, 1e-9)
         report = progress.report
         rates = f"{progress.stored} memories, {progress.stored / spent_s:.0f}/s, {report.tokens / spent_s:.0f} tokens/s"
-        self._bar.update(self._task, completed=progress.source_bytes, rates=rates)
+        self._bar.update(self._task, rates=rates)
+        self.embedding(max(progress.source_bytes, int(self._bar.tasks[0].completed)))
 
     def line(self, text: str) -> None:
         self._bar.console.print(printable(text))
+
+    def _left(self, source_bytes: int) -> str:
+        """The time left, from the rate since the file was opened; empty as long as little is known."""
+        if not self._size_bytes or source_bytes < _TELLING_SHARE * self._size_bytes:
+            return ""
+        spent_s = time.monotonic() - self._started_at
+        left_s = round(spent_s * (self._size_bytes - source_bytes) / source_bytes)
+        return f"{timedelta(seconds=left_s)} left"
 
 
 def view_for(progress: str) -> View:

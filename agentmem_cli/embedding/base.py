@@ -160,6 +160,18 @@ def embed_checked(embedder: Embedder, texts: Sequence[str]) -> Embedded:
         return replace(embedded, vectors=vectors)
 
 
+def joined(parts: Sequence[Embedded]) -> Embedded:
+    """The embeddings of the texts of all parts, which are one or more, in order."""
+    return Embedded(
+        vectors=np.concatenate([part.vectors for part in parts]),
+        tokens=sum(part.tokens for part in parts),
+        special_tokens=sum(part.special_tokens for part in parts),
+        unknown_tokens=sum(part.unknown_tokens for part in parts),
+        cut=np.concatenate([part.cut for part in parts]),
+        tokenize_s=sum(part.tokenize_s for part in parts),
+    )
+
+
 def embed_query_checked(embedder: Embedder, query: str) -> Vectors:
     """`embedder.embed_query(query)`, checked: (dim,) float32 of unit length."""
     spec = embedder.spec

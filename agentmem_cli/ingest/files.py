@@ -9,7 +9,7 @@ from agentmem_cli.errors import RejectedLineError
 from agentmem_cli.ingest.batches import Batch, Batches, Item, Note
 from agentmem_cli.ingest.options import IngestOptions, Observer, Progress
 from agentmem_cli.ingest.overlap import AHEAD, InOrder, Lane, done, drawn_ahead
-from agentmem_cli.ingest.pipeline import Pipeline, Ready
+from agentmem_cli.ingest.pipeline import OnShare, Pipeline, Ready
 from agentmem_cli.records.lines import open_source
 from agentmem_cli.records.memory import Rejection
 
@@ -65,6 +65,7 @@ class _Committer:
         self._has_memories = False
         self._under_way: deque[Batch] = deque()  # batches that are embedded or being committed
         self._in_order = InOrder()
+        self._taken_bytes = 0
         self._failed = False
 
     def take(self, item: Item) -> None:
@@ -81,12 +82,20 @@ class _Committer:
         if not self._has_memories:
             return  # not even the position is stored
         self._pipeline.open_for_writing()
-        ready = Ready()  # in this thread, the commit embeds
+        ready, on_share = Ready(), self._on_share_of(item)
         if self._lane.in_thread:
-            ready = self._pipeline.embed_ahead(item.memories, [m for b in self._under_way for m in b.memories])
-        self._under_way.append(item)
-        self._in_order.add(self._lane.submit(lambda: self._commit(item, ready)), self._report_commit)
+            before = [memory for batch in self._under_way for memory in batch.memories]
+            ready, on_share = self._pipeline.embed_ahead(item.memories, before, on_share), None
+        self._under_way.append(item)  # in this thread, the commit embeds
+        self._in_order.add(self._lane.submit(lambda: self._commit(item, ready, on_share)), self._report_commit)
         self._in_order.pass_on()
+
+    def _on_share_of(self, batch: Batch) -> OnShare | None:
+        """Tells the observer how much of the input is embedded, where it watches that."""
+        first, self._taken_bytes = self._taken_bytes, batch.source_bytes
+        if not self._observer.watches_embedding:
+            return None
+        return lambda share: self._observer.embedding(first + int(share * (batch.source_bytes - first)))
 
     def wait_for(self, coming: "Future[Item | None]", batches: Batches) -> Item | None:
         """Waits for the next item. Meanwhile it reports, and commits what a slow input has given so far."""
@@ -101,12 +110,12 @@ class _Committer:
         """Waits for all that was handed on, and reports it."""
         self._in_order.pass_on(0)
 
-    def _commit(self, batch: Batch, ready: Ready) -> int | None:
+    def _commit(self, batch: Batch, ready: Ready, on_share: OnShare | None) -> int | None:
         """How many memories are stored then, or None where the commit was not tried."""
         if self._failed:
             return None  # nothing may follow a batch that is missing
         try:
-            self._pipeline.commit(batch.memories, ready, batch.position)
+            self._pipeline.commit(batch.memories, ready, batch.position, on_share)
         except BaseException:
             self._failed = True
             raise

@@ -93,7 +93,12 @@ class Progress:
 
 
 class Observer:
-    """Called during an ingest, in the caller's thread; the base class does nothing."""
+    """Called during an ingest, in the caller's thread; the base class does nothing.
+
+    `embedding` is called only where `watches_embedding` is true: batches are then embedded in parts.
+    """
+
+    watches_embedding: bool = False
 
     def started(self, file: str, earlier: Position | None, size_bytes: int | None) -> None:
         """An input has been opened; `earlier` is how far a former ingest came with it."""
@@ -103,6 +108,9 @@ class Observer:
 
     def noted(self, text: str, *, warning: bool) -> None:
         """What an input was taken for, or a warning about it."""
+
+    def embedding(self, source_bytes: int) -> None:
+        """So many bytes of the input are embedded, though not durable yet."""
 
     def committed(self, progress: Progress) -> None:
         """A batch is durable."""

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from agentmem_cli.embedding.base import (
     Vectors,
     embed_checked,
     is_unit,
+    joined,
     none_cut,
 )
 from agentmem_cli.embedding.chunking import Chunking, chunks
@@ -41,7 +42,10 @@ class Ready:
     splits: Mapping[str, Sequence[Span]] | None = None
 
 
+OnShare: TypeAlias = Callable[[float], None]  # gets the share of a batch's texts that are embedded
 _CHARS_PER_TOKEN: Final = 4
+_FIRST_TEXTS: Final = 64  # embedded at a time where somebody watches
+_SHORT_S: Final = 0.5
 
 
 class Pipeline:
@@ -74,6 +78,7 @@ class Pipeline:
         self._spec = spec
         self._load_embedder = load_embedder
         self._embedding = threading.Lock()
+        self._texts_at_once = _FIRST_TEXTS
 
     @property
     def waits_for_model(self) -> bool:
@@ -85,7 +90,9 @@ class Pipeline:
         model_s = spent_s.get("tokenize", 0.0) + spent_s.get("embed", 0.0)
         return model_s > sum(spent_s.get(stage, 0.0) for stage in ("parse", "plan", "commit"))
 
-    def embed_ahead(self, memories: Sequence[Memory], before: Iterable[Memory]) -> Ready:
+    def embed_ahead(
+        self, memories: Sequence[Memory], before: Iterable[Memory], on_share: OnShare | None = None
+    ) -> Ready:
         """What a batch will most likely need: the vectors of texts that are neither stored nor in the batches `before`
         it, which are being committed.
 
@@ -96,9 +103,15 @@ class Pipeline:
         texts = [memory.text for memory in latest if memory.text not in under_way]
         texts += [part for text in texts for part in _parts(text, splits)]
         new = self.store.unknown_texts(text for text in texts if text not in given)
-        return Ready(self._embed(new), splits)
+        return Ready(self._embed(new, on_share), splits)
 
-    def commit(self, memories: Sequence[Memory], ready: Ready, position: Position | None = None) -> Sequence[Outcome]:
+    def commit(
+        self,
+        memories: Sequence[Memory],
+        ready: Ready,
+        position: Position | None = None,
+        on_share: OnShare | None = None,
+    ) -> Sequence[Outcome]:
         """Makes a batch durable, and says what became of each memory. Texts that are not `ready` are embedded.
 
         Raises StoreError, ModelError. Nothing of the batch is stored then, with one exception: after a failed fsync
@@ -111,7 +124,7 @@ class Pipeline:
             texts = plan.texts_to_embed
             given = self._given_vectors(memories) if texts else {}
             known = {**given, **ready.vectors}
-            known.update(self._embed([text for text in texts if text not in known]))
+            known.update(self._embed([text for text in texts if text not in known], on_share))
             with self.stage("commit"):
                 cut = [row for row, text in enumerate(texts) if known[text].cut]
                 counts = self.store.commit(plan, self._rows(texts, known), position, cut)
@@ -132,14 +145,14 @@ class Pipeline:
             return np.empty((0, self._spec.dim), dtype=np.float32)
         return np.stack([known[text].vector[: self._kept_dims] for text in texts])
 
-    def _embed(self, texts: list[str]) -> dict[str, TextVector]:
+    def _embed(self, texts: list[str], on_share: OnShare | None = None) -> dict[str, TextVector]:
         if not texts:
             return {}
         with self._embedding:
             with self.stage("load"):
                 embedder = self._load_embedder()
             with self.stage("embed"):
-                embedded = embed_checked(embedder, texts)
+                embedded = self._embedded(embedder, texts, on_share)
             if embedded.tokenize_s:
                 self.add_to_stage("tokenize", embedded.tokenize_s)
                 self.add_to_stage("embed", -embedded.tokenize_s)
@@ -152,6 +165,20 @@ class Pipeline:
             )
         vectors = zip(texts, embedded.vectors, embedded.cut, strict=True)
         return {text: TextVector(vector, bool(cut)) for text, vector, cut in vectors}
+
+    def _embedded(self, embedder: Embedder, texts: list[str], on_share: OnShare | None) -> Embedded:
+        """Embeds texts; with `on_share` in parts, each of about half a second."""
+        if on_share is None:
+            return embed_checked(embedder, texts)
+        parts, done = [], 0
+        while done < len(texts):
+            start = time.perf_counter()
+            parts.append(embed_checked(embedder, texts[done : done + self._texts_at_once]))
+            done += len(parts[-1].vectors)
+            if time.perf_counter() - start < _SHORT_S:
+                self._texts_at_once *= 2
+            on_share(done / len(texts))
+        return joined(parts)
 
     def _splits(self, memories: Iterable[Memory]) -> dict[str, list[Span]]:
         """The chunks of texts: those that came with them, or new ones where texts are to be split."""
