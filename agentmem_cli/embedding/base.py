@@ -110,6 +110,17 @@ class Embedder(Protocol):
         """Embeds a search query into (dim,) float32 of unit length. Raises EmbeddingError."""
 
 
+OnShare: TypeAlias = Callable[[float], None]  # gets the share of texts that are embedded, 0 to 1
+
+
+@runtime_checkable
+class WatchedEmbedder(Embedder, Protocol):
+    """An Embedder that tells how far it has come."""
+
+    def embed_watched(self, texts: Sequence[str], on_share: OnShare) -> Embedded:
+        """As `embed`; meanwhile calls `on_share`, in the caller's thread, with the share of the work that is done."""
+
+
 @runtime_checkable
 class QueriesEmbedder(Embedder, Protocol):
     """An Embedder that embeds several queries at once; others get queries one by one."""
@@ -147,29 +158,23 @@ def revision_of(files_sha256: str, pooling: str, token_limit: int) -> str:
     return hashlib.sha256(f"{files_sha256} {pooling} {token_limit}".encode()).hexdigest()
 
 
-def embed_checked(embedder: Embedder, texts: Sequence[str]) -> Embedded:
-    """`embedder.embed(texts)`, with checked vectors. Raises EmbeddingError for any failure of the embedder."""
+def embed_checked(embedder: Embedder, texts: Sequence[str], on_share: OnShare | None = None) -> Embedded:
+    """`embedder.embed(texts)`, with checked vectors. Raises EmbeddingError for any failure of the embedder.
+
+    `on_share` is called as in `WatchedEmbedder`, if this is one.
+    """
     spec = embedder.spec
     with _failures_named(spec.name):
-        embedded = embedder.embed(texts)
+        if on_share is not None and isinstance(embedder, WatchedEmbedder):
+            embedded = embedder.embed_watched(texts, on_share)
+        else:
+            embedded = embedder.embed(texts)
         vectors = unit_rows(embedded.vectors, len(texts), spec.dim, spec.name)
         if embedded.cut.shape != (len(texts),):
             raise EmbeddingError(
                 f"model {spec.name} said of {len(embedded.cut)} of {len(texts)} texts whether it cut them"
             )
         return replace(embedded, vectors=vectors)
-
-
-def joined(parts: Sequence[Embedded]) -> Embedded:
-    """The embeddings of the texts of all parts, which are one or more, in order."""
-    return Embedded(
-        vectors=np.concatenate([part.vectors for part in parts]),
-        tokens=sum(part.tokens for part in parts),
-        special_tokens=sum(part.special_tokens for part in parts),
-        unknown_tokens=sum(part.unknown_tokens for part in parts),
-        cut=np.concatenate([part.cut for part in parts]),
-        tokenize_s=sum(part.tokenize_s for part in parts),
-    )
 
 
 def embed_query_checked(embedder: Embedder, query: str) -> Vectors:

@@ -8,7 +8,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final, Protocol
@@ -21,12 +21,13 @@ from fastembed.common.types import NumpyArray
 from tokenizers import Tokenizer
 
 from agentmem_cli.embedding import model_files
-from agentmem_cli.embedding.base import Embedded, EmbedderSpec, Prefixes, Vectors, unit_rows
+from agentmem_cli.embedding.base import Embedded, EmbedderSpec, OnShare, Prefixes, Vectors, unit_rows
 from agentmem_cli.embedding.choice import Device
 from agentmem_cli.embedding.tokens import TOKENIZE_CHARS, by_characters
 from agentmem_cli.errors import DeviceError, EmbeddingError, ModelDamagedError
 from agentmem_cli.support.machine import usable_cores
 
+_TELL_EVERY_S: Final = 0.2
 # Padded tokens per sub-batch. On a CPU, larger ones exceed the caches; smaller ones leave a GPU idle.
 _SUB_BATCH_TOKENS: Final[dict[Device, int]] = {"cpu": 512, "cuda": 32_768}
 _PARTS_WORTH_WORKERS: Final = 8  # opening the sessions takes about as long as embedding 8 parts
@@ -130,13 +131,17 @@ class OnnxEmbedder:
 
     def embed(self, texts: Sequence[str]) -> Embedded:
         """Embeds n texts into (n, dim) float32 rows of unit length, in their order. Raises EmbeddingError."""
+        return self.embed_watched(texts, lambda share: None)
+
+    def embed_watched(self, texts: Sequence[str], on_share: OnShare) -> Embedded:
+        """As `embed`; calls `on_share` meanwhile with the share that is done, some times a second."""
         start = time.perf_counter()
         texts = _prefixed(self._prefixes.passage, texts)
         lengths, unknown_tokens = self._token_counts(texts)
         tokenize_s = time.perf_counter() - start  # for sorting by length; fastembed tokenizes again to embed
         read = [min(length, self._spec.token_limit) for length in lengths]
         return Embedded(
-            vectors=self._by_length(texts, read, self._run),
+            vectors=self._by_length(texts, read, self._run, on_share),
             tokens=sum(read),
             special_tokens=self.special_tokens * len(texts),
             unknown_tokens=unknown_tokens,
@@ -161,11 +166,16 @@ class OnnxEmbedder:
         return self._by_length(queries, [min(length, self._spec.token_limit) for length in lengths], self._run_queries)
 
     def _by_length(
-        self, texts: Sequence[str], lengths: Sequence[int], run: Callable[[_Session, list[str]], Vectors]
+        self,
+        texts: Sequence[str],
+        lengths: Sequence[int],
+        run: Callable[[_Session, list[str]], Vectors],
+        on_share: OnShare = lambda share: None,
     ) -> Vectors:
         vectors = np.empty((len(texts), self._spec.dim), dtype=np.float32)
         parts = list(sub_batches(texts, lengths, _SUB_BATCH_TOKENS[self._device]))
-        self._embed_parts(parts, texts, vectors, run)
+        # Sub-batches take about as long as one another.
+        self._embed_parts(parts, texts, vectors, run, lambda done: on_share(done / len(parts)))
         return vectors
 
     def _embed_parts(
@@ -174,25 +184,34 @@ class OnnxEmbedder:
         texts: Sequence[str],
         vectors: Vectors,
         run: Callable[[_Session, list[str]], Vectors],
+        on_done: Callable[[int], None],
     ) -> None:
-        """Fills the rows of `vectors`, longest texts first, so that all sessions end at about the same time."""
+        """Fills the rows of `vectors`, longest texts first, so that all sessions end at about the same time.
+
+        Calls `on_done` in this thread with the number of parts that are done.
+        """
         waiting = deque(reversed(parts))
 
-        def work(session: _Session) -> None:
+        def work(session: _Session, on_part: Callable[[], None] = lambda: None) -> None:
             while True:
                 try:
                     rows = waiting.popleft()
                 except IndexError:
                     return
                 vectors[rows] = run(session, [texts[row] for row in rows])
+                on_part()
 
         sessions = self._sessions_for(len(parts))
         if len(sessions) == 1:
-            return work(sessions[0])
+            return work(sessions[0], lambda: on_done(len(parts) - len(waiting)))
         with ThreadPoolExecutor(len(sessions)) as pool:
             try:
-                for done in [pool.submit(work, session) for session in sessions]:
-                    done.result()
+                running = {pool.submit(work, session) for session in sessions}
+                while running:
+                    ended, running = wait(running, _TELL_EVERY_S, FIRST_EXCEPTION)
+                    for worker in ended:
+                        worker.result()
+                    on_done(max(0, len(parts) - len(waiting) - len(running)))  # each has one in hand
             finally:
                 waiting.clear()  # after a failure or Ctrl-C, the others stop at their next part
         return None

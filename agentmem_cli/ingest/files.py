@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 
+from agentmem_cli.embedding.base import OnShare
 from agentmem_cli.errors import RejectedLineError
 from agentmem_cli.ingest.batches import Batch, Batches, Item, Note
 from agentmem_cli.ingest.options import IngestOptions, Observer, Progress
 from agentmem_cli.ingest.overlap import AHEAD, InOrder, Lane, done, drawn_ahead
-from agentmem_cli.ingest.pipeline import OnShare, Pipeline, Ready
+from agentmem_cli.ingest.pipeline import Pipeline, Ready
 from agentmem_cli.records.lines import open_source
 from agentmem_cli.records.memory import Rejection
 

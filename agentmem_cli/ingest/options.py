@@ -95,7 +95,7 @@ class Progress:
 class Observer:
     """Called during an ingest, in the caller's thread; the base class does nothing.
 
-    `embedding` is called only where `watches_embedding` is true: batches are then embedded in parts.
+    `embedding` is called only where `watches_embedding` is true, and the model runs in this process and is not static.
     """
 
     watches_embedding: bool = False

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -13,10 +13,10 @@ from agentmem_cli.embedding.base import (
     Embedded,
     Embedder,
     EmbedderSpec,
+    OnShare,
     Vectors,
     embed_checked,
     is_unit,
-    joined,
     none_cut,
 )
 from agentmem_cli.embedding.chunking import Chunking, chunks
@@ -42,10 +42,7 @@ class Ready:
     splits: Mapping[str, Sequence[Span]] | None = None
 
 
-OnShare: TypeAlias = Callable[[float], None]  # gets the share of a batch's texts that are embedded
 _CHARS_PER_TOKEN: Final = 4
-_FIRST_TEXTS: Final = 64  # embedded at a time where somebody watches
-_SHORT_S: Final = 0.5
 
 
 class Pipeline:
@@ -78,7 +75,6 @@ class Pipeline:
         self._spec = spec
         self._load_embedder = load_embedder
         self._embedding = threading.Lock()
-        self._texts_at_once = _FIRST_TEXTS
 
     @property
     def waits_for_model(self) -> bool:
@@ -152,7 +148,7 @@ class Pipeline:
             with self.stage("load"):
                 embedder = self._load_embedder()
             with self.stage("embed"):
-                embedded = self._embedded(embedder, texts, on_share)
+                embedded = embed_checked(embedder, texts, on_share)
             if embedded.tokenize_s:
                 self.add_to_stage("tokenize", embedded.tokenize_s)
                 self.add_to_stage("embed", -embedded.tokenize_s)
@@ -165,20 +161,6 @@ class Pipeline:
             )
         vectors = zip(texts, embedded.vectors, embedded.cut, strict=True)
         return {text: TextVector(vector, bool(cut)) for text, vector, cut in vectors}
-
-    def _embedded(self, embedder: Embedder, texts: list[str], on_share: OnShare | None) -> Embedded:
-        """Embeds texts; with `on_share` in parts, each of about half a second."""
-        if on_share is None:
-            return embed_checked(embedder, texts)
-        parts, done = [], 0
-        while done < len(texts):
-            start = time.perf_counter()
-            parts.append(embed_checked(embedder, texts[done : done + self._texts_at_once]))
-            done += len(parts[-1].vectors)
-            if time.perf_counter() - start < _SHORT_S:
-                self._texts_at_once *= 2
-            on_share(done / len(texts))
-        return joined(parts)
 
     def _splits(self, memories: Iterable[Memory]) -> dict[str, list[Span]]:
         """The chunks of texts: those that came with them, or new ones where texts are to be split."""
