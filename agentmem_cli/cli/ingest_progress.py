@@ -63,7 +63,7 @@ class IngestObserver(Observer, AbstractContextManager["IngestObserver"]):
     def __init__(self, view: View, rejects: Output | None, *, quiet: bool, names_rejected: bool) -> None:
         """With `quiet`, it leaves out everything but rejections and warnings."""
         self.stored: int = 0
-        self.watches_embedding = view.shows_embedding
+        self.watches_embedding: bool = view.shows_embedding
         self._view = view
         self._quiet = quiet
         self._rejections = _Rejections() if names_rejected else None

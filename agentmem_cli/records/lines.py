@@ -124,7 +124,7 @@ class LineSource:
         self._max_expansion = max_expansion
         self._origin = stream
         self._raw = _CountedReader(stream)
-        self.compression = compression_of(self._raw.magic)
+        self.compression: Compression | None = compression_of(self._raw.magic)
         counted = _Eager(self._raw, _BLOCK_BYTES)
         self._stream = counted if self.compression is None else self._unpacked(counted, self.compression)
         self._expanded_bytes = 0
