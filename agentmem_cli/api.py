@@ -224,7 +224,7 @@ class AgentMem:
     ) -> str:
         """Adds one memory, or updates the one with the same id, durably, and returns its id.
 
-        An update merges: a field that is None here keeps its stored value, unless the stored memory has expired. With
+        An update merges: an argument of None keeps the stored value, unless the stored memory has expired. With
         `replace`, this is the whole memory. A memory expires at `expires_at`, or `ttl` from now (a timedelta, or such
         as `30d`): then no search, list, count or export finds it, and `get` returns None. With `chunk`, a memory that
         is longer than the model reads is split into chunks (see `IngestOptions`). Raises UsageError,
@@ -265,7 +265,7 @@ class AgentMem:
         clear: Collection[str] = (),
         chunk: bool = False,
     ) -> Memory:
-        """Changes fields of a stored memory durably, and returns the memory: a field that is None here keeps its value,
+        """Changes fields of a stored memory durably, and returns the memory. An argument of None keeps its value,
         and `clear` names fields to empty.
 
         A memory that has expired can be brought back: give it a later expiry, or clear `expires_at`. Raises
@@ -427,7 +427,7 @@ class AgentMem:
     # Look after
 
     def get(self, id: str) -> Memory | None:
-        """The memory of this id; None where there is none, or where it has expired."""
+        """The memory with this id, or None if it does not exist or has expired."""
         with self._turn:
             memory = self._store.get(id) if is_possible_id(id) else None
         return None if memory is None or memory.has_expired(datetime.now(timezone.utc)) else memory
