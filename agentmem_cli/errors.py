@@ -17,6 +17,7 @@
     └── StoreError                 1
         ├── StoreNotFoundError     1
         ├── StoreBusyError         5   another process is writing
+        │   └── PlanOutdatedError  5   other writers kept changing the same memories
         ├── StoreDamagedError      1   the database is damaged, not agentmem's, or too new
         ├── StoreMismatchError     1   the store is pinned to another embedder
         └── StoreWriteError        1   the disk is full, read-only or failing
@@ -109,6 +110,10 @@ class StoreBusyError(StoreError):
     """Another process is writing to the store."""
 
     exit_code = 5
+
+
+class PlanOutdatedError(StoreBusyError):
+    """Other writers changed what a batch was planned with, again and again."""
 
 
 class StoreDamagedError(StoreError):

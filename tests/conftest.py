@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -52,9 +53,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what takes long, and puts these files first, so that no worker is left with one of them at the end."""
     for item in items:
         goes_on = item.get_closest_marker("soak") is not None  # -m on the command line replaces the one in pyproject
-        if goes_on or _path(item).startswith(SLOW) or "minilm" in getattr(item, "fixturenames", ()):
+        if goes_on or _path(item).startswith(SLOW) or _asks_for_much(item):
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: not _path(item).startswith(SLOW))
+
+
+def _asks_for_much(item: pytest.Item) -> bool:
+    """Whether a test uses a real model or a real server."""
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    return "minilm" in getattr(item, "fixturenames", ()) or "postgres" in {
+        *getattr(item, "fixturenames", ()),
+        *map(str, parameters.values()),
+    }
 
 
 def _path(item: pytest.Item) -> str:
@@ -82,6 +92,28 @@ def minilm(model_cache: None) -> "Embedder":
     from agentmem_cli.embedding import catalog
 
     return catalog.load(catalog.resolve())
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a PostgreSQL server, one for all workers; every test that asks for it is slow."""
+    from tests.postgres_server import IS_THERE, MISSING, shared_server
+
+    if not IS_THERE:
+        pytest.skip(MISSING)
+    base = tmp_path_factory.getbasetemp()
+    with shared_server(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) as url:
+        yield url
+
+
+@pytest.fixture
+def postgres_url(postgres: str) -> Iterator[str]:
+    """The URL of a store in a schema of the test's own, which is dropped afterwards."""
+    from tests.postgres_server import drop_schema, new_schema_url
+
+    url = new_schema_url(postgres)
+    yield url
+    drop_schema(url)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -30,7 +30,8 @@ LAYERS: Final = (
 LAYER: Final = {room: -depth for depth, rooms in enumerate(LAYERS) for room in rooms}
 ELSEWHERE: Final = {"__init__", "guides"}  # the names that users import; Markdown
 HOMES: Final = {
-    "sqlite3": {"store/embedded/connection.py", "store/embedded/words.py", "bench/machine.py"},
+    "sqlite3": {"store/embedded/connection.py", "store/words.py", "bench/machine.py"},
+    "psycopg": {"store/postgres/connection.py"},
     "hnswlib": {"store/embedded/graph.py"},
     "fastembed": {"embedding/onnx.py", "embedding/model_files.py"},
     "onnxruntime": {"embedding/onnx.py", "embedding/distill.py", "embedding/minilm_onnx.py"},
@@ -62,8 +63,12 @@ HOMES_OF_SQL: Final = {
     f"store/embedded/{name}.py"
     for name in (
         *("chunks", "connection", "database", "filters", "maintenance", "memories"),
-        *("schema", "text_index", "vectors", "verify", "words"),
+        *("schema", "text_index", "vectors", "verify"),
     )
+} | {
+    "store/words.py",
+    *(f"store/postgres/{name}.py" for name in ("maintenance", "schema", "server", "snapshot", "store", "writing")),
+    "store/postgres/connection.py",
 }
 SQL: Final = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE FROM|PRAGMA|BEGIN|CREATE TABLE|CREATE INDEX|EXISTS)\b")
 HEAVY: Final = (
@@ -73,6 +78,7 @@ HEAVY: Final = (
     "fastembed",
     "tokenizers",
     "hnswlib",
+    "psycopg",
     "httpx",
     "safetensors",
     "nanotoken",

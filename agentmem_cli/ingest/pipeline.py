@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -21,6 +21,7 @@ from agentmem_cli.embedding.base import (
 )
 from agentmem_cli.embedding.chunking import Chunking, chunks
 from agentmem_cli.embedding.languages import letters_by_script
+from agentmem_cli.errors import PlanOutdatedError
 from agentmem_cli.ingest.report import IngestReport
 from agentmem_cli.records.memory import Memory, Outcome, Position, Span, StoredVector
 from agentmem_cli.store.base import BatchCounts, MemoryStore
@@ -43,6 +44,7 @@ class Ready:
 
 
 _CHARS_PER_TOKEN: Final = 4
+_PLANS: Final = 10  # of a batch, where other writers change the same memories
 
 
 class Pipeline:
@@ -114,18 +116,26 @@ class Pipeline:
         the result is unknown, and the whole batch may appear later.
         """
         with self.store.turn:
-            splits = self._splits(_latest(memories)) if ready.splits is None else ready.splits
-            with self.stage("plan"):
-                plan = self.store.plan(memories, splits, whole_records=self._whole_records)
-            texts = plan.texts_to_embed
-            given = self._given_vectors(memories) if texts else {}
-            known = {**given, **ready.vectors}
-            known.update(self._embed([text for text in texts if text not in known], on_share))
-            with self.stage("commit"):
-                cut = [row for row, text in enumerate(texts) if known[text].cut]
-                counts = self.store.commit(plan, self._rows(texts, known), position, cut)
-            self._count(counts, sum(text not in given for text in plan.new_texts))
-            return plan.outcomes
+            for _ in range(_PLANS - 1):
+                with suppress(PlanOutdatedError):
+                    return self._commit(memories, ready, position, on_share)
+            return self._commit(memories, ready, position, on_share)
+
+    def _commit(
+        self, memories: Sequence[Memory], ready: Ready, position: Position | None, on_share: OnShare | None
+    ) -> Sequence[Outcome]:
+        splits = self._splits(_latest(memories)) if ready.splits is None else ready.splits
+        with self.stage("plan"):
+            plan = self.store.plan(memories, splits, whole_records=self._whole_records)
+        texts = plan.texts_to_embed
+        given = self._given_vectors(memories) if texts else {}
+        known = {**given, **ready.vectors}
+        known.update(self._embed([text for text in texts if text not in known], on_share))
+        with self.stage("commit"):
+            cut = [row for row, text in enumerate(texts) if known[text].cut]
+            counts = self.store.commit(plan, self._rows(texts, known), position, cut)
+        self._count(counts, sum(text not in given for text in plan.new_texts))
+        return plan.outcomes
 
     def _count(self, counts: BatchCounts, embedded: int) -> None:
         self.report.added += counts.added

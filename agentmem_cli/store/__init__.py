@@ -8,11 +8,21 @@ if TYPE_CHECKING:
 
 
 def open_store(location: str | Path, *, create: bool = True) -> "MemoryStore":
-    """The store in a folder, which need not be there yet unless `create` is False. Makes nothing.
+    """The store in a folder or at a URL of PostgreSQL, which need not be there yet unless `create` is False.
 
-    Raises StoreNotFoundError, StoreDamagedError, and UsageError where no store can be made.
+    Makes nothing. Raises StoreNotFoundError, StoreDamagedError, and UsageError where no store can be made.
     """
     from agentmem_cli.errors import StoreNotFoundError
+
+    if str(location).startswith(("postgresql://", "postgres://")):
+        from agentmem_cli.store.postgres.store import PostgresStore
+
+        server = PostgresStore(str(location))
+        if not create and not server.exists:
+            server.close()
+            raise StoreNotFoundError.at(server.location)
+        return server
+
     from agentmem_cli.store.embedded.folder import check_unused, path_of
     from agentmem_cli.store.embedded.store import EmbeddedStore
 

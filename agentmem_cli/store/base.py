@@ -26,7 +26,13 @@ Vectors: TypeAlias = NDArray[np.float32]  # (n, dim)
 Pin: TypeAlias = Mapping[str, str | int]  # what identifies the embedder that a store's vectors come from
 Indexing: TypeAlias = Literal["background", "wait", "off"]
 Neighbours: TypeAlias = tuple[list[int], list[int]]  # the memories before one in its run, and after it
+_NOT_COMPARED: Final = ("folder", "probe")  # fields of a pin that may differ: where the model is
 EmbedTexts: TypeAlias = Callable[[Sequence[str]], tuple[Vectors, NDArray[np.bool_]]]
+
+
+def are_the_same(pinned: Pin, embedder: Pin) -> bool:
+    """Whether an embedder makes the vectors that a store is pinned to, wherever its model is."""
+    return all(pinned.get(key) == value for key, value in embedder.items() if key not in _NOT_COMPARED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +255,9 @@ class MemoryStore(Protocol):
         """Makes the latest plan durable, whole or not at all, and says what it did.
 
         `vectors` (n, dim) are those of `plan.texts_to_embed`; `cut` are its rows whose texts were longer than the model
-        reads. `position` is stored with the batch. Raises StoreWriteError; the store is then as it was.
+        reads. `position` is stored with the batch. `plan.outcomes` are then those that it really had. Raises
+        StoreWriteError, and PlanOutdatedError where another writer has removed what the plan needs: plan the batch
+        again. The store is then as it was.
         """
 
     def position(self, file: str) -> Position | None:

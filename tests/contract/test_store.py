@@ -23,12 +23,15 @@ _ALL = SearchFilter()
 
 
 Open: TypeAlias = Callable[[], MemoryStore]  # the same store, opened once more
-KINDS: Final[dict[str, Callable[[Path], MemoryStore]]] = {"embedded": lambda folder: open_store(folder / "store")}
+KINDS: Final = ("embedded", "postgres")
 
 
 @pytest.fixture(params=KINDS)
 def open_again(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
-    return lambda: KINDS[request.param](tmp_path)
+    if request.param == "postgres":
+        url = request.getfixturevalue("postgres_url")
+        return lambda: open_store(url)
+    return lambda: open_store(tmp_path / "store")
 
 
 @pytest.fixture

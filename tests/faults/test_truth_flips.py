@@ -135,7 +135,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> list[_Outcome]:
     folder = tmp_path_factory.mktemp("flips") / "store"
     with pytest.MonkeyPatch.context() as patch, open_store(folder) as mem:
         patch.setattr(
-            "agentmem_cli.store.embedded.batch_plan.time.time_ns", lambda: 1_800_000_000_123_456_789
+            "agentmem_cli.store.batch_plan.time.time_ns", lambda: 1_800_000_000_123_456_789
         )  # the same bytes a run
         fields = {"user_id": "ana", "created_at": "2026-01-02T03:04:05Z", "metadata": {"a": 1}}
         mem.add_batch([{"id": str(i), "text": f"before {i}", **fields} for i in range(20)])

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from agentmem_cli import AgentMem, UsageError
 from agentmem_cli.search.query import MODES, Mode
-from agentmem_cli.store.embedded.text_index import asked_for
-from agentmem_cli.store.embedded.words import Tokenizer, spaced, spaced_query
+from agentmem_cli.store.word_scores import asked_for
+from agentmem_cli.store.words import Tokenizer, spaced, spaced_query
 from tests.fakes import FakeEmbedder
 
 _TOKENIZER: Final = Tokenizer()

@@ -13,10 +13,9 @@ from agentmem_cli.errors import StoreBusyError, StoreDamagedError, StoreError, S
 from agentmem_cli.records.memory import Memory, Position
 from agentmem_cli.store.embedded.database import Database, GraphRow
 from agentmem_cli.store.embedded.filters import Selection
-from agentmem_cli.store.embedded.memories import HistoryRow, MemoryRow
 from agentmem_cli.store.embedded.schema import SCHEMA_VERSION
 from agentmem_cli.store.embedded.text_index import TextIndex
-from agentmem_cli.store.embedded.vectors import text_hash
+from agentmem_cli.store.rows import HistoryRow, MemoryRow, text_hash
 from tests.fakes import FakeEmbedder
 
 _PIN: dict[str, str | int] = FakeEmbedder(dim=2).spec.fingerprint()

@@ -7,9 +7,8 @@ from dataclasses import replace
 import pytest
 
 from agentmem_cli.records.memory import Memory, Scope, from_microseconds, to_microseconds
-from agentmem_cli.store.embedded.batch_plan import BatchPlan, Planner
-from agentmem_cli.store.embedded.memories import StoredMemory
-from agentmem_cli.store.embedded.vectors import text_hash
+from agentmem_cli.store.batch_plan import BatchPlan, Planner
+from agentmem_cli.store.rows import StoredMemory, text_hash
 
 FIRST = 50  # the id of the next vector
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from agentmem_cli.store.embedded.text_index import asked_for
-from agentmem_cli.store.embedded.words import STOP_WORDS, Tokenizer, is_beginning, spaced, spaced_query, worth_asking
+from agentmem_cli.store.word_scores import asked_for
+from agentmem_cli.store.words import STOP_WORDS, Tokenizer, is_beginning, spaced, spaced_query, worth_asking
 
 
 @pytest.fixture(scope="module")

@@ -6,39 +6,14 @@ last of these.
 
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import count
 from typing import cast
 
 from agentmem_cli.errors import StoreDamagedError
 from agentmem_cli.records.memory import Span, StoredChunk, StoredVector
 from agentmem_cli.store.base import TextScore
+from agentmem_cli.store.chunk_plan import ChunkPlan, ChunkRow, hashes_of, planned_chunks
 from agentmem_cli.store.embedded.connection import Connection, Row
-from agentmem_cli.store.embedded.vectors import text_hash
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkRow:
-    """A chunk: the characters [start, stop) of a text, which is known by its vector, and their own vector."""
-
-    text_vector_id: int
-    start: int
-    stop: int
-    vector_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkPlan:
-    """The chunks that a batch would write, in place of all chunks of the texts in `replaced` (vector ids).
-
-    `new_texts` are the chunks that need a vector, in order, and `new_hashes` their hashes. The ids of their vectors
-    follow those of the batch's own new texts.
-    """
-
-    rows: list[ChunkRow] = field(default_factory=list)
-    new_texts: list[str] = field(default_factory=list)
-    new_hashes: list[bytes] = field(default_factory=list)
-    replaced: list[int] = field(default_factory=list)
+from agentmem_cli.store.rows import text_hash
 
 
 class Chunks:
@@ -54,32 +29,13 @@ class Chunks:
 
         `new_hashes` are those of the texts that get a vector with this batch, the first of them the id given.
         """
-        plan = ChunkPlan()
-        hashes = {text_hash(text[start:stop]) for text, spans in splits.items() for start, stop in spans}
-        hashes |= {text_hash(text) for text in splits}
         vector_ids: dict[bytes, int] = dict(
-            self._connection.read_in("SELECT text_hash, vector_id FROM vectors WHERE text_hash IN ({})", list(hashes))
+            self._connection.read_in(
+                "SELECT text_hash, vector_id FROM vectors WHERE text_hash IN ({})", list(hashes_of(splits))
+            )
         )
         stored = self.of_texts(list(vector_ids.values()))
-        vector_ids.update(zip(new_hashes, count(first_vector_id)))
-        first_vector_id += len(new_hashes)
-        for text, spans in splits.items():
-            text_vector_id = vector_ids.get(text_hash(text))
-            if text_vector_id is None:
-                continue
-            before = stored.get(text_vector_id, ())
-            if [(row.start, row.stop) for row in before] == list(spans):
-                continue
-            plan.replaced.append(text_vector_id)
-            for start, stop in spans:
-                part = text[start:stop]
-                digest = text_hash(part)
-                if digest not in vector_ids:
-                    vector_ids[digest] = first_vector_id + len(plan.new_texts)
-                    plan.new_texts.append(part)
-                    plan.new_hashes.append(digest)
-                plan.rows.append(ChunkRow(text_vector_id, start, stop, vector_ids[digest]))
-        return plan
+        return planned_chunks(splits, vector_ids, stored, new_hashes, first_vector_id)
 
     def write(self, plan: ChunkPlan) -> list[int]:
         """Within a transaction: writes a plan, and returns the vectors that replaced chunks had."""

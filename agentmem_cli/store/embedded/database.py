@@ -14,10 +14,11 @@ from agentmem_cli.store.base import SAMPLED, Sample
 from agentmem_cli.store.embedded.chunks import Chunks
 from agentmem_cli.store.embedded.connection import Connection, Row
 from agentmem_cli.store.embedded.filters import PerSelection, Selection, conditions
-from agentmem_cli.store.embedded.memories import MEMORY_COLUMNS, History, Memories, as_text
+from agentmem_cli.store.embedded.memories import History, Memories, as_text
 from agentmem_cli.store.embedded.text_index import TextIndex
-from agentmem_cli.store.embedded.vectors import Text, Vectors, text_hash
-from agentmem_cli.store.embedded.words import spaced
+from agentmem_cli.store.embedded.vectors import Vectors
+from agentmem_cli.store.rows import MEMORY_COLUMNS, Text, text_hash
+from agentmem_cli.store.words import spaced
 
 MOST_VECTORS: Final = 2**31
 _MOST_BYTES: Final = 2**62

@@ -15,7 +15,7 @@ from agentmem_cli.store.base import EmbedTexts, Pin, StoreStats
 from agentmem_cli.store.embedded.database import Database
 from agentmem_cli.store.embedded.folder import paths
 from agentmem_cli.store.embedded.graph_builder import PublishedGraph
-from agentmem_cli.store.embedded.memories import HistoryRow
+from agentmem_cli.store.rows import HistoryRow
 from agentmem_cli.support.failpoints import reached
 
 _SCOPES: Final = ("user_id", "agent_id", "run_id", "memory_type")

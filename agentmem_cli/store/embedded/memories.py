@@ -3,8 +3,7 @@
 import json
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 from typing import Final
 
@@ -13,23 +12,25 @@ from numpy.typing import NDArray
 
 from agentmem_cli.errors import AgentMemError, StoreDamagedError
 from agentmem_cli.records.filter import SearchFilter
-from agentmem_cli.records.jsonl import dump_metadata, load_metadata
 from agentmem_cli.records.memory import (
-    FieldChange,
     HistoryEvent,
     Memory,
-    Scope,
-    from_microseconds,
-    speaker_key,
-    to_microseconds,
 )
-from agentmem_cli.records.times import parse_time
-from agentmem_cli.records.values import JsonValue
 from agentmem_cli.store.base import Candidate, Neighbours
 from agentmem_cli.store.embedded import chunks
-from agentmem_cli.store.embedded.connection import MOST_ROWS, VERIFY_HINT, Connection, Parameter, Row
+from agentmem_cli.store.embedded.connection import MOST_ROWS, VERIFY_HINT, Connection, Row
 from agentmem_cli.store.embedded.filters import PerSelection, Selection, conditions
-from agentmem_cli.store.embedded.vectors import Text
+from agentmem_cli.store.rows import (
+    MEMORY_COLUMNS,
+    HistoryRow,
+    MemoryRow,
+    StoredMemory,
+    as_given,
+    events_of,
+    is_as_stored,
+    memory_of,
+    memory_parameters,
+)
 from agentmem_cli.support.safe_text import printable
 
 _JSON: Final = json.JSONEncoder(default=repr)  # a damaged row may hold bytes where a text was
@@ -44,41 +45,6 @@ _BESIDE: Final = """
 """
 
 
-@dataclass(frozen=True, slots=True)
-class StoredMemory:
-    """What a plan needs to know of a stored memory."""
-
-    content: bytes
-    text: str
-    vector_id: int
-    created_at_us: int
-
-    def text_and_vector(self) -> Text:
-        """The id of its vector, and its text."""
-        return self.vector_id, self.text
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryRow:
-    """A memory to write; `content` is its digest without the id."""
-
-    memory: Memory
-    vector_id: int
-    created_at_us: int
-    content: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryRow:
-    """An event to write: `add`, `update`, `expire` or `delete`; for an update, `previous` has the former values of the
-    changed fields as a JSON object."""
-
-    id: str
-    event: str
-    previous: str | None
-    at_us: int
-
-
 def event_checksum(identity: str, event: str, previous: str | None, at_us: int) -> int:
     """The CRC-32 of an event of the history."""
     return zlib.crc32(_JSON.encode([identity, event, previous, at_us]).encode())
@@ -86,67 +52,7 @@ def event_checksum(identity: str, event: str, previous: str | None, at_us: int) 
 
 _SPEAKERS: Final = 200
 UNREADABLE: Final = (AgentMemError, AttributeError, TypeError, ValueError, OverflowError)  # what a damaged row raises
-MEMORY_COLUMNS: Final = (
-    "m.id, m.text, m.agent_id, m.user_id, m.run_id, m.memory_type, m.importance, m.created_at_us, m.metadata,"
-    " m.speaker, m.expires_at_us"
-)
 _ALL: Final = Selection(SearchFilter(expired=None))
-
-
-def memory_parameters(row: MemoryRow) -> tuple[Parameter, ...]:
-    """The values of a memory to write, in the order of the columns of `memories`, from `id` on."""
-    memory, scope, said_by = row.memory, row.memory.scope, row.memory.said_by
-    return (
-        memory.id,
-        row.vector_id,
-        memory.text,
-        scope.agent_id,
-        scope.user_id,
-        scope.run_id,
-        scope.memory_type,
-        memory.importance,
-        row.created_at_us,
-        dump_metadata(memory.metadata),
-        row.content,
-        memory.run,
-        memory.speaker,
-        said_by,
-        None if said_by is None else speaker_key(said_by),
-        None if memory.expires_at is None else to_microseconds(memory.expires_at),
-    )
-
-
-def memory_of(row: Row) -> Memory:
-    """The memory in a row of MEMORY_COLUMNS."""
-    identity, text, agent_id, user_id, run_id, memory_type, importance, created_at_us, metadata, *others = row
-    speaker, expires_at_us = others
-    return Memory(
-        text=text,
-        id=identity,
-        scope=Scope(agent_id, user_id, run_id, memory_type),
-        importance=importance,
-        created_at=from_microseconds(created_at_us),
-        metadata=load_metadata(metadata),
-        speaker=speaker,
-        expires_at=None if expires_at_us is None else from_microseconds(expires_at_us),
-    )
-
-
-def _as_given(memory: Memory, content: bytes) -> Memory:
-    """A stored memory as it was given: without a time that the store filled in."""
-    return replace(memory, created_at=None) if memory.content_digest(timed=False) == content else memory
-
-
-def fields_of(memory: Memory, created_at_us: int) -> dict[str, JsonValue]:
-    """A memory's fields as JSON, as the history compares them: those that it has, without the id."""
-    fields = replace(memory, created_at=from_microseconds(created_at_us), vector=None).to_dict()
-    del fields["id"]
-    return fields
-
-
-def is_as_stored(memory: Memory, content: bytes) -> bool:
-    """Whether a memory has the content whose digest was stored; a time that the store filled in is not part of it."""
-    return content == memory.content_digest() or content == memory.content_digest(timed=False)
 
 
 class Memories:
@@ -185,7 +91,7 @@ class Memories:
     def as_given(self, ids: Sequence[str]) -> dict[str, Memory]:
         """The memories of these ids, without a time where the store filled it in. Raises StoreDamagedError."""
         rows = self._connection.read_in(f"SELECT {MEMORY_COLUMNS}, m.content FROM memories m WHERE m.id IN ({{}})", ids)
-        return {row[0]: _as_given(self.checked(row), row[-1]) for row in rows}
+        return {row[0]: as_given(self.checked(row), row[-1]) for row in rows}
 
     def write(self, rows: Iterable[MemoryRow]) -> None:
         """Adds memories, or replaces those of the same id."""
@@ -369,18 +275,7 @@ class History:
             raise StoreDamagedError(
                 f"the history of memory {shown} in {self._connection.path} is damaged: {VERIFY_HINT}"
             )
-        events, after = [], {} if current is None else current.to_dict()
-        until_us = time.time_ns() // 1000  # how long the fields in `after` have been, or were, those of the memory
-        for event, previous, at_us, _ in reversed(rows):
-            expiry_us = _expiry_us(after)
-            if expiry_us is not None and expiry_us <= until_us:
-                events.append(HistoryEvent(identity, "expire", _text(after), None, from_microseconds(expiry_us)))
-            former = {} if previous is None else load_metadata(previous)
-            before = {**after, **former} if event == "update" else {}
-            changes = {name: FieldChange(value, after.get(name)) for name, value in former.items() if name != "text"}
-            events.append(HistoryEvent(identity, event, _text(before), _text(after), from_microseconds(at_us), changes))
-            after, until_us = before, at_us
-        return events[::-1]
+        return events_of(identity, [row[:3] for row in rows], current)
 
     def erase(self, ids: Sequence[str]) -> None:
         """Within a transaction: removes the former values from the events of these memories, and keeps the events."""
@@ -400,16 +295,6 @@ class History:
 
 def _numbers(joined: str | None) -> list[int]:
     return [int(number) for number in joined.split(",")] if joined else []
-
-
-def _expiry_us(fields: Mapping[str, JsonValue]) -> int | None:
-    expires_at = fields.get("expires_at")
-    return to_microseconds(parse_time(expires_at, "expires_at")) if isinstance(expires_at, str) else None
-
-
-def _text(fields: Mapping[str, JsonValue]) -> str | None:
-    text = fields.get("text")
-    return text if isinstance(text, str) else None
 
 
 def as_text(identity: object) -> str:

@@ -4,7 +4,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from agentmem_cli.store.embedded.words import INDEX
+from agentmem_cli.store.words import INDEX
 
 APPLICATION_ID: Final = 0x41474D45  # "AGME"
 SCHEMA_VERSION: Final = 1

@@ -12,8 +12,8 @@ from agentmem_cli.store.base import Candidate, Neighbours, Sample, TextScore, Ve
 from agentmem_cli.store.embedded.database import Database
 from agentmem_cli.store.embedded.filters import Selection
 from agentmem_cli.store.embedded.graph import Graph, Labels, Scores, best_of, exact_nearest
-from agentmem_cli.store.embedded.text_index import TextScores, asked_for
-from agentmem_cli.store.embedded.words import Tokenizer, spaced
+from agentmem_cli.store.word_scores import TextScores, asked_for, best_first
+from agentmem_cli.store.words import Tokenizer, spaced
 
 # A walk through the graph takes as long as a scan of 1,500 vectors where all match, and ten times as long where one in
 # ten does. A scan finds all, in constant time; a walk far from what matches takes up to thirty times as long.
@@ -182,12 +182,3 @@ class EmbeddedSnapshot:
     def memories_at(self, seqs: Sequence[int]) -> dict[int, Memory]:
         """See `Snapshot`."""
         return self._reader.memories.at(seqs)
-
-
-def best_first(scores: NDArray[np.float32], n: int) -> NDArray[np.int64]:
-    """The places of the n highest scores, among equals those of the lowest places; in no order."""
-    if len(scores) <= n:
-        return np.arange(len(scores))
-    last = np.partition(scores, len(scores) - n)[len(scores) - n]
-    better = np.flatnonzero(scores > last)
-    return np.concatenate([better, np.flatnonzero(scores == last)[: n - len(better)]])

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,20 +34,20 @@ from agentmem_cli.store.base import (
     StoreStats,
     Vector,
     Vectors,
+    are_the_same,
 )
+from agentmem_cli.store.batch_plan import BatchPlan, Planner
 from agentmem_cli.store.embedded import maintenance
-from agentmem_cli.store.embedded.batch_plan import BatchPlan, Planner
 from agentmem_cli.store.embedded.connection import MOST_ROWS
 from agentmem_cli.store.embedded.database import Database
 from agentmem_cli.store.embedded.folder import DATABASE, LOCK, MODELS, check, check_unused, write_gitignore
 from agentmem_cli.store.embedded.graph import ef_of
 from agentmem_cli.store.embedded.graph_builder import PublishedGraph, build, lacks
 from agentmem_cli.store.embedded.lock import WriterLock
-from agentmem_cli.store.embedded.memories import StoredMemory
 from agentmem_cli.store.embedded.snapshot import EmbeddedSnapshot
-from agentmem_cli.store.embedded.vectors import text_hash
 from agentmem_cli.store.embedded.verify import verify
-from agentmem_cli.store.embedded.words import Tokenizer
+from agentmem_cli.store.rows import StoredMemory, text_hash
+from agentmem_cli.store.words import Tokenizer
 from agentmem_cli.support.failpoints import reached
 from agentmem_cli.support.files import make_durable_folder
 from agentmem_cli.support.machine import network_file_system
@@ -56,13 +56,31 @@ from agentmem_cli.support.safe_text import printable
 
 _log: Final = logging.getLogger("agentmem")
 _WRITING_MIN_TAIL: Final = 10_000  # vectors that the graph may lack while memories keep coming
-_NOT_COMPARED: Final = ("folder", "probe")  # fields of a pin that may differ: where the model is
+
+
+class Beneath(Protocol):
+    """What a dry run plans against: a store of any kind."""
+
+    def unknown_texts(self, texts: Iterable[str]) -> list[str]:
+        """See `MemoryStore`."""
+
+    def position(self, file: str) -> Position | None:
+        """See `MemoryStore`."""
+
+    def stored_memories(self, ids: Iterable[str]) -> dict[str, StoredMemory]:
+        """The stored memories of these ids, by id."""
+
+    def memories_as_given(self, ids: Sequence[str]) -> dict[str, Memory]:
+        """The memories of these ids, without a time where the store filled it in."""
+
+    def vector_ids(self, hashes: Iterable[bytes]) -> dict[bytes, int]:
+        """The vectors of those of these texts that have one, by hash."""
 
 
 class EmbeddedStore:
     """A store in a folder. Reads need no lock; the first write takes the writer's, and `close` gives it back."""
 
-    def __init__(self, folder: Path, beneath: "EmbeddedStore | None" = None) -> None:
+    def __init__(self, folder: Path, beneath: Beneath | None = None) -> None:
         """Opens the store if it is there; it is made by `open_for_writing`. Raises StoreDamagedError.
 
         With a store `beneath`, plans are made against both, and commits go to this one: a dry run.
@@ -218,12 +236,14 @@ class EmbeddedStore:
         if self._writer is not None:
             self._writer.settle()
         planner = Planner(
-            self._find([memory.id for memory in memories]), self._memories_as_given, whole_records=whole_records
+            self.stored_memories([memory.id for memory in memories]),
+            self.memories_as_given,
+            whole_records=whole_records,
         )
         planner.take(memories)
         latest = self._latest()
         next_id = 1 if latest is None else latest.vectors.next_id()
-        plan = planner.plan(self._find_vectors(planner.text_hashes()), next_id)
+        plan = planner.plan(self.vector_ids(planner.text_hashes()), next_id)
         if latest is None or not splits:
             return plan
         return replace(plan, chunks=latest.chunks.planned(splits, plan.new_hashes, plan.first_vector_id))
@@ -231,12 +251,10 @@ class EmbeddedStore:
     def unknown_texts(self, texts: Iterable[str]) -> list[str]:
         """Those of these texts, each once and in order, that the store has no vector for."""
         by_hash = {text_hash(text): text for text in texts}
-        for store in (self, self._beneath):
-            reader = None if store is None else store._opened_reader()
-            if reader is not None:
-                unknown = reader.vectors.unknown(list(by_hash))
-                by_hash = {digest: by_hash[digest] for digest in unknown}
-        return list(by_hash.values())
+        reader = self._opened_reader()
+        unknown = list(by_hash) if reader is None else reader.vectors.unknown(list(by_hash))
+        left = [by_hash[digest] for digest in unknown]
+        return left if self._beneath is None else self._beneath.unknown_texts(left)
 
     def commit(
         self,
@@ -467,31 +485,34 @@ class EmbeddedStore:
     def _pin(self, writer: Database) -> None:
         """Within a transaction: pins a store without vectors to the embedder of those that it gets."""
         self._check_embedder(writer, self._vectors_of)
-        if not _are_the_same(writer.embedder(), self._vectors_of):
+        if not are_the_same(writer.embedder(), self._vectors_of):
             writer.pin(self._vectors_of)
 
     def _check_embedder(self, database: Database, embedder: Pin) -> None:
         pinned = database.embedder()
-        if not _are_the_same(pinned, embedder) and database.vectors.last_id():
+        if not are_the_same(pinned, embedder) and database.vectors.last_id():
             raise StoreMismatchError(
                 f"store {self.folder} holds vectors of {pinned['name']}, not of {embedder['name']}: open it with its "
                 "own model (leave out --model), or use another store"
             )
 
-    def _find(self, ids: Iterable[str]) -> dict[str, StoredMemory]:
-        latest = self._latest()
-        found = {} if self._beneath is None else self._beneath._find(ids)
+    def stored_memories(self, ids: Iterable[str]) -> dict[str, StoredMemory]:
+        """See `Beneath`."""
+        latest, ids = self._latest(), list(ids)
+        found = {} if self._beneath is None else self._beneath.stored_memories(ids)
         return found if latest is None else {**found, **latest.memories.find(ids)}
 
-    def _memories_as_given(self, ids: Sequence[str]) -> dict[str, Memory]:
+    def memories_as_given(self, ids: Sequence[str]) -> dict[str, Memory]:
+        """See `Beneath`."""
         latest = self._latest()
-        found = {} if self._beneath is None else self._beneath._memories_as_given(ids)
+        found = {} if self._beneath is None else self._beneath.memories_as_given(ids)
         return found if latest is None else {**found, **latest.memories.as_given(ids)}
 
-    def _find_vectors(self, text_hashes: Iterable[bytes]) -> dict[bytes, int]:
-        latest = self._latest()
-        found = {} if self._beneath is None else self._beneath._find_vectors(text_hashes)
-        return found if latest is None else {**found, **latest.vectors.find(text_hashes)}
+    def vector_ids(self, hashes: Iterable[bytes]) -> dict[bytes, int]:
+        """See `Beneath`."""
+        latest, hashes = self._latest(), list(hashes)
+        found = {} if self._beneath is None else self._beneath.vector_ids(hashes)
+        return found if latest is None else {**found, **latest.vectors.find(hashes)}
 
     def _latest(self) -> Database | None:
         """What plans are compared with: the writer's own view, so that readers in other threads are not disturbed."""
@@ -524,7 +545,3 @@ class EmbeddedStore:
             raise StoreNotFoundError(f"store {self.folder} is not open for writing")
         self._writer.settle()
         return self._writer
-
-
-def _are_the_same(pinned: Pin, embedder: Pin) -> bool:
-    return all(pinned.get(key) == value for key, value in embedder.items() if key not in _NOT_COMPARED)

@@ -5,14 +5,12 @@ A text is scored by the words of the query that it has, each weighted by how rar
 filter: BM25 with k1 = 0 (Robertson and Zaragoza, The Probabilistic Relevance Framework, 2009).
 """
 
-import math
-import unicodedata
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,62 +18,23 @@ from numpy.typing import NDArray
 from agentmem_cli.errors import StoreBusyError, StoreDamagedError, StoreError, StoreWriteError
 from agentmem_cli.store.embedded.connection import Connection
 from agentmem_cli.store.embedded.schema import TEXT_INDEX
-from agentmem_cli.store.embedded.vectors import Text
-from agentmem_cli.store.embedded.words import (
+from agentmem_cli.store.rows import Text
+from agentmem_cli.store.word_scores import Ids, QueryWord, TextScores, weighed
+from agentmem_cli.store.words import (
     TOTALS,
     Counts,
-    Tokenizer,
     held_of,
     is_beginning,
     spaced,
-    spaced_query,
-    worth_asking,
 )
 from agentmem_cli.support.safe_text import printable
 
-Ids: TypeAlias = NDArray[np.int64]
 _Key: TypeAlias = tuple[str, int, int]  # a word, and the first and the last text that may match
 
 COMMON_TEXTS: Final = 50_000  # a more frequent word says little, and its look-up takes long
 LOOKED_AT_TEXTS: Final = 400_000  # after this many, the rest of a long query is ignored
 KEPT_BYTES: Final = 64 << 20  # of looked-up words: queries share them, and a common one takes milliseconds
-_CHARACTER_SHARE: Final = 0.5  # of a character's weight in a script without spaces, beside its pairs
-_B: Final = 0.75
 _PARTS: Final = ("data", "idx", "docsize", "config")  # the tables that FTS5 keeps an index in
-
-
-class QueryWord(NamedTuple):
-    """A word of a query; its weight is `share` times that of a word as rare."""
-
-    word: str
-    stem: str
-    share: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class TextScores:
-    """The shares of a query's words, by vector id; the ids, ascending, that have any; and the weights of the words."""
-
-    shares: NDArray[np.float32]
-    ids: Ids
-    weights: Sequence[tuple[QueryWord, float]]
-
-    @property
-    def unspaced_weight(self) -> float:
-        """The share of the weights that belongs to words of scripts without spaces."""
-        whole = sum(weight for _, weight in self.weights)
-        return sum(weight for word, weight in self.weights if is_beginning(word.word[0])) / whole if whole else 0.0
-
-    def bm25(self, counts: NDArray[np.float32], lengths: NDArray[np.float32], k1: float) -> NDArray[np.float32]:
-        """The BM25 scores (n,) of texts, as shares: `counts` (n, words) of the words, `lengths` (n,) over their mean.
-
-        Robertson and Zaragoza, The Probabilistic Relevance Framework, 2009.
-        """
-        weights = np.array([weight for _, weight in self.weights], dtype=np.float32)
-        norm = k1 * (1 - _B + _B * lengths)
-        scores = (counts * (k1 + 1) / (counts + norm[:, None])) @ weights
-        shares: NDArray[np.float32] = scores / (weights.sum() or np.float32(1))
-        return shares
 
 
 class TextIndex:
@@ -147,15 +106,7 @@ class TextIndex:
         `words` come from `asked_for`; `texts` is the number of distinct texts that match. A word that none of them has
         counts as the rarest: a text with the only known word of many has a small share of the query.
         """
-        shares = np.zeros(last_id + 1, dtype=np.float32)
-        whole = np.float32(0)  # float32 as the scores, so that all words make exactly 1
-        weighted: list[tuple[QueryWord, float]] = []
-        for word, ids in self._looked_up(words, _Wanted.of(matching, last_id)):
-            weight = np.float32(word.share * math.log(1 + (texts - len(ids) + 0.5) / (len(ids) + 0.5)))
-            shares[ids] += weight
-            whole += weight
-            weighted.append((word, float(weight)))
-        return TextScores(shares / whole if whole else shares, np.flatnonzero(shares), weighted)
+        return weighed(self._looked_up(words, _Wanted.of(matching, last_id)), last_id, texts)
 
     def _looked_up(self, words: Sequence[QueryWord], wanted: "_Wanted") -> Iterator[tuple[QueryWord, Ids]]:
         """The matching texts of each word. Very common words count only where no other word is found."""
@@ -274,19 +225,3 @@ def _is_utf8(text: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def asked_for(query: str, tokenizer: Tokenizer) -> list[QueryWord]:
-    """The distinct words of a query that are worth looking up, longer ones first: they tend to be rarer.
-
-    Words with the same stem count as one. In scripts without spaces, each character of a run is a word too, of less
-    weight than the pairs.
-    """
-    words = tokenizer.words(spaced_query(query))
-    worth = set(worth_asking([word for word, _ in words]))
-    by_stem = {stem: word for word, stem in reversed(words) if word in worth}
-    asked = [QueryWord(word, stem) for stem, word in by_stem.items()]
-    asked.sort(key=lambda asked: (-len(asked.word), asked.word))
-    known = {word for word, *_ in asked}
-    characters = dict.fromkeys(filter(is_beginning, unicodedata.normalize("NFKC", query)))
-    return asked + [QueryWord(c, c, _CHARACTER_SHARE) for c in characters if c not in known]

@@ -1,20 +1,11 @@
 """The table `vectors`: one vector per distinct text; and `cut_vectors`, those that cover only a text's beginning."""
 
-import hashlib
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeAlias
 
 from agentmem_cli.errors import StoreDamagedError
 from agentmem_cli.store.embedded.connection import VARIABLES, VERIFY_HINT, Connection
-
-Text: TypeAlias = tuple[int, str]  # the id of a text's vector, and the text
-
-
-def text_hash(text: str) -> bytes:
-    """The 16-byte hash of a text (BLAKE2b)."""
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
 class Vectors:

@@ -13,8 +13,8 @@ from agentmem_cli.store.base import Finding
 from agentmem_cli.store.embedded.database import Database
 from agentmem_cli.store.embedded.folder import INDEX
 from agentmem_cli.store.embedded.graph import Graph
-from agentmem_cli.store.embedded.memories import UNREADABLE, is_as_stored, memory_of
-from agentmem_cli.store.embedded.vectors import text_hash
+from agentmem_cli.store.embedded.memories import UNREADABLE
+from agentmem_cli.store.rows import is_as_stored, memory_of, text_hash
 
 _UNIT_TOLERANCE: Final = 1e-3
 

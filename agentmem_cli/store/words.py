@@ -94,11 +94,7 @@ class Tokenizer:
     def counts(self, texts: Sequence[str], stems: Sequence[str]) -> NDArray[np.float32]:
         """How often each stem stands in each text: (texts, stems). A character of an unspaced script is a prefix."""
         counts = np.zeros((len(texts), len(stems)), dtype=np.float32)
-        self._connection.execute("DELETE FROM counted")
-        self._connection.execute("BEGIN")
-        rows = ((i, spaced(text)) for i, text in enumerate(texts))
-        self._connection.executemany("INSERT INTO counted(rowid, text) VALUES (?, ?)", rows)
-        self._connection.execute("COMMIT")
+        self._count(texts)
         for column, stem in enumerate(stems):
             last = f"{stem}\U0010ffff" if is_beginning(stem) else stem
             found = self._connection.execute(
@@ -107,6 +103,21 @@ class Tokenizer:
             for row, count in found:
                 counts[row, column] = count
         return counts
+
+    def _count(self, texts: Sequence[str]) -> None:
+        self._connection.execute("DELETE FROM counted")
+        self._connection.execute("BEGIN")
+        rows = ((i, spaced(text)) for i, text in enumerate(texts))
+        self._connection.executemany("INSERT INTO counted(rowid, text) VALUES (?, ?)", rows)
+        self._connection.execute("COMMIT")
+
+    def stems(self, texts: Sequence[str]) -> list[list[str]]:
+        """The distinct stems of each text, as the text index has them."""
+        self._count(texts)
+        stems: list[list[str]] = [[] for _ in texts]
+        for row, term in self._connection.execute("SELECT DISTINCT doc, term FROM counted_words"):
+            stems[row].append(term)
+        return stems
 
     def words(self, text: str) -> list[tuple[str, str]]:
         """The words of a text in order, in lower case and without accents, each with its stem."""

@@ -9,9 +9,8 @@ import orjson
 
 from agentmem_cli.records.memory import Memory, Outcome, from_microseconds, to_microseconds
 from agentmem_cli.records.values import JsonValue
-from agentmem_cli.store.embedded.chunks import ChunkPlan
-from agentmem_cli.store.embedded.memories import HistoryRow, MemoryRow, StoredMemory, fields_of
-from agentmem_cli.store.embedded.vectors import Text, text_hash
+from agentmem_cli.store.chunk_plan import ChunkPlan
+from agentmem_cli.store.rows import HistoryRow, MemoryRow, StoredMemory, Text, fields_of, text_hash
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,170 @@
+"""A connection to PostgreSQL: it connects again, counts its round trips, and translates errors."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Final, TypeAlias
+
+from agentmem_cli.errors import StoreBusyError, StoreDamagedError, StoreError, StoreWriteError, UsageError
+from agentmem_cli.store.postgres.address import Address
+from agentmem_cli.store.postgres.filters import Parameter
+
+try:
+    import psycopg
+    from psycopg import errors
+except ImportError as error:
+    raise UsageError("a store in PostgreSQL needs the extra postgres: pip install 'agentmem-cli[postgres]'") from error
+
+Row: TypeAlias = tuple[Any, ...]  # Any: a query says the types of its columns
+_CONNECT_TIMEOUT_S: Final = 10
+_RECONNECT_S: Final = 10.0  # how long a server that restarts is waited for
+_RECONNECT_EVERY_S: Final = 0.2
+_PAGE_ROWS: Final = 2000
+# An unscoped search walks the HNSW graph until it has as many as asked for. They are set before pgvector is loaded.
+_SETTINGS: Final = "-c hnsw.iterative_scan=strict_order -c hnsw.ef_search=200 -c timezone=UTC"
+_CONFLICTS: Final = (
+    errors.DeadlockDetected,
+    errors.SerializationFailure,
+    errors.UniqueViolation,
+    errors.ForeignKeyViolation,
+)
+
+
+class LostConnectionError(StoreError):
+    """The connection to the server broke."""
+
+
+class ConflictError(StoreError):
+    """Another writer committed the same ids or texts first: the transaction can be tried again."""
+
+
+class Connection:
+    """A connection to a store's schema. Raises StoreError and its kinds, never psycopg.Error."""
+
+    def __init__(self, address: Address, *, writable: bool) -> None:
+        """Connects. Raises StoreError."""
+        self._address = address
+        self._begin = "BEGIN" if writable else "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+        self.round_trips = 0
+        self._connection = self._connected()
+
+    def _connected(self) -> "psycopg.Connection[Row]":
+        with translated(self._address):
+            return psycopg.connect(
+                self._address.url,
+                autocommit=True,
+                connect_timeout=_CONNECT_TIMEOUT_S,
+                application_name="agentmem",
+                options=f"{_SETTINGS} -c search_path={self._address.schema},public",
+            )
+
+    def reconnect(self) -> None:
+        """Connects again, waiting a while for a server that restarts. Raises StoreError."""
+        self.close()
+        until = time.monotonic() + _RECONNECT_S
+        while True:
+            try:
+                self._connection = self._connected()
+            except StoreError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(_RECONNECT_EVERY_S)
+            else:
+                return
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the connection broke."""
+        return self._connection.closed
+
+    def close(self) -> None:
+        """Closes it."""
+        with suppress(psycopg.Error):
+            self._connection.close()
+
+    def read(self, query: str, parameters: Sequence[Parameter] = ()) -> list[Row]:
+        """The rows of a query, in one round trip."""
+        self.round_trips += 1
+        with translated(self._address):
+            return self._connection.execute(query.encode(), parameters or None, binary=True).fetchall()
+
+    def one(self, query: str, parameters: Sequence[Parameter] = ()) -> int:
+        """The only number of a query."""
+        return int(self.read(query, parameters)[0][0])
+
+    def change(self, query: str, parameters: Sequence[Parameter] = ()) -> int:
+        """Runs a statement, and returns how many rows it changed."""
+        self.round_trips += 1
+        with translated(self._address):
+            return self._connection.execute(query.encode(), parameters or None).rowcount
+
+    def copy(self, table: str, columns: str, content: bytes) -> None:
+        """Adds rows in the binary format of COPY."""
+        self.round_trips += 1
+        statement = f"COPY {table}({columns}) FROM STDIN (FORMAT BINARY)"
+        with (
+            translated(self._address),
+            self._connection.cursor() as cursor,
+            cursor.copy(statement.encode()) as copy,
+        ):
+            copy.write(content)
+
+    def pages(self, query: str, parameters: Sequence[Parameter]) -> Iterator[list[Row]]:
+        """The rows of a query, page by page, within a transaction."""
+        with translated(self._address), self._connection.cursor(name="pages", binary=True) as cursor:
+            cursor.execute(query.encode(), parameters or None)
+            while rows := cursor.fetchmany(_PAGE_ROWS):
+                yield rows
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """A transaction: committed at the end, rolled back after an error; reads see one moment of the store.
+
+        Connects again first where the connection broke. Raises LostConnectionError, ConflictError.
+        """
+        if self.is_lost:
+            self.reconnect()
+        try:
+            self.change(self._begin)
+        except LostConnectionError:
+            self.reconnect()
+            self.change(self._begin)
+        try:
+            yield
+        except BaseException:
+            with suppress(StoreError):
+                self.change("ROLLBACK")
+            raise
+        self.change("COMMIT")
+
+
+@contextmanager
+def translated(address: Address) -> Iterator[None]:
+    """Translates errors of psycopg into the StoreError that describes them, without the password."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise _translate(address, error) from _Cause(address.redacted(str(error)))
+
+
+class _Cause(Exception):
+    """The message of an error of psycopg, whose own objects may hold the password."""
+
+
+def _translate(address: Address, error: "psycopg.Error") -> StoreError:
+    store, said = f"store {address.shown}", address.redacted(str(error.diag.message_primary or error))
+    if isinstance(error, _CONFLICTS):
+        return ConflictError(f"{store}: other writers change the same memories ({said}): try again")
+    if isinstance(error, errors.QueryCanceled):
+        return StoreError(f"{store}: the server cancelled a statement ({said}): raise its limit, or try again")
+    if isinstance(error, (errors.DiskFull, errors.ReadOnlySqlTransaction, errors.OutOfMemory)):
+        return StoreWriteError(f"{store} can't be written: {said}: nothing was stored")
+    if isinstance(error, errors.InsufficientPrivilege):
+        return StoreError(f"{store}: {said}: let an administrator grant it to this user")
+    if isinstance(error, errors.LockNotAvailable):
+        return StoreBusyError(f"{store}: {said}: try again")
+    if isinstance(error, (errors.UndefinedTable, errors.UndefinedColumn, errors.DataCorrupted, errors.IndexCorrupted)):
+        return StoreDamagedError(f"{store}: {said}: restore it from a backup, or use another schema")
+    if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
+        return LostConnectionError(f"{store} can't be reached: {said}: check the server and the URL, and try again")
+    return StoreError(f"{store}: {said}")

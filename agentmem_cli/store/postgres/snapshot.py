@@ -1,0 +1,281 @@
+"""What a search sees of a PostgreSQL store: its memories, words and vectors as of one moment, through one filter."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+
+from agentmem_cli.errors import StoreDamagedError
+from agentmem_cli.records.filter import SearchFilter
+from agentmem_cli.records.memory import Memory
+from agentmem_cli.store.base import SAMPLED, Candidate, Neighbours, Sample, TextScore, Vector, Vectors
+from agentmem_cli.store.postgres.binary import vector_literal, vectors_of, word_in_index
+from agentmem_cli.store.postgres.connection import Connection
+from agentmem_cli.store.postgres.filters import Parameter, conditions, is_narrow
+from agentmem_cli.store.postgres.schema import HNSW_INDEX
+from agentmem_cli.store.rows import MEMORY_COLUMNS, memory_of
+from agentmem_cli.store.word_scores import Ids, QueryWord, TextScores, asked_for, best_first, weighed
+from agentmem_cli.store.words import Tokenizer, is_beginning, spaced
+
+_COUNTED: Final = 50  # texts whose words are counted, where memories are long
+_COMMON_TEXTS: Final = 50_000  # a more frequent word says little: it counts only where no other is found
+_SPEAKERS: Final = 200
+# Those of the same moment first, in order of arrival. A join on a NULL user would not use the index of runs.
+_BESIDE: Final = (
+    "ARRAY(SELECT o.seq FROM memories o WHERE o.run = m.run AND coalesce(o.user_id, '') = coalesce(m.user_id, '')"
+    " AND (o.created_at_us, o.seq) {0} (m.created_at_us, m.seq) AND (o.expires_at_us > %s) IS NOT FALSE"
+    " ORDER BY o.created_at_us {1}, o.seq {1} LIMIT %s)"
+)
+
+
+class PostgresSnapshot:
+    """The memories that match a filter, as of one moment: a `Snapshot`. `PostgresStore.snapshot` makes it."""
+
+    def __init__(
+        self, connection: Connection, tokenizer: Tokenizer, filter: SearchFilter, now_us: int, store: "StoreState"
+    ) -> None:
+        self._connection = connection
+        self._tokenizer = tokenizer
+        self._is_narrow = is_narrow(filter) or store.has_expired
+        self._walks = store.has_index and not is_narrow(filter)
+        self._where, self._parameters = conditions(filter, now_us)
+        self._now_us = now_us
+        self._has_chunks = store.has_chunks
+        self._scored: tuple[str, TextScores] | None = None
+
+    def _matching(self) -> tuple[str, list[Parameter]]:
+        """A query for the vectors of the memories that match, each once, and its parameters."""
+        own = f"SELECT m.vector_id FROM memories m WHERE {self._where}"
+        if not self._has_chunks:
+            return f"SELECT DISTINCT vector_id FROM ({own}) own", self._parameters
+        return (
+            f"{own} UNION SELECT w.vector_id FROM chunks w WHERE w.text_vector_id IN ({own})",
+            [*self._parameters, *self._parameters],
+        )
+
+    def nearest(self, query: Vector, n: int) -> tuple[dict[int, TextScore], bool]:
+        """See `Snapshot`; a filtered search is exact, and others are where there is no index."""
+        literal, width = vector_literal(query), len(query)
+        if not self._walks:
+            matching, parameters = self._matching() if self._is_narrow else ("SELECT vector_id FROM vectors", [])
+            near = (
+                f"SELECT v.vector_id, -(v.vector <#> %s::vector) AS score FROM vectors v"
+                f" WHERE v.vector_id IN ({matching}) ORDER BY score DESC, v.vector_id LIMIT %s"
+            )
+            given: list[Parameter] = [literal, *parameters, n]
+        else:  # with the type of the index, so that the planner may use it
+            of_width = f"vector({width})"
+            near = (
+                f"SELECT v.vector_id, -(v.vector::{of_width} <#> %s::{of_width}) AS score FROM vectors v"
+                f" ORDER BY v.vector::{of_width} <#> %s::{of_width} LIMIT %s"
+            )
+            given = [literal, literal, n]
+        rows = self._connection.read(
+            f"WITH near AS ({near}) SELECT near.vector_id, near.score, w.text_vector_id, w.start, w.stop"
+            " FROM near LEFT JOIN chunks w ON w.vector_id = near.vector_id ORDER BY near.score DESC, near.vector_id",
+            given,
+        )
+        found: dict[int, TextScore] = {row[0]: TextScore(row[1], None) for row in rows}
+        taken = len(found)
+        _with_chunks(found, ((row[1], *row[2:]) for row in rows if row[2] is not None))
+        return found, taken == n
+
+    def cosines(self, query: Vector, text_ids: Sequence[int]) -> dict[int, TextScore]:
+        """See `Snapshot`."""
+        if not text_ids:
+            return {}
+        literal, ids = vector_literal(query), list(text_ids)
+        rows = self._connection.read(
+            "SELECT -(v.vector <#> %s::vector), v.vector_id, NULL::int, NULL::int FROM vectors v"
+            " WHERE v.vector_id = ANY(%s) UNION ALL"
+            " SELECT -(v.vector <#> %s::vector), w.text_vector_id, w.start, w.stop"
+            " FROM chunks w JOIN vectors v USING (vector_id) WHERE w.text_vector_id = ANY(%s)",
+            (literal, ids, literal, ids),
+        )
+        found = {row[1]: TextScore(row[0], None) for row in rows if row[2] is None}
+        _with_chunks(found, (row for row in rows if row[2] is not None))
+        return {text_id: found[text_id] for text_id in text_ids}
+
+    def vectors(self, text_ids: Sequence[int]) -> Vectors:
+        """See `Snapshot`."""
+        rows = self._connection.read(
+            "SELECT vector_id, vector_send(vector) FROM vectors WHERE vector_id = ANY(%s)", (list(text_ids),)
+        )
+        by_id: dict[int, bytes] = dict(rows)
+        return vectors_of([by_id[text_id] for text_id in text_ids])
+
+    def sample(self) -> Sample:
+        """See `Snapshot`."""
+        return self._sample
+
+    @cached_property
+    def _sample(self) -> Sample:
+        # Evenly spaced by place among the ids that match, as numpy.linspace has it.
+        matching, parameters = self._matching() if self._is_narrow else ("SELECT vector_id FROM vectors", [])
+        rows = self._connection.read(
+            f"WITH matching AS MATERIALIZED ({matching}), counted AS (SELECT count(*) AS n FROM matching),"
+            " placed AS (SELECT vector_id, row_number() OVER (ORDER BY vector_id) - 1 AS place FROM matching),"
+            " steps AS (SELECT DISTINCT CASE WHEN n = 1 THEN 0 ELSE"
+            f" floor(step * (n - 1)::float8 / (least(n, {SAMPLED}) - 1))::bigint END AS place"
+            f" FROM counted, generate_series(0, least(n, {SAMPLED}) - 1) step)"
+            " SELECT vector_send(v.vector), (SELECT m.text FROM memories m WHERE m.vector_id = p.vector_id LIMIT 1)"
+            " FROM placed p JOIN steps USING (place) JOIN vectors v USING (vector_id) ORDER BY p.vector_id",
+            parameters,
+        )
+        words = [len(spaced(text).split()) for _, text in rows if text is not None]
+        return Sample(vectors_of([row[0] for row in rows]), sum(words) / len(words) if words else 0.0)
+
+    def speakers(self, keys: Sequence[str]) -> list[str]:
+        """See `Snapshot`."""
+        if not keys:
+            return []
+        rows = self._connection.read(
+            f"SELECT m.said_by FROM memories m WHERE m.speaker_key = ANY(%s) AND {self._where}"
+            f" GROUP BY m.said_by HAVING count(*) > 1 ORDER BY 1 LIMIT {_SPEAKERS}",
+            (list(keys), *self._parameters),
+        )
+        return [name for (name,) in rows]
+
+    # Words
+
+    def best_texts(self, query: str, n: int, k1: float) -> dict[int, float]:
+        """See `Snapshot`."""
+        found = self._text_scores(query, k1)
+        scores, ids = found.shares, found.ids
+        ids = ids[best_first(scores[ids], n)]
+        return dict(zip(ids.tolist(), scores[ids].tolist(), strict=True))
+
+    def text_scores(self, query: str, text_ids: Sequence[int], k1: float) -> dict[int, float]:
+        """See `Snapshot`."""
+        scores = self._text_scores(query, k1).shares
+        return {i: float(scores[i]) if i < len(scores) else 0.0 for i in text_ids}
+
+    def unspaced_weight(self, query: str) -> float:
+        """See `Snapshot`."""
+        return self._text_scores(query, 0.0).unspaced_weight
+
+    def _text_scores(self, query: str, k1: float) -> TextScores:
+        """The scores of all texts for a query. They are kept: a search asks for the best, then for others."""
+        if self._scored is None or self._scored[0] != query:
+            found, texts = self._looked_up(asked_for(query, self._tokenizer))
+            last_id = max((int(ids.max()) for _, ids in found if len(ids)), default=0)
+            scores = weighed(found, last_id, texts)
+            if k1:
+                self._count_words(scores, k1)
+            self._scored = query, scores
+        return self._scored[1]
+
+    def _looked_up(self, words: Sequence[QueryWord]) -> tuple[list[tuple[QueryWord, Ids]], int]:
+        """The matching texts of each word, and how many texts match, in one statement."""
+        asked = [_tsquery(word) for word in words]
+        if self._is_narrow:
+            matching = f"SELECT DISTINCT m.vector_id FROM memories m WHERE {self._where}"
+            parameters = self._parameters
+        else:
+            matching, parameters = "SELECT v.vector_id FROM vectors v WHERE v.words IS NOT NULL", []
+        among = "AND v.vector_id IN (SELECT vector_id FROM matching)" if self._is_narrow else ""
+        rows = self._connection.read(
+            f"WITH matching AS MATERIALIZED ({matching}) SELECT (SELECT count(*) FROM matching), ARRAY("
+            f"SELECT v.vector_id FROM vectors v WHERE v.words @@ asked.word::tsquery {among})"
+            " FROM unnest(%s::text[]) WITH ORDINALITY asked(word, place) ORDER BY asked.place",
+            [*parameters, asked],
+        )
+        found = [(word, np.sort(np.array(ids, dtype=np.int64))) for word, (_, ids) in zip(words, rows, strict=True)]
+        rare = [(word, ids) for word, ids in found if len(ids) <= _COMMON_TEXTS]
+        return (rare if any(len(ids) for _, ids in rare) else found), rows[0][0] if rows else 0
+
+    def _count_words(self, scores: TextScores, k1: float) -> None:
+        """Gives the best texts their BM25 scores, for which their words are counted."""
+        ids = scores.ids
+        best = ids[best_first(scores.shares[ids], _COUNTED)].tolist()
+        texts: dict[int, str] = dict(
+            self._connection.read(
+                "SELECT DISTINCT ON (m.vector_id) m.vector_id, m.text FROM memories m WHERE m.vector_id = ANY(%s)",
+                (best,),
+            )
+        )
+        counts = self._tokenizer.counts(list(texts.values()), [word.stem for word, _ in scores.weights])
+        lengths = np.array([len(spaced(text).split()) for text in texts.values()], dtype=np.float32)
+        scores.shares[list(texts)] = scores.bm25(counts, lengths / max(self.sample().mean_words, 1.0), k1)
+
+    # Memories
+
+    def candidates(self, text_ids: Sequence[int]) -> list[Candidate]:
+        """See `Snapshot`."""
+        return self._candidates("m.vector_id", text_ids)
+
+    def candidates_at(self, seqs: Sequence[int]) -> list[Candidate]:
+        """See `Snapshot`."""
+        return self._candidates("m.seq", seqs)
+
+    def _candidates(self, column: str, values: Sequence[int]) -> list[Candidate]:
+        if not values:
+            return []
+        rows = self._connection.read(
+            "SELECT m.seq, m.vector_id, m.created_at_us, m.importance, m.said_by FROM memories m"
+            f" WHERE {column} = ANY(%s) AND {self._where} ORDER BY m.seq",
+            (list(values), *self._parameters),
+        )
+        return [Candidate(*row) for row in rows]
+
+    def around(self, seqs: Sequence[int], n: int) -> dict[int, Neighbours]:
+        """See `Snapshot`."""
+        if not seqs:
+            return {}
+        before, after = _BESIDE.format("<", "DESC"), _BESIDE.format(">", "ASC")
+        rows = self._connection.read(
+            f"SELECT m.seq, {before}, {after} FROM memories m WHERE m.seq = ANY(%s)",
+            (self._now_us, n, self._now_us, n, list(seqs)),
+        )
+        sides: dict[int, Neighbours] = {row[0]: (row[1][::-1], row[2]) for row in rows}
+        return {seq: sides.get(seq, ([], [])) for seq in seqs}
+
+    def memories_at(self, seqs: Sequence[int]) -> dict[int, Memory]:
+        """See `Snapshot`."""
+        if not seqs:
+            return {}
+        rows = self._connection.read(
+            f"SELECT m.seq, {MEMORY_COLUMNS} FROM memories m WHERE m.seq = ANY(%s)", (list(seqs),)
+        )
+        if len(rows) < len(set(seqs)):
+            raise StoreDamagedError("a memory of the store is missing: restore the database from a backup")
+        return {row[0]: memory_of(row[1:]) for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class StoreState:
+    """What a search needs to know of a store first: read in one round trip."""
+
+    embedder: str  # JSON
+    has_chunks: bool
+    has_expired: bool
+    has_index: bool
+
+    @classmethod
+    def read(cls, connection: Connection, now_us: int) -> "StoreState":
+        """The state as of now."""
+        rows = connection.read(
+            "SELECT (SELECT value FROM meta WHERE key = 'embedder'), EXISTS (SELECT 1 FROM chunks),"
+            " EXISTS (SELECT 1 FROM memories WHERE expires_at_us <= %s), EXISTS ("
+            " SELECT 1 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE c.relname = %s"
+            " AND c.relnamespace = current_schema()::regnamespace AND i.indisvalid)",
+            (now_us, HNSW_INDEX),
+        )
+        return cls(*rows[0])
+
+
+def _with_chunks(found: dict[int, TextScore], rows: Iterator[tuple[float, int, int, int]]) -> None:
+    """Gives each text the score of its nearest chunk where that is higher."""
+    for score, text_id, start, stop in rows:
+        if text_id not in found or score > found[text_id].score:
+            found[text_id] = TextScore(score, (start, stop))
+
+
+def _tsquery(word: QueryWord) -> str:
+    """A word of a query as a tsquery, quoted: a character of an unspaced script is a prefix, others are stems."""
+    if is_beginning(word.word):
+        return f"'{word.word}':*"
+    quoted = word_in_index(word.stem).replace("\\", "\\\\").replace("'", "''")
+    return f"'{quoted}'"
