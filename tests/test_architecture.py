@@ -67,7 +67,10 @@ HOMES_OF_SQL: Final = {
     )
 } | {
     "store/words.py",
-    *(f"store/postgres/{name}.py" for name in ("maintenance", "schema", "server", "snapshot", "store", "writing")),
+    *(
+        f"store/postgres/{name}.py"
+        for name in ("filters", "maintenance", "schema", "server", "snapshot", "store", "writing")
+    ),
     "store/postgres/connection.py",
 }
 SQL: Final = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE FROM|PRAGMA|BEGIN|CREATE TABLE|CREATE INDEX|EXISTS)\b")

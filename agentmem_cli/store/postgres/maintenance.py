@@ -37,7 +37,7 @@ def stats(connection: Connection, embedder: Pin, now_us: int) -> StoreStats:
         scope: dict(
             connection.read(
                 f"SELECT coalesce({scope}, ''), count(*) AS n FROM memories"
-                f' GROUP BY 1 ORDER BY n DESC, 1 COLLATE "C" LIMIT {_SHOWN_PER_SCOPE}'
+                f" GROUP BY 1 ORDER BY n DESC, coalesce({scope}, '') COLLATE \"C\" LIMIT {_SHOWN_PER_SCOPE}"
             )
         )
         for scope in _SCOPES

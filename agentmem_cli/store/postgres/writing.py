@@ -1,8 +1,8 @@
 """Batches, deletions and re-embeddings of a PostgreSQL store, each within a transaction.
 
 Writers lock the rows that they change, memories by id and then texts, in sorted order, and insert in sorted order. Of
-two that insert the same id or text, the unique index makes the second wait and fail: it tries again and finds the first's.
-So writers of other memories never wait, and what is planned under the locks is what happens.
+two that insert the same id or text, the unique index makes the second wait and fail: it tries again and finds what the
+first wrote. So writers of other memories never wait, and what is planned under the locks is what happens.
 """
 
 import time
@@ -75,7 +75,10 @@ def plan_batch(
     earlier: PostgresPlan | None = None,
 ) -> PostgresPlan:
     """What these memories would change; with `lock`, nothing else changes what it was compared with until the end of
-    the transaction. An `earlier` plan is taken over where the store is as it was. Raises InvalidMemoryError for a NUL."""
+    the transaction.
+
+    An `earlier` plan is taken over where the store is as it was. Raises InvalidMemoryError for a NUL.
+    """
     for memory in memories:
         _check_storable(memory)
     stored, seqs = _stored(connection, [memory.id for memory in memories], lock=lock)
