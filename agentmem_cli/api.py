@@ -65,6 +65,8 @@ DEFAULT_STORE: Final = ".agentmem"
 class AgentMem:
     """A store of memories and its embedding model.
 
+    `path` is a folder, or `postgresql://USER@HOST/DB?schema=NAME` (see `agentmem guide beyond-one-machine`).
+
     Choose the model with one of: `model`, a name or alias that `agentmem models` lists; `model_path`, a local model
     folder; `embedder_url`, an OpenAI-compatible endpoint, which serves `model`; `embedder`, an object of your own (see
     `agentmem_cli.embedding.base.Embedder`). Without any, a store uses the model that it was made with, and a new one
@@ -140,10 +142,15 @@ class AgentMem:
         with suppress(AgentMemError):  # it is no place to fail, or to wait for another thread
             if self._turn.acquire(blocking=False):
                 try:
-                    return f"AgentMem({str(self.path)!r}, model={self._spec.name!r}, memories={self._store.count()})"
+                    return f"AgentMem({self.location!r}, model={self._spec.name!r}, memories={self._store.count()})"
                 finally:
                     self._turn.release()
-        return f"AgentMem({str(self.path)!r}, model={self._spec.name!r})"
+        return f"AgentMem({self.location!r}, model={self._spec.name!r})"
+
+    @property
+    def location(self) -> str:
+        """Where the store is: its folder, or its URL without the password."""
+        return self._store.location
 
     @property
     def model(self) -> EmbedderSpec:

@@ -13,6 +13,7 @@ from agentmem_cli.records.jsonl import CLEARABLE, cleared, parse_object
 from agentmem_cli.records.lines import MAX_LINE_BYTES, STDIN
 from agentmem_cli.records.memory import Scope
 from agentmem_cli.records.times import expiry
+from agentmem_cli.store import shown_location
 
 _CLEARABLE: Final = ", ".join(sorted(CLEARABLE))
 
@@ -121,7 +122,7 @@ def update(
     if json:
         print_json(memory.to_dict())
     elif not quiet:
-        say(f"updated memory {identity} in {store}")
+        say(f"updated memory {identity} in {shown_location(store)}")
 
 
 def _scope_fields(scope: Scope) -> dict[str, object]:

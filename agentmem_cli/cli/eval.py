@@ -16,6 +16,7 @@ from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.errors import GateError, UsageError
 from agentmem_cli.report.translations import Words
 from agentmem_cli.search.query import MODES, LabelledQuery, Mode, Ranking, read_queries
+from agentmem_cli.store import shown_location
 from agentmem_cli.support.amounts import counted
 from agentmem_cli.support.safe_text import printable
 
@@ -178,7 +179,7 @@ def _runs(
 ) -> "list[Run]":
     from agentmem_cli.search.evaluation import Run
 
-    with _spinner(f"running {counted(len(queries), 'query')} on {store}", quiet):
+    with _spinner(f"running {counted(len(queries), 'query')} on {shown_location(store)}", quiet):
         evaluations = mem.evaluate(queries, rankings)
     return [
         Run(store, mem.model.name, ranking.mode, evaluation)

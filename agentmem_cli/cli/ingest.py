@@ -24,6 +24,7 @@ from agentmem_cli.errors import UsageError
 from agentmem_cli.ingest.options import IngestOptions
 from agentmem_cli.records.times import parse_ttl
 from agentmem_cli.report.store_tables import ingest_table
+from agentmem_cli.store import shown_location
 
 
 @options.expanded
@@ -175,7 +176,7 @@ def ingest(
     if report.indexing and not quiet:
         say(
             f"{report.unindexed} vectors are stored but not yet in the graph: it is being built in the background "
-            f"('agentmem index --store {store}' waits for it), and until then searches scan them"
+            f"('agentmem index --store {shown_location(store)}' waits for it), and until then searches scan them"
         )
     if json:
         better = {} if dry_run else {"better_model": None if advice is None else advice.better}

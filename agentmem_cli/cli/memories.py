@@ -14,6 +14,7 @@ from agentmem_cli.cli.output import INCOMPLETE, print_json, print_rich, say
 from agentmem_cli.cli.output_file import Output
 from agentmem_cli.errors import MemoryNotFoundError, StoreDamagedError, UsageError
 from agentmem_cli.report.store_tables import history_table, memories_table, memory_table
+from agentmem_cli.store import shown_location
 from agentmem_cli.support.amounts import counted
 from agentmem_cli.support.safe_text import inert_json
 
@@ -35,9 +36,11 @@ def get(
         memory = mem.get(identity)
         events = [] if memory is not None else mem.history(identity)
     if events and events[-1].event == "expire":
-        raise MemoryNotFoundError(f"memory {identity} in store {store} expired at {events[-1].at.isoformat()}")
+        raise MemoryNotFoundError(
+            f"memory {identity} in store {shown_location(store)} expired at {events[-1].at.isoformat()}"
+        )
     if memory is None:
-        raise MemoryNotFoundError(f"no memory {identity} in store {store}")
+        raise MemoryNotFoundError(f"no memory {identity} in store {shown_location(store)}")
     if json:
         print_json(memory.to_dict())
     else:
@@ -76,7 +79,7 @@ def history(
     with opened_store(store) as mem:
         events = mem.history(identity)
     if not events:
-        raise MemoryNotFoundError(f"no memory {identity} in the history of store {store}")
+        raise MemoryNotFoundError(f"no memory {identity} in the history of store {shown_location(store)}")
     if json:
         print_json([event.to_dict() for event in events])
     else:
@@ -115,7 +118,7 @@ def delete(
     if json:
         print_json({"deleted": deleted, "not_found": len(targets) - deleted})
     elif not quiet or deleted < len(targets):
-        say(f"deleted {deleted:,} of {counted(len(targets), 'memory')} from {store}")
+        say(f"deleted {deleted:,} of {counted(len(targets), 'memory')} from {shown_location(store)}")
     if ids and deleted < len(targets):
         raise typer.Exit(1)
 
@@ -184,7 +187,7 @@ def _print_targets(ids: list[str], store: str, *, json: bool) -> None:
     if json:
         print_json({"would_delete": len(ids), "ids": ids})
     else:
-        say(f"would delete {counted(len(ids), 'memory')} from {store}")
+        say(f"would delete {counted(len(ids), 'memory')} from {shown_location(store)}")
 
 
 def _is_stored(mem: "AgentMem", identity: str) -> bool:
@@ -195,5 +198,5 @@ def _is_stored(mem: "AgentMem", identity: str) -> bool:
 def _ask(memories: int, store: str) -> None:
     if not sys.stdin.isatty():
         raise UsageError(f"this would delete {counted(memories, 'memory')}: add --yes to confirm")
-    if not typer.confirm(f"Delete {counted(memories, 'memory')} from {store}?", err=True):
+    if not typer.confirm(f"Delete {counted(memories, 'memory')} from {shown_location(store)}?", err=True):
         raise typer.Exit(1)

@@ -66,7 +66,10 @@ def expanded(command: Command) -> Command:
 
 
 StoreOption: TypeAlias = Annotated[
-    str, typer.Option("--store", envvar="AGENTMEM_STORE", help="The store's folder.", show_default=True)
+    str,
+    typer.Option(
+        "--store", envvar="AGENTMEM_STORE", help="The store's folder, or postgresql://USER@HOST/DB.", show_default=True
+    ),
 ]
 FormatOption: TypeAlias = Annotated[
     FormatName | None,

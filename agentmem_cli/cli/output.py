@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
+from agentmem_cli.store import shown_location
 from agentmem_cli.support.safe_text import inert_json, printable
 
 if TYPE_CHECKING:
@@ -39,9 +40,8 @@ def advice_line(advice: "ModelAdvice", texts: str, store: str) -> str:
         from agentmem_cli.embedding import multilingual
 
         first = "" if multilingual.is_installed() else f"{multilingual.INSTALL}, then "
-        remedy = (
-            f"{first}'agentmem reembed --store {store} --model {advice.better}' (or --model with a new store) helps"
-        )
+        again = f"'agentmem reembed --store {shown_location(store)} --model {advice.better}'"
+        remedy = f"{first}{again} (or --model with a new store) helps"
     return f"warning: {advice.said_of(texts)}: there, searches find words but not meaning; {remedy}"
 
 

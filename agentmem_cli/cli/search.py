@@ -14,6 +14,7 @@ from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.records.lines import STDIN
 from agentmem_cli.report.store_tables import hits_table
 from agentmem_cli.search.query import LabelledQuery, Query, Ranking, read_queries
+from agentmem_cli.store import shown_location
 from agentmem_cli.support.amounts import counted
 
 if TYPE_CHECKING:
@@ -83,9 +84,11 @@ def _check_output(of_file: bool, *, json: bool, jsonl: bool, ids: bool) -> None:
 
 def _why_none(memories: int, store: str, ranking: Ranking) -> str:
     if not memories:
-        return f"store {store} is empty: add memories with 'agentmem ingest FILE' or 'agentmem add TEXT'"
+        return (
+            f"store {shown_location(store)} is empty: add memories with 'agentmem ingest FILE' or 'agentmem add TEXT'"
+        )
     if memories == 1:
-        return f"the only memory of store {store} does not match"
+        return f"the only memory of store {shown_location(store)} does not match"
     conditions = ["has a word of the query"] if ranking.mode == "words" else []
     conditions += [] if ranking.min_score is None else [f"scores {ranking.min_score} or more"]
     return f"none of the {memories:,} memories {' and '.join([*conditions, 'matches the filters'])}"
@@ -107,7 +110,7 @@ def _answer_file(
             advice = mem.advice([query.text for query in asked])
             if advice is not None:
                 of_these = f"those of the first {counted(len(asked), 'query')} that are not in Latin letters alone"
-                say(advice_line(advice, of_these, str(mem.path)))
+                say(advice_line(advice, of_these, mem.location))
         print_jsonl(
             {"query": query.text, "hits": [hit.to_dict(explain=explain) for hit in hits]}
             for query, hits in zip(asked, mem.search_many(asked, k, ranking), strict=True)

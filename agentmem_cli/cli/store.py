@@ -10,6 +10,7 @@ from agentmem_cli.cli.output import print_json, print_rich, say
 from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.errors import UsageError
 from agentmem_cli.report.store_tables import findings_table, stats_tables
+from agentmem_cli.store import shown_location
 from agentmem_cli.support.amounts import counted, sized
 
 
@@ -34,7 +35,7 @@ def stats(
     if json:
         print_json(contents.to_dict())
     else:
-        print_rich(*stats_tables(contents, store))
+        print_rich(*stats_tables(contents, shown_location(store)))
 
 
 def verify(
@@ -57,14 +58,14 @@ def verify(
         if repair and any(finding.repairable for finding in findings):
             mem.repair()
             if not quiet:
-                say(f"rebuilt the graph and the text index of {store}")
+                say(f"rebuilt the graph and the text index of {shown_location(store)}")
             findings = mem.verify()
     if json:
         print_json({"ok": not findings, "findings": [finding.to_dict() for finding in findings]})
     elif findings:
         print_rich(findings_table(findings))
     elif not quiet:
-        say(f"store {store} is undamaged")
+        say(f"store {shown_location(store)} is undamaged")
     if findings:
         raise typer.Exit(1)
 
@@ -90,12 +91,12 @@ def index(
         pass
     elif not in_graph and contents.vectors < MIN_INDEXED:
         say(
-            f"store {store} needs no graph: it has {counted(contents.vectors, 'vector')}, and searches scan fewer than "
-            f"{MIN_INDEXED:,} as quickly"
+            f"store {shown_location(store)} needs no graph: it has {counted(contents.vectors, 'vector')}, "
+            f"and searches scan fewer than {MIN_INDEXED:,} as quickly"
         )
     else:
         newer = f"{counted(unindexed, 'newer vector')} {'is' if unindexed == 1 else 'are'} not in it yet"
-        say(f"store {store}: {counted(in_graph, 'vector')} in the graph, {newer}")
+        say(f"store {shown_location(store)}: {counted(in_graph, 'vector')} in the graph, {newer}")
 
 
 def compact(
@@ -115,7 +116,7 @@ def compact(
     if json:
         print_json({"before_bytes": before_bytes, "after_bytes": after_bytes})
     elif not quiet:
-        say(f"compacted {store}: {sized(before_bytes)} before, {sized(after_bytes)} after")
+        say(f"compacted {shown_location(store)}: {sized(before_bytes)} before, {sized(after_bytes)} after")
 
 
 @options.expanded
@@ -150,4 +151,4 @@ def reembed(
     if json:
         print_json({"from": before, "to": after, "embedded": done})
     elif not quiet:
-        say(f"store {store} now uses {after} instead of {before}")
+        say(f"store {shown_location(store)} now uses {after} instead of {before}")

@@ -7,6 +7,19 @@ if TYPE_CHECKING:
     from agentmem_cli.store.base import MemoryStore
 
 
+def shown_location(location: str | Path) -> str:
+    """A store's location as messages name it: without a password. Raises UsageError for a URL that is not valid."""
+    if not _is_url(location):
+        return str(location)
+    from agentmem_cli.store.postgres.address import Address
+
+    return Address.of(str(location)).shown
+
+
+def _is_url(location: str | Path) -> bool:
+    return str(location).startswith(("postgresql://", "postgres://"))
+
+
 def open_store(location: str | Path, *, create: bool = True) -> "MemoryStore":
     """The store in a folder or at a URL of PostgreSQL, which need not be there yet unless `create` is False.
 
@@ -14,7 +27,7 @@ def open_store(location: str | Path, *, create: bool = True) -> "MemoryStore":
     """
     from agentmem_cli.errors import StoreNotFoundError
 
-    if str(location).startswith(("postgresql://", "postgres://")):
+    if _is_url(location):
         from agentmem_cli.store.postgres.store import PostgresStore
 
         server = PostgresStore(str(location))

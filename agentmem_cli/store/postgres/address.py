@@ -15,11 +15,12 @@ _SECRET: Final = ("password", "sslpassword", "passfile", "oauth_client_secret")
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A server, a database and a schema. `url` is what libpq gets, `shown` has no password."""
+    """A server, a database and a schema. `url` is what libpq gets beside `options`, `shown` has no password."""
 
     url: str = field(repr=False)
     schema: str
     shown: str
+    options: str  # for the server, such as -c statement_timeout=5s
     secrets: tuple[str, ...] = field(repr=False)
 
     @classmethod
@@ -35,7 +36,7 @@ class Address:
             raise UsageError(
                 "the schema of the store's URL must be a name of small letters, digits and _, not starting with pg_"
             )
-        given = [(name, value) for name, value in options if name != "schema"]
+        given = [(name, value) for name, value in options if name not in ("schema", "options")]
         user, at, host = parts.netloc.rpartition("@")
         name, _, password = user.partition(":")
         secrets = {unquote(password), password, *(value for key, value in given if key in _SECRET)}
@@ -45,6 +46,7 @@ class Address:
             parts._replace(query=urlencode(given, quote_via=quote), fragment="").geturl(),
             schema,
             f"postgresql://{name}{at}{host}{parts.path}{query}",
+            " ".join(value for name, value in options if name == "options"),
             tuple(sorted((secret for secret in secrets if secret), key=len, reverse=True)),
         )
 

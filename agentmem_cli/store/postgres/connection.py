@@ -55,7 +55,7 @@ class Connection:
                 autocommit=True,
                 connect_timeout=_CONNECT_TIMEOUT_S,
                 application_name="agentmem",
-                options=f"{_SETTINGS} -c search_path={self._address.schema},public",
+                options=f"{self._address.options} {_SETTINGS} -c search_path={self._address.schema},public",
             )
 
     def reconnect(self) -> None:
@@ -117,25 +117,32 @@ class Connection:
                 yield rows
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, first: str = "SELECT 1", parameters: Sequence[Parameter] = ()) -> Iterator[list[Row]]:
         """A transaction: committed at the end, rolled back after an error; reads see one moment of the store.
 
-        Connects again first where the connection broke. Raises LostConnectionError, ConflictError.
+        Gives the rows of its first query, which takes no round trip of its own. Connects again first where the
+        connection broke. Raises LostConnectionError, ConflictError.
         """
         if self.is_lost:
             self.reconnect()
         try:
-            self.change(self._begin)
+            rows = self._begun(first, parameters)
         except LostConnectionError:
             self.reconnect()
-            self.change(self._begin)
+            rows = self._begun(first, parameters)
         try:
-            yield
+            yield rows
         except BaseException:
             with suppress(StoreError):
                 self.change("ROLLBACK")
             raise
         self.change("COMMIT")
+
+    def _begun(self, first: str, parameters: Sequence[Parameter]) -> list[Row]:
+        self.round_trips += 1
+        with translated(self._address), self._connection.pipeline():
+            self._connection.execute(self._begin.encode())
+            return self._connection.execute(first.encode(), parameters or None, binary=True).fetchall()
 
 
 @contextmanager

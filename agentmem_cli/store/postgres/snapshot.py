@@ -44,6 +44,8 @@ class PostgresSnapshot:
         self._now_us = now_us
         self._has_chunks = store.has_chunks
         self._scored: tuple[str, TextScores] | None = None
+        self._query: Vector | None = None  # that of `nearest`
+        self._cosines: dict[int, TextScore] = {}  # of it and the texts of candidates: they are asked for next
 
     def _matching(self) -> tuple[str, list[Parameter]]:
         """A query for the vectors of the memories that match, each once, and its parameters."""
@@ -57,6 +59,7 @@ class PostgresSnapshot:
 
     def nearest(self, query: Vector, n: int) -> tuple[dict[int, TextScore], bool]:
         """See `Snapshot`; a filtered search is exact, and others are where there is no index."""
+        self._query, self._cosines = query, {}
         literal, width = vector_literal(query), len(query)
         if not self._walks:
             matching, parameters = self._matching() if self._is_narrow else ("SELECT vector_id FROM vectors", [])
@@ -84,8 +87,8 @@ class PostgresSnapshot:
 
     def cosines(self, query: Vector, text_ids: Sequence[int]) -> dict[int, TextScore]:
         """See `Snapshot`."""
-        if not text_ids:
-            return {}
+        if query is self._query and all(text_id in self._cosines for text_id in text_ids):
+            return {text_id: self._cosines[text_id] for text_id in text_ids}
         literal, ids = vector_literal(query), list(text_ids)
         rows = self._connection.read(
             "SELECT -(v.vector <#> %s::vector), v.vector_id, NULL::int, NULL::int FROM vectors v"
@@ -214,11 +217,14 @@ class PostgresSnapshot:
         if not values:
             return []
         rows = self._connection.read(
-            "SELECT m.seq, m.vector_id, m.created_at_us, m.importance, m.said_by FROM memories m"
-            f" WHERE {column} = ANY(%s) AND {self._where} ORDER BY m.seq",
-            (list(values), *self._parameters),
+            "SELECT m.seq, m.vector_id, m.created_at_us, m.importance, m.said_by, -(v.vector <#> %s::vector)"
+            f" FROM memories m JOIN vectors v USING (vector_id) WHERE {column} = ANY(%s) AND {self._where}"
+            " ORDER BY m.seq",
+            (None if self._query is None else vector_literal(self._query), list(values), *self._parameters),
         )
-        return [Candidate(*row) for row in rows]
+        if self._query is not None and not self._has_chunks:
+            self._cosines.update((row[1], TextScore(row[-1], None)) for row in rows)
+        return [Candidate(*row[:-1]) for row in rows]
 
     def around(self, seqs: Sequence[int], n: int) -> dict[int, Neighbours]:
         """See `Snapshot`."""
@@ -253,17 +259,16 @@ class StoreState:
     has_expired: bool
     has_index: bool
 
-    @classmethod
-    def read(cls, connection: Connection, now_us: int) -> "StoreState":
-        """The state as of now."""
-        rows = connection.read(
+    @staticmethod
+    def query(now_us: int) -> tuple[str, tuple[Parameter, ...]]:
+        """The query for the state as of now, and its parameters."""
+        return (
             "SELECT (SELECT value FROM meta WHERE key = 'embedder'), EXISTS (SELECT 1 FROM chunks),"
             " EXISTS (SELECT 1 FROM memories WHERE expires_at_us <= %s), EXISTS ("
             " SELECT 1 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE c.relname = %s"
             " AND c.relnamespace = current_schema()::regnamespace AND i.indisvalid)",
             (now_us, HNSW_INDEX),
         )
-        return cls(*rows[0])
 
 
 def _with_chunks(found: dict[int, TextScore], rows: Iterator[tuple[float, int, int, int]]) -> None:

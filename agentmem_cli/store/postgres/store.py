@@ -223,8 +223,8 @@ class PostgresStore:
         for _ in range(_TRIES):
             transaction_id = ""
             try:
-                with writer.transaction():
-                    transaction_id = str(writer.read("SELECT pg_current_xact_id()::text")[0][0])
+                with writer.transaction("SELECT pg_current_xact_id()::text") as rows:
+                    transaction_id = str(rows[0][0])
                     result = write()
             except ConflictError:
                 time.sleep(random.uniform(0, _LONGEST_PAUSE_S))
@@ -414,9 +414,9 @@ class PostgresStore:
         if not self.exists:
             yield None
             return
-        with self._reading, self._reader.transaction():
-            now_us = _now_us()
-            state = StoreState.read(self._reader, now_us)
+        now_us = _now_us()
+        with self._reading, self._reader.transaction(*StoreState.query(now_us)) as rows:
+            state = StoreState(*rows[0])
             pinned = self._embedder_in(state.embedder)
             if embedder is not None and not are_the_same(pinned, embedder):
                 self._check_embedder(self._reader, embedder)

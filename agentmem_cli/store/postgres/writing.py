@@ -104,8 +104,7 @@ def _hashes(plan: BatchPlan) -> set[bytes]:
 
 
 def _check_storable(memory: Memory) -> None:
-    metadata = memory_parameters(MemoryRow(memory, 0, 0, b""))[9] if memory.metadata else ""
-    if _NUL in memory.text or (isinstance(metadata, str) and "\\u0000" in metadata.replace("\\\\", "")):
+    if _NUL in memory.text:  # other fields never have one
         raise InvalidMemoryError(f"memory {memory.id} has a NUL character, which PostgreSQL can't store: remove it")
 
 
