@@ -103,7 +103,7 @@ def evaluate(
     asked_modes = _asked_modes(command, modes, ranking)
     bounds = dict(map(_bound, minimum or []))
     if against == store:
-        raise UsageError(f"--against {against} is the same store: give another one")
+        raise UsageError(f"--against {shown_location(against)} is the same store: give another one")
     if max_loss is not None and against is None:
         raise UsageError("--max-loss needs a store to compare with: give --against STORE")
     inputs = [name for name in (file, against, model.path) if name is not None]
@@ -182,7 +182,7 @@ def _runs(
     with _spinner(f"running {counted(len(queries), 'query')} on {shown_location(store)}", quiet):
         evaluations = mem.evaluate(queries, rankings)
     return [
-        Run(store, mem.model.name, ranking.mode, evaluation)
+        Run(shown_location(store), mem.model.name, ranking.mode, evaluation)
         for ranking, evaluation in zip(rankings, evaluations, strict=True)
     ]
 

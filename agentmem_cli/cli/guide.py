@@ -17,6 +17,7 @@ TOPICS: Final = (
     "benchmarking",
     "gating-ci",
     "durability",
+    "beyond-one-machine",
     "models",
     "how-it-works",
     "measurements",
@@ -40,7 +41,7 @@ def guide(
         _show(_CHINESE)
     elif topic is None:
         for name in TOPICS:
-            print(f"{name:<14} {_title(name)}")
+            print(f"{name:<18} {_title(name)}")
         print("\n'agentmem guide TOPIC' shows one; 'agentmem guide --lang zh' is a quick start in Chinese")
     elif topic in TOPICS:
         _show(topic)

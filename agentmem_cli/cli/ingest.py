@@ -182,7 +182,7 @@ def ingest(
         better = {} if dry_run else {"better_model": None if advice is None else advice.better}
         print_json({**report.to_dict(dry_run=dry_run), **better})
     elif not quiet:
-        print_rich(ingest_table(report, store, used.name, dry_run))
+        print_rich(ingest_table(report, shown_location(store), used.name, dry_run))
     if report.rejected:
         raise typer.Exit(INCOMPLETE)
 

@@ -115,8 +115,10 @@ class Tokenizer:
         """The distinct stems of each text, as the text index has them."""
         self._count(texts)
         stems: list[list[str]] = [[] for _ in texts]
-        for row, term in self._connection.execute("SELECT DISTINCT doc, term FROM counted_words"):
-            stems[row].append(term)
+        # Words have no spaces. One long string is read in a fraction of the time that the rows take.
+        joined = self._connection.execute("SELECT doc, group_concat(term, ' ') FROM counted_words GROUP BY doc")
+        for row, terms in joined:
+            stems[row] = list(dict.fromkeys(terms.split(" ")))
         return stems
 
     def words(self, text: str) -> list[tuple[str, str]]:

@@ -95,7 +95,8 @@ def test_a_store_that_is_open_reads_and_writes_after_its_server_restarted(server
 def test_a_batch_whose_answer_was_lost_is_stored_once_and_reported_as_added(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch, is_committed: bool
 ) -> None:
-    change, lost = Connection.change, []
+    change = Connection.change
+    lost: list[str] = []
 
     def changed(self: Connection, query: str, parameters: "tuple[str, ...]" = ()) -> int:
         if query == "COMMIT" and not lost and self._begin == "BEGIN":
@@ -116,7 +117,9 @@ def test_a_batch_whose_answer_was_lost_is_stored_once_and_reported_as_added(
 
 def test_four_writers_of_the_same_ids_make_one_row_each_and_a_history_without_doubles(postgres_url: str) -> None:
     memories = [Memory(f"memory {i}", id=f"m{i}") for i in range(200)]
-    ready, added, failed = threading.Barrier(_WRITERS), [], []
+    ready = threading.Barrier(_WRITERS)
+    added: list[int] = []
+    failed: list[StoreError] = []
 
     def write(shift: int) -> None:
         with AgentMem(postgres_url, embedder=FakeEmbedder()) as mem:

@@ -16,7 +16,7 @@ def test_every_guide_is_listed_with_its_title_and_shown_as_it_is(agentmem: Cli) 
     assert {path.stem for path in GUIDES.glob("*.md")} == {*TOPICS, "quickstart.zh"}
     for topic in TOPICS:
         text = (GUIDES / f"{topic}.md").read_text(encoding="utf-8")
-        assert f"{topic:<14} {text.splitlines()[0].removeprefix('# ')}\n" in listed.stdout
+        assert f"{topic:<18} {text.splitlines()[0].removeprefix('# ')}\n" in listed.stdout
 
 
 def test_a_guide_is_shown_as_markdown_where_there_is_no_terminal(agentmem: Cli) -> None:

@@ -81,7 +81,7 @@ def _measure(embedder: Embedder, file: Path, store: Path, memories: int) -> dict
     published_s = _wait_for_graph(store, clock.start)
     with AgentMem(store, embedder=embedder, index="off") as mem:
         again_s = _seconds(lambda: mem.ingest([str(file)]))
-        found = _searches(mem, embedder, _texts_of(file, QUERIES))
+        found = _searches(mem, embedder, texts_of(file, QUERIES))
     cold_ms = _cold_search_ms(store)
     with AgentMem(store, embedder=embedder, index="off") as mem:
         add_ms = 1000 * _seconds(lambda: _add_one_by_one(mem)) / ADDS
@@ -134,7 +134,8 @@ def _cold_search_ms(store: Path) -> float:
     return 1000 * _seconds(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ))
 
 
-def _texts_of(file: Path, count: int) -> list[str]:
+def texts_of(file: Path, count: int) -> list[str]:
+    """Texts of so many memories of a file, evenly spaced."""
     lines = file.read_bytes().splitlines()
     return [orjson.loads(line)["text"] for line in lines[:: max(len(lines) // count, 1)][:count]]
 

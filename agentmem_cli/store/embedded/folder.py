@@ -36,14 +36,16 @@ _MOST_LOCK_BYTES: Final = 64
 
 
 def path_of(store: str | Path) -> Path:
-    """The folder of a store as a user names it. Raises UsageError for a URL: a store is a folder."""
+    """The folder of a store as a user names it. Raises UsageError for a URL."""
     try:
         folder = Path(store)
     except TypeError as error:
         raise UsageError(f"a store's path is a string or a Path, not {kind_of(store)}") from error
     scheme = _SCHEME.match(str(store))
     if scheme is not None:
-        raise UsageError(f"store {scheme[1]}://...: agentmem knows no such stores: a store is a folder, give its path")
+        raise UsageError(
+            f"store {scheme[1]}://...: agentmem knows no such stores: give a folder, or postgresql://USER@HOST/DB"
+        )
     return folder
 
 

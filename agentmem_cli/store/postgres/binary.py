@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 _HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END: Final = struct.pack(">h", -1)
 _NULL: Final = struct.pack(">i", -1)
-_LONGEST_WORD_BYTES: Final = 500  # a tsvector's end at 2,046 bytes
+_LONGEST_WORD: Final = 500  # characters of up to 4 bytes: a tsvector's word ends at 2,046 bytes
 _MOST_WORD_BYTES: Final = 900_000  # of a text: a tsvector ends at 1 MB
 
 
@@ -19,12 +19,13 @@ def copied(rows: Iterable[Sequence["bytes | None"]]) -> bytes:
     """Rows of encoded fields as COPY takes them."""
     parts = [_HEADER]
     for row in rows:
-        parts.append(struct.pack(">h", len(row)))
+        parts.append(len(row).to_bytes(2, "big"))
         for field in row:
             if field is None:
                 parts.append(_NULL)
             else:
-                parts += (struct.pack(">i", len(field)), field)
+                parts.append(len(field).to_bytes(4, "big"))
+                parts.append(field)
     parts.append(_END)
     return b"".join(parts)
 
@@ -79,19 +80,16 @@ def vector_literal(row: NDArray[np.float32]) -> str:
 
 def word_in_index(word: str) -> str:
     """A word as the index has it: the digest of a very long one."""
-    encoded = word.encode()
-    if len(encoded) <= _LONGEST_WORD_BYTES:
+    if len(word) <= _LONGEST_WORD:
         return word
-    return hashlib.blake2b(encoded, digest_size=32).hexdigest()
+    return hashlib.blake2b(word.encode(), digest_size=32).hexdigest()
 
 
 def tsvector(words: Iterable[str]) -> bytes:
     """The distinct words of a text, without positions; those beyond the limit of a tsvector are left out."""
-    parts, size_bytes = [], 0
-    for word in sorted({word_in_index(word) for word in words}):
-        part = word.encode() + b"\0\0\0"
-        size_bytes += len(part)
-        if size_bytes > _MOST_WORD_BYTES:
-            break
-        parts.append(part)
-    return struct.pack(">i", len(parts)) + b"".join(parts)
+    encoded = sorted({word_in_index(word) for word in words})
+    content = "".join([f"{word}\0\0\0" for word in encoded]).encode()
+    while len(content) > _MOST_WORD_BYTES:
+        encoded = encoded[: len(encoded) // 2]
+        content = "".join([f"{word}\0\0\0" for word in encoded]).encode()
+    return len(encoded).to_bytes(4, "big") + content

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentmem_cli.errors import InvalidMemoryError, PlanOutdatedError
-from agentmem_cli.records.memory import Memory, Outcome, Position, Span
+from agentmem_cli.records.jsonl import dump_metadata
+from agentmem_cli.records.memory import Memory, Outcome, Position, Span, speaker_key, to_microseconds
 from agentmem_cli.store.base import BatchCounts, Vectors
 from agentmem_cli.store.batch_plan import BatchPlan, Planner
 from agentmem_cli.store.chunk_plan import ChunkRow, hashes_of, planned_chunks
@@ -27,7 +28,6 @@ from agentmem_cli.store.rows import (
     StoredMemory,
     as_given,
     memory_of,
-    memory_parameters,
     text_hash,
 )
 from agentmem_cli.store.words import Tokenizer
@@ -261,8 +261,8 @@ def _write_memories(connection: Connection, rows: Sequence[MemoryRow], seqs: Map
     if not rows:
         return
     new = [row.memory.id for row in rows if row.memory.id not in seqs]
+    replaced = [row.memory.id for row in rows if row.memory.id in seqs]
     seqs = {**seqs, **dict(zip(new, _next(connection, "seqs", len(new)), strict=True))}
-    replaced = [row.memory.id for row in rows if row.memory.id not in set(new)]
     if replaced:
         connection.change("DELETE FROM memories WHERE id = ANY(%s)", (replaced,))
     ordered = sorted(rows, key=lambda row: row.memory.id)
@@ -274,20 +274,28 @@ def _write_memories(connection: Connection, rows: Sequence[MemoryRow], seqs: Map
 
 
 def _encoded(row: MemoryRow, seq: int) -> list[bytes | None]:
-    metadata = memory_parameters(row)[9]
-    stored = metadata if isinstance(metadata, str) else None
-    kinds: list[bytes | None] = [binary.whole(seq)]
-    whole = (1, 8, 15)  # places of integers among the parameters
-    for place, value in enumerate(memory_parameters(row)):
-        if place in whole:
-            kinds.append(binary.whole(value if isinstance(value, int) else None))
-        elif isinstance(value, bytes):
-            kinds.append(value)
-        elif isinstance(value, float):
-            kinds.append(binary.real(value))
-        else:
-            kinds.append(binary.text(value if isinstance(value, str) else None))
-    return [*kinds, binary.json_object(stored)]
+    memory, scope, said_by = row.memory, row.memory.scope, row.memory.said_by
+    metadata = dump_metadata(memory.metadata)
+    return [
+        binary.whole(seq),
+        memory.id.encode(),
+        binary.whole(row.vector_id),
+        memory.text.encode(),
+        binary.text(scope.agent_id),
+        binary.text(scope.user_id),
+        binary.text(scope.run_id),
+        binary.text(scope.memory_type),
+        binary.real(memory.importance),
+        binary.whole(row.created_at_us),
+        binary.text(metadata),
+        row.content,
+        binary.text(memory.run),
+        binary.text(memory.speaker),
+        binary.text(said_by),
+        None if said_by is None else binary.text(speaker_key(said_by)),
+        None if memory.expires_at is None else binary.whole(to_microseconds(memory.expires_at)),
+        binary.json_object(metadata),
+    ]
 
 
 def write_history(connection: Connection, events: Iterable[HistoryRow]) -> None:
