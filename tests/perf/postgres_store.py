@@ -2,7 +2,7 @@
 
     python -m tests.perf.postgres_store [--memories 100000] [--searches 300] [--url postgresql://...]
 
-Texts are the benchmark's mixed English of seven users, with the static model. Without a URL, the server is that of the
+Texts are the benchmark's mixed English of a hundred users, with the static model. Without a URL, the server is that of the
 tests, with its data on the system's temporary disk and fsync on.
 """
 
@@ -14,15 +14,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import orjson
 
 from agentmem_cli import AgentMem
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.choice import ModelChoice
+from agentmem_cli.embedding.synthetic_texts import mixed_texts
 from agentmem_cli.search.query import Mode
 from agentmem_cli.store.postgres.store import PostgresStore
 from tests.perf.durable_rates import K, texts_of
-from tests.perf.texts import write_texts
 from tests.postgres_server import Server, drop_schema, new_schema_url
+
+_USERS = 100
 
 
 def main() -> None:
@@ -36,7 +39,7 @@ def main() -> None:
     embedder.embed(["it is loaded, and warm"] * 200)
     with tempfile.TemporaryDirectory() as name, _server(arguments.url) as url:
         file = Path(name) / "memories.jsonl"
-        write_texts(file, arguments.memories)
+        _write_texts(file, arguments.memories)
         queries = [" ".join(text.split()[2:9]) or text for text in texts_of(file, arguments.searches)]
         with AgentMem(url, embedder=embedder, index="off") as mem:
             start = time.perf_counter()
@@ -60,6 +63,13 @@ def main() -> None:
         _say(f"recall@{K} of searches without a filter, with the index", float(np.mean(found)))
 
 
+def _write_texts(file: Path, memories: int) -> None:
+    with file.open("wb") as stream:
+        for i, text in enumerate(mixed_texts(memories)):
+            row = {"id": str(i), "text": text, "user_id": str(i % _USERS)}
+            stream.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+
+
 def _searched(mem: AgentMem, queries: Sequence[str]) -> list[list[str]]:
     """Searches one at a time in all ways, and returns the ids of those by meaning without a filter."""
     store = mem._store
@@ -74,7 +84,7 @@ def _searched(mem: AgentMem, queries: Sequence[str]) -> list[list[str]]:
                 hits.append([hit.id for hit in mem.search(query, K, mode=mode, user_id=user)])
                 samples_ms.append(1000 * (time.perf_counter() - start))
             p50, p99 = np.quantile(samples_ms, [0.5, 0.99])
-            what = f"a search, {mode}, {'all memories' if user is None else 'one user of seven'}"
+            what = f"a search, {mode}, {'all memories' if user is None else 'one user'}"
             _say(f"{what}, p50 ms", float(p50))
             _say(f"{what}, p99 ms", float(p99))
             _say(f"{what}, round trips", (store.round_trips - before) / len(queries))

@@ -18,6 +18,8 @@ _SCOPES: Final = ("user_id", "agent_id", "run_id", "memory_type")
 _SHOWN_PER_SCOPE: Final = 20
 _REEMBED_TEXTS: Final = 1000
 _MIN_INDEXED: Final = 50_000  # an exact scan of as many takes the server some 25 ms
+_MUCH_MORE: Final = 1.5  # rows than the planner knows of
+_FEW_ROWS: Final = 1000
 _WIDEST_INDEXED: Final = 2000  # dims, as pgvector limits its HNSW index
 
 
@@ -150,17 +152,18 @@ def float32(sent: bytes) -> bytes:
 # The index
 
 
-def make_index(connection: Connection) -> None:
-    """Makes the HNSW index where it is missing and searches of all memories would take long without it.
-
-    Others may write meanwhile.
+def refresh(connection: Connection) -> None:
+    """Makes the HNSW index where it is missing and searches of all memories would take long without it, and tells the
+    server's planner how many rows there are. Others may write meanwhile.
     """
-    rows = connection.read(
-        "SELECT (SELECT count(*) FROM vectors), coalesce((SELECT vector_dims(vector) FROM vectors LIMIT 1), 0),"
+    vectors, planned, width, is_valid = connection.read(
+        "SELECT (SELECT count(*) FROM vectors), (SELECT reltuples FROM pg_class WHERE oid = 'vectors'::regclass),"
+        " coalesce((SELECT vector_dims(vector) FROM vectors LIMIT 1), 0),"
         " (SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s))",
         (HNSW_INDEX,),
-    )
-    vectors, width, is_valid = rows[0]
+    )[0]
+    if vectors > _MUCH_MORE * max(planned, _FEW_ROWS):
+        connection.change("ANALYZE vectors, memories")
     if is_valid or vectors < _MIN_INDEXED or width > _WIDEST_INDEXED:
         return
     if is_valid is False:  # one that was interrupted

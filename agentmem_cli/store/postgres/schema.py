@@ -21,6 +21,7 @@ TABLES: Final = (
         cut boolean NOT NULL,
         words tsvector
     )""",
+    "CREATE INDEX vectors_of_texts ON vectors(vector_id) WHERE words IS NOT NULL",
     "CREATE INDEX vectors_words ON vectors USING gin(words)",
     # `metadata` is the text that came, as jsonb changes numbers such as 1e22; `fields` is for conditions alone.
     """CREATE TABLE memories(

@@ -115,16 +115,26 @@ class PostgresSnapshot:
 
     @cached_property
     def _sample(self) -> Sample:
-        # Evenly spaced by place among the ids that match, as numpy.linspace has it.
-        matching, parameters = self._matching() if self._is_narrow else ("SELECT vector_id FROM vectors", [])
+        if self._is_narrow:  # evenly spaced by place among the ids that match, as numpy.linspace has it
+            matching, parameters = self._matching()
+            ids = (
+                f"WITH matching AS MATERIALIZED ({matching}), counted AS (SELECT count(*) AS n FROM matching),"
+                " placed AS (SELECT vector_id, row_number() OVER (ORDER BY vector_id) - 1 AS place FROM matching)"
+                " SELECT placed.vector_id"
+                f" FROM generate_series(0, {SAMPLED - 1}) step JOIN placed ON step < (SELECT n FROM counted)"
+                " AND placed.place ="
+                f" floor(step * (SELECT (n - 1)::float8 / greatest(least(n, {SAMPLED}) - 1, 1) FROM counted))"
+            )
+        else:  # evenly spaced by id
+            parameters = []
+            ids = (
+                "SELECT DISTINCT next.vector_id FROM (SELECT max(vector_id) AS last FROM vectors) ids,"
+                f" generate_series(0, {SAMPLED - 1}) step, LATERAL (SELECT v.vector_id FROM vectors v"
+                f" WHERE v.vector_id >= 1 + (last - 1) * step / {SAMPLED - 1} ORDER BY v.vector_id LIMIT 1) next"
+            )
         rows = self._connection.read(
-            f"WITH matching AS MATERIALIZED ({matching}), counted AS (SELECT count(*) AS n FROM matching),"
-            " placed AS (SELECT vector_id, row_number() OVER (ORDER BY vector_id) - 1 AS place FROM matching),"
-            " steps AS (SELECT DISTINCT CASE WHEN n = 1 THEN 0 ELSE"
-            f" floor(step * (n - 1)::float8 / (least(n, {SAMPLED}) - 1))::bigint END AS place"
-            f" FROM counted, generate_series(0, least(n, {SAMPLED}) - 1) step)"
-            " SELECT vector_send(v.vector), (SELECT m.text FROM memories m WHERE m.vector_id = p.vector_id LIMIT 1)"
-            " FROM placed p JOIN steps USING (place) JOIN vectors v USING (vector_id) ORDER BY p.vector_id",
+            "SELECT vector_send(v.vector), (SELECT m.text FROM memories m WHERE m.vector_id = v.vector_id LIMIT 1)"
+            f" FROM vectors v WHERE v.vector_id IN ({ids}) ORDER BY v.vector_id",
             parameters,
         )
         words = [len(spaced(text).split()) for _, text in rows if text is not None]
@@ -172,22 +182,26 @@ class PostgresSnapshot:
 
     def _looked_up(self, words: Sequence[QueryWord]) -> tuple[list[tuple[QueryWord, Ids]], int]:
         """The matching texts of each word, and how many texts match, in one statement."""
+        if not words:
+            return [], 0
         asked = [_tsquery(word) for word in words]
         if self._is_narrow:
             matching = f"SELECT DISTINCT m.vector_id FROM memories m WHERE {self._where}"
-            parameters = self._parameters
+            parameters, join = self._parameters, "JOIN matching USING (vector_id)"
         else:
-            matching, parameters = "SELECT v.vector_id FROM vectors v WHERE v.words IS NOT NULL", []
-        among = "AND v.vector_id IN (SELECT vector_id FROM matching)" if self._is_narrow else ""
+            matching, parameters, join = "SELECT v.vector_id FROM vectors v WHERE v.words IS NOT NULL", [], ""
+        # The texts with any of the words are looked up once, and told apart then.
         rows = self._connection.read(
-            f"WITH matching AS MATERIALIZED ({matching}) SELECT (SELECT count(*) FROM matching), ARRAY("
-            f"SELECT v.vector_id FROM vectors v WHERE v.words @@ asked.word::tsquery {among})"
+            f"WITH matching AS MATERIALIZED ({matching}), hits AS MATERIALIZED (SELECT v.vector_id, v.words"
+            f" FROM vectors v {join} WHERE v.words @@ %s::tsquery)"
+            " SELECT (SELECT count(*) FROM matching),"
+            " ARRAY(SELECT hits.vector_id FROM hits WHERE hits.words @@ asked.word::tsquery)"
             " FROM unnest(%s::text[]) WITH ORDINALITY asked(word, place) ORDER BY asked.place",
-            [*parameters, asked],
+            [*parameters, " | ".join(asked), asked],
         )
         found = [(word, np.sort(np.array(ids, dtype=np.int64))) for word, (_, ids) in zip(words, rows, strict=True)]
         rare = [(word, ids) for word, ids in found if len(ids) <= _COMMON_TEXTS]
-        return (rare if any(len(ids) for _, ids in rare) else found), rows[0][0] if rows else 0
+        return (rare if any(len(ids) for _, ids in rare) else found), rows[0][0]
 
     def _count_words(self, scores: TextScores, k1: float) -> None:
         """Gives the best texts their BM25 scores, for which their words are counted."""

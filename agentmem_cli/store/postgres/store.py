@@ -306,7 +306,7 @@ class PostgresStore:
         """See `MemoryStore`; the server keeps an index that was made up to date itself."""
         if how != "off" and not more_to_come:
             with self.turn:
-                maintenance.make_index(self._opened_writer())
+                maintenance.refresh(self._opened_writer())
 
     @property
     def indexing(self) -> bool:
