@@ -86,6 +86,7 @@ def test_a_store_that_is_open_reads_and_writes_after_its_server_restarted(server
         mem.add("blue whale", id="b")
         server.kill()
         server.start()
+        assert [event.event for event in mem.history("b")] == ["add"]
         mem.add("green pear", id="c")
         assert mem.delete("b") == 1
         assert [hit.id for hit in mem.search("green pear", 1)] == ["c"]
@@ -159,14 +160,19 @@ def test_writers_that_share_and_drop_texts_lose_none(postgres_url: str) -> None:
         assert [len(mem.history(f"w{i}")) for i in range(_WRITERS)] == [30] * _WRITERS
 
 
-def test_a_commit_says_what_happened_and_not_what_was_planned(postgres_url: str) -> None:
+@pytest.mark.parametrize(("text", "outcome"), [("red apple", "unchanged"), ("green pear", "updated")])
+def test_a_commit_says_what_happened_and_not_what_was_planned(postgres_url: str, text: str, outcome: str) -> None:
     with closing(open_store(postgres_url)) as one, closing(open_store(postgres_url)) as other:
         one.open_for_writing(_PIN)
         other.open_for_writing(_PIN)
         plan = one.plan([Memory("red apple", id="a"), Memory("blue whale", id="b")])
-        put(other, Memory("red apple", id="a"))
+        put(other, Memory(text, id="a"))
         counts = one.commit(plan, FakeEmbedder().embed(list(plan.texts_to_embed)).vectors)
-        assert (counts.added, counts.unchanged, plan.outcomes) == (1, 1, ["unchanged", "added"])
+        assert plan.outcomes == [outcome, "added"]
+        assert (counts.added, counts.updated + counts.unchanged) == (1, 1)
+        memory = one.get("a")
+        assert memory is not None
+        assert memory.text == "red apple"
 
 
 def test_a_text_that_another_writer_removed_after_the_plan_is_asked_for_again(postgres_url: str) -> None:

@@ -2,8 +2,8 @@
 
     python -m tests.perf.postgres_store [--memories 100000] [--searches 300] [--url postgresql://...]
 
-Texts are the benchmark's mixed English of a hundred users, with the static model. Without a URL, the server is that of the
-tests, with its data on the system's temporary disk and fsync on.
+Texts are the benchmark's mixed English of a hundred users, with the static model. Without a URL, the server is that of
+the tests, with its data on the system's temporary disk and fsync on.
 """
 
 import argparse

@@ -21,7 +21,7 @@ _RECONNECT_S: Final = 10.0  # how long a server that restarts is waited for
 _RECONNECT_EVERY_S: Final = 0.2
 _PAGE_ROWS: Final = 2000
 # An unscoped search walks the HNSW graph until it has as many as asked for. They are set before pgvector is loaded.
-_SETTINGS: Final = "-c hnsw.iterative_scan=strict_order -c hnsw.ef_search=200 -c timezone=UTC"
+_SETTINGS: Final = "-c hnsw.iterative_scan=strict_order -c hnsw.ef_search=200 -c jit=off -c timezone=UTC"
 _CONFLICTS: Final = (
     errors.DeadlockDetected,
     errors.SerializationFailure,
