@@ -66,7 +66,7 @@ def mcp(
         with _listening(host, port) as listening:
             if not quiet:
                 port = listening.getsockname()[1]
-                say(f"store {store} is served at http://{_shown(host)}:{port}/mcp; Ctrl-C ends the server")
+                say(f"store {mem.location} is served at http://{_shown(host)}:{port}/mcp; Ctrl-C ends the server")
             serve_http(tools, host, listening)
 
 
