@@ -12,8 +12,8 @@ from agentmem_cli.store.postgres.filters import Parameter
 try:
     import psycopg
     from psycopg import errors
-except ImportError as error:
-    raise UsageError("a store in PostgreSQL needs the extra postgres: pip install 'agentmem-cli[postgres]'") from error
+except ImportError as _error:
+    raise UsageError("a store in PostgreSQL needs the extra postgres: pip install 'agentmem-cli[postgres]'") from _error
 
 Row: TypeAlias = tuple[Any, ...]  # Any: a query says the types of its columns
 _CONNECT_TIMEOUT_S: Final = 10
@@ -45,7 +45,7 @@ class Connection:
         """Connects. Raises StoreError."""
         self._address = address
         self._begin = "BEGIN" if writable else "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-        self.round_trips = 0
+        self.round_trips: int = 0
         self._connection = self._connected()
 
     def _connected(self) -> "psycopg.Connection[Row]":
