@@ -110,11 +110,11 @@ class AgentMem:
             raise UsageError(f"embedder must have a spec and embed texts, not be {kind_of(embedder)}: see Embedder")
         catalog.check_device(self._choice)
         self._store = open_store(path, create=create)
-        self.path: Path = Path(self._store.location)
         self._searcher = Searcher(self._store, self.load)
         self._turn = threading.RLock()
         self._adds = GroupCommit(self._turn, self._commit)
         self._is_open = False  # set when `open` has done everything
+        self._path = path
         self._index = index
         self._wait_s = wait_s
         self._embedder = embedder
@@ -151,6 +151,11 @@ class AgentMem:
     def location(self) -> str:
         """Where the store is: its folder, or its URL without the password."""
         return self._store.location
+
+    def another(self, *, wait_s: float = 0.0) -> "AgentMem":
+        """Another object for the same store with the same model in memory; it takes and returns the writer's lock by
+        itself. Raises AgentMemError."""
+        return AgentMem(self._path, embedder=self.load(), index=self._index, wait_s=wait_s)
 
     @property
     def model(self) -> EmbedderSpec:

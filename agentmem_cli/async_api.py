@@ -20,6 +20,7 @@ from agentmem_cli.records.jsonl import memory_from_fields
 from agentmem_cli.records.memory import BatchResult, Memory
 from agentmem_cli.records.times import expiry
 from agentmem_cli.records.values import JsonValue
+from agentmem_cli.store import shown_location
 from agentmem_cli.store.base import Indexing
 
 _EXPORTED_AT_ONCE: Final = 500
@@ -86,7 +87,7 @@ class AsyncAgentMem:
             wait_s=wait_s,
             on_model_progress=on_model_progress,
         )
-        self._path = str(path)
+        self._path = path
         self._mem: AgentMem | None = None
         self._opening = threading.Lock()
         self._thread = ThreadPoolExecutor(1, "agentmem-calls")
@@ -95,7 +96,12 @@ class AsyncAgentMem:
         self._adding: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
-        return f"Async{self._mem!r}" if self._mem is not None else f"AsyncAgentMem({self._path!r}, not opened yet)"
+        return f"Async{self._mem!r}" if self._mem is not None else f"AsyncAgentMem({self.location!r}, not opened yet)"
+
+    @property
+    def location(self) -> str:
+        """Where the store is: its folder, or its URL without the password."""
+        return shown_location(self._path)
 
     async def __aenter__(self) -> "AsyncAgentMem":
         await self._run(self._opened)

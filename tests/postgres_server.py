@@ -21,11 +21,12 @@ MISSING: Final = "needs a PostgreSQL server: pip install 'agentmem-cli[postgres]
 _STARTED_S: Final = 30.0
 
 
-def _programs() -> Path:
+def _installed() -> Path:
+    """The folder of the server's programs."""
     assert _CARRIER is not None
     assert _CARRIER.origin is not None
     homes = [Path(_CARRIER.origin).parent / name for name in ("pginstall18", "pginstall")]
-    return next(home / "bin" for home in homes if (home / "bin" / "postgres").exists())
+    return next(home for home in homes if (home / "bin" / "postgres").exists())
 
 
 def _account() -> "pwd.struct_passwd | None":
@@ -40,10 +41,25 @@ class Server:
         """Makes an empty database."""
         self.folder = Path(tempfile.mkdtemp(prefix="agentmem-pg-"))
         self._process: subprocess.Popen[bytes] | None = None
+        self._programs = _installed()
         account = _account()
-        if account is not None:
+        if account is not None:  # who may not enter a virtual environment in a folder of root's
             os.chown(self.folder, account.pw_uid, account.pw_gid)
-        self._run("initdb", "-D", str(self._data), "-U", "agentmem", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+            self._programs = self._copied()
+        try:
+            self._run(
+                "initdb", "-D", str(self._data), "-U", "agentmem", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"
+            )
+        except BaseException:
+            self.remove()
+            raise
+
+    def _copied(self) -> Path:
+        """The programs in this folder, beside the libraries of their wheel, where they look for them."""
+        package = self._programs.parent
+        libraries = f"{package.name}.libs"
+        shutil.copytree(package.parent / libraries, self.folder / libraries)
+        return shutil.copytree(self._programs, self.folder / package.name / self._programs.name, symlinks=True)
 
     @property
     def _data(self) -> Path:
@@ -61,7 +77,7 @@ class Server:
         account = _account()
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [str(_programs() / "postgres"), "-D", str(self._data), *options],
+                [str(self._programs / "bin" / "postgres"), "-D", str(self._data), *options],
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
@@ -110,7 +126,7 @@ class Server:
     def _run(self, program: str, *arguments: str) -> None:
         account = _account()
         done = subprocess.run(
-            [str(_programs() / program), *arguments],
+            [str(self._programs / "bin" / program), *arguments],
             capture_output=True,
             text=True,
             check=False,

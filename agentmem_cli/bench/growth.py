@@ -140,7 +140,7 @@ def _grow(mem: AgentMem, embedder: Embedder, step: Step, queries: Sequence[str])
     peak = peak_resident_bytes()  # before the exact scan, which searches don't use
     found_by_graph = [] if index_s is None else graph_found(mem, embedder, queries)
     mem.close()  # so that SQLite's log is merged into the database
-    size_bytes = _bytes_in(mem.path)
+    size_bytes = _bytes_in(Path(mem.location))
     mem.open()
     yield StorePoint(
         memories=memories,

@@ -130,7 +130,7 @@ def token_counts(report: IngestReport) -> TokenCounts:
 
 
 def _ingest(mem: AgentMem, lines: Sequence[bytes]) -> tuple[IngestSample, TokenCounts]:
-    path = mem.path.parent / "workload.jsonl"
+    path = Path(mem.location).parent / "workload.jsonl"
     path.write_bytes(b"\n".join(lines))
     collect_garbage()
     cpu_s = time.process_time()

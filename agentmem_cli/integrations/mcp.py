@@ -282,8 +282,7 @@ class MemoryTools:
     @contextmanager
     def _writer(self) -> Iterator[AgentMem]:
         """The store, with the writer's lock."""
-        embedder = self._mem.load()
-        with self._turn, AgentMem(self._mem.path, embedder=embedder, wait_s=self._wait_s) as writer:
+        with self._turn, self._mem.another(wait_s=self._wait_s) as writer:
             writer.open()
             yield writer
 

@@ -194,17 +194,17 @@ def test_files_of_others_in_the_index_are_not_deleted(store: Path) -> None:
     assert kept == {"mine.hnsw", "embeddings.tmp", "notes.json", "1.hnsw.bak"}
 
 
-@pytest.mark.parametrize("where", ["postgresql://maya:secret@db.example/m", "s3://bucket/m", "redis://127.0.0.1"])
+@pytest.mark.parametrize("where", ["mysql://maya:secret@db.example/m", "s3://bucket/m", "redis://127.0.0.1"])
 def test_a_store_of_a_kind_that_is_not_known_makes_no_folder(where: str, tmp_path: Path) -> None:
     for path in (where, Path(where)):
-        with pytest.raises(UsageError, match="a store is a folder, give its path") as caught:
+        with pytest.raises(UsageError, match="give a folder, or postgresql://") as caught:
             AgentMem(path)
         assert "secret" not in str(caught.value)
 
 
 def test_ingest_into_a_url_makes_no_folder(agentmem: Cli) -> None:
     (agentmem.folder / "new.jsonl").write_bytes(jsonl({"text": "red apple"}))
-    result = agentmem("ingest", "new.jsonl", "--store", "postgresql://h/db")
+    result = agentmem("ingest", "new.jsonl", "--store", "mysql://h/db")
     assert (result.exit_code, "agentmem knows no such stores" in result.error()) == (2, True)
     assert sorted(path.name for path in agentmem.folder.iterdir()) == ["new.jsonl", "tmp"]
 

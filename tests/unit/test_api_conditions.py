@@ -179,7 +179,7 @@ def test_an_awkward_value_is_a_value(empty: AgentMem) -> None:
 def test_json_that_was_written_with_other_escapes_is_read_all_the_same(empty: AgentMem) -> None:
     empty.add("text one", id="has it", metadata={'"x"': "\t"})
     empty.close()
-    with closing(sqlite3.connect(empty.path / "memories.db")) as database, database:
+    with closing(sqlite3.connect(Path(empty.location) / "memories.db")) as database, database:
         database.execute("UPDATE memories SET metadata = ?", (r'{"\u0022x\u0022":"\u0009"}',))
     assert _found(empty, {'"x"': "\t"}) == {"has it"}
     assert _found(empty, {'"x"': {"exists": True}}) == {"has it"}

@@ -39,7 +39,7 @@ def test_an_object_used_again_after_close_keeps_the_graph(mem: AgentMem) -> None
 
 
 def test_a_store_that_another_made_meanwhile_with_another_model_is_not_searched(mem: AgentMem) -> None:
-    with AgentMem(mem.path, embedder=FakeEmbedder("other", 16)) as other:
+    with AgentMem(mem.location, embedder=FakeEmbedder("other", 16)) as other:
         other.add("text")
     with pytest.raises(StoreMismatchError, match="other"):
         mem.search("text")
@@ -70,11 +70,11 @@ def test_a_lock_that_can_not_say_who_holds_it_is_not_held(tmp_path: Path, monkey
 
 def test_a_stray_folder_beside_the_graph_is_left_alone(mem: AgentMem) -> None:
     mem.open()
-    (mem.path / "index" / "stray").mkdir(parents=True)
+    (Path(mem.location) / "index" / "stray").mkdir(parents=True)
     mem.add_batch({"text": f"text number {i}"} for i in range(1200))
     mem.build_index()
     mem.close()
-    assert {path.name for path in (mem.path / "index").iterdir()} == {"stray", "1.hnsw"}
+    assert {path.name for path in (Path(mem.location) / "index").iterdir()} == {"stray", "1.hnsw"}
 
 
 @pytest.mark.parametrize("where", [{"\ud800": 1}, {"key": [1]}, {"key": 10**400}, {"key": {"a": 1}}])
@@ -114,11 +114,11 @@ def test_half_a_surrogate_pair_finds_nothing_and_breaks_nothing(mem: AgentMem) -
         (lambda mem: mem.ingest("m.jsonl", {"dry_run": True}), "options must be of type IngestOptions, not an object"),
         (lambda mem: mem.search_many([], ranking="hybrid"), "ranking must be of type Ranking, not a string"),
         (lambda mem: mem.search("x", mode="vector"), "it is one of hybrid, meaning, words"),
-        (lambda mem: AgentMem(mem.path, index=cast("Indexing", "now")), "one of background, wait, off"),
-        (lambda mem: AgentMem(mem.path, wait_s=cast("float", "5")), "wait_s must be a number"),
-        (lambda mem: AgentMem(mem.path, threads=cast("int", "5")), "threads must be a whole number"),
-        (lambda mem: AgentMem(mem.path, model=cast("str", 5)), "model must be a string"),
-        (lambda mem: AgentMem(mem.path, embedder=cast("Embedder", len)), "embedder must have a spec"),
+        (lambda mem: AgentMem(mem.location, index=cast("Indexing", "now")), "one of background, wait, off"),
+        (lambda mem: AgentMem(mem.location, wait_s=cast("float", "5")), "wait_s must be a number"),
+        (lambda mem: AgentMem(mem.location, threads=cast("int", "5")), "threads must be a whole number"),
+        (lambda mem: AgentMem(mem.location, model=cast("str", 5)), "model must be a string"),
+        (lambda mem: AgentMem(mem.location, embedder=cast("Embedder", len)), "embedder must have a spec"),
         (lambda mem: AgentMem(cast("str", 5)), "a store's path is a string or a Path"),
     ],
 )

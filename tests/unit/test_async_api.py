@@ -14,7 +14,15 @@ from agentmem_cli.errors import EmbeddingError, InvalidMemoryError, StoreMismatc
 from agentmem_cli.store.embedded.lock import WriterLock
 from tests.fakes import FakeEmbedder
 
-_NOT_AWAITED: Final = {"path", "model", "forget_parent", "ids_matching", "page_matching", "export_matching"}
+_NOT_AWAITED: Final = {
+    "another",
+    "location",
+    "model",
+    "forget_parent",
+    "ids_matching",
+    "page_matching",
+    "export_matching",
+}
 
 
 class _Embedder(FakeEmbedder):

@@ -103,7 +103,7 @@ def test_the_same_search_gives_the_same_hits_in_any_process_of_any_history(mem: 
     fill(mem, 200)
     before = mem.search("colour3 shape5", 20)
     assert mem.search("colour3 shape5", 20) == before
-    with AgentMem(mem.path, embedder=FakeEmbedder()) as reader:
+    with AgentMem(mem.location, embedder=FakeEmbedder()) as reader:
         assert reader.search("colour3 shape5", 20) == before
     mem.compact()
     assert mem.search("colour3 shape5", 20) == before

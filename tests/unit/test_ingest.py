@@ -196,7 +196,7 @@ def test_an_input_without_a_memory_makes_no_store(mem: AgentMem, file: Path, lin
     assert _counts(mem.ingest([_write(file, *lines)], observer=notes)) == (bad, 0, 0, 0, bad)
     assert len(notes.rejections) == bad
     assert (notes.positions, len(mem)) == ([], 0)
-    assert not mem.path.exists()
+    assert not Path(mem.location).exists()
 
 
 def test_an_input_without_a_memory_leaves_no_trace_in_a_store(mem: AgentMem, file: Path) -> None:

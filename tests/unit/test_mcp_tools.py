@@ -166,7 +166,7 @@ def test_other_writers_have_their_turn_between_calls_and_are_named_when_they_do_
 ) -> None:
     tools = MemoryTools(mem, Scope())
     done(tools, "add_memory", text="one")
-    with AgentMem(mem.path, embedder=embedder) as other:
+    with AgentMem(mem.location, embedder=embedder) as other:
         other.add("two")
         assert "is being written by process" in refused(tools, "add_memory", text="three")
         assert "is being written by process" in refused(tools, "delete_memory", id="maya-1")

@@ -156,7 +156,7 @@ def test_what_matches_is_asked_again_once_somebody_has_written(tmp_path: Path) -
 def test_what_matches_is_asked_once_for_as_long_as_nobody_writes(
     filled: AgentMem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with closing(Database(filled.path / "memories.db", writable=False)) as database:
+    with closing(Database(Path(filled.location) / "memories.db", writable=False)) as database:
         asked: list[str] = []
         read = Database.read
 

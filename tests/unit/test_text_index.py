@@ -227,7 +227,7 @@ def test_a_change_that_the_text_index_refuses_changes_nothing_and_says_what_mend
 def test_a_damaged_memory_is_deleted_and_leaves_a_text_index_that_can_be_mended(mem: AgentMem, damage: str) -> None:
     mem.add_batch(Memory(f"{text} apple", id=text, scope=Scope(user_id="ana")) for text in ("red", "green"))
     mem.close()
-    with closing(sqlite3.connect(mem.path / "memories.db", isolation_level=None)) as connection:
+    with closing(sqlite3.connect(Path(mem.location) / "memories.db", isolation_level=None)) as connection:
         connection.execute(f"UPDATE memories SET {damage} WHERE id = 'red'")
     assert mem.verify() != []
     assert found(mem, "green") == ["green"]

@@ -1,6 +1,7 @@
 """Searching by words: text is data, whatever is asked; scripts without spaces; and the order of what is found."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -124,7 +125,7 @@ def test_words_that_no_text_has_count_as_the_rarest(mem: AgentMem) -> None:
 
 
 def test_of_equal_texts_the_earliest_come_first_however_many_are_asked_for(mem: AgentMem) -> None:
-    with AgentMem(mem.path.parent / "equal", embedder=FakeEmbedder()) as equal:
+    with AgentMem(Path(mem.location).parent / "equal", embedder=FakeEmbedder()) as equal:
         equal.add_batch([{"id": str(i), "text": f"pear {i}th"} for i in range(300)])
         for k in (1, 60, 400, 10**30):
             assert found(equal, "pear", k) == [str(i) for i in range(min(k, 300))]
