@@ -20,13 +20,13 @@ def ingest_files(
 ) -> None:
     """Takes files in, one after the other. Raises AgentMemError; what was committed before stays.
 
-    The caller's thread embeds and calls the observer, so Ctrl-C reaches it at once. Where it waits for the model,
-    threads read and commit meanwhile, and `committed` is called after each commit. An input without memories leaves no
-    trace in the store.
+    The caller's thread embeds and calls the observer, so Ctrl-C reaches it at once. Where it waits for the model
+    or a server, threads read and commit meanwhile, and `committed` is called after each commit. An input without
+    memories leaves no trace in the store.
     """
     with (
-        Lane("read", lambda: pipeline.waits_for_model) as reading,
-        Lane("commit", lambda: pipeline.waits_for_model) as committing,
+        Lane("read", lambda: pipeline.waits) as reading,
+        Lane("commit", lambda: pipeline.waits) as committing,
     ):
         for path in paths:
             with open_source(path, options.max_expansion) as source:
@@ -120,7 +120,7 @@ class _Committer:
         except BaseException:
             self._failed = True
             raise
-        if self._pipeline.waits_for_model:
+        if self._pipeline.waits:
             self._committed()
         return self._pipeline.report.stored
 

@@ -1,7 +1,7 @@
 """Work that overlaps: done in threads beside the caller's, with the results taken in the order the work was given.
 
-Threads pay only where the caller waits for a model: otherwise they take turns at Python's lock. So each kind of work
-has a `Lane` that starts in the caller's thread and moves to a thread of its own once the pipeline waits for its model.
+Threads pay only where the caller waits for a model or a server: otherwise they take turns at Python's lock. So each
+kind of work has a `Lane` that starts in the caller's thread and moves to a thread of its own once the pipeline waits.
 """
 
 from collections import deque

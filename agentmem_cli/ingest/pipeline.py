@@ -79,11 +79,14 @@ class Pipeline:
         self._embedding = threading.Lock()
 
     @property
-    def waits_for_model(self) -> bool:
-        """Whether most of the time so far went into embedding: then reading and committing overlap with it.
+    def waits(self) -> bool:
+        """Whether most of the time so far went into embedding, or a server commits: then reading, embedding and
+        committing overlap.
 
-        With a faster model, threads only compete for Python's lock, and are slower.
+        With a faster model and a store in this process, threads only compete for Python's lock, and are slower.
         """
+        if self.store.commits_elsewhere:
+            return True
         spent_s = self.report.stages_s
         model_s = spent_s.get("tokenize", 0.0) + spent_s.get("embed", 0.0)
         return model_s > sum(spent_s.get(stage, 0.0) for stage in ("parse", "plan", "commit"))

@@ -206,6 +206,10 @@ class MemoryStore(Protocol):
         """Held from `plan` to `commit`, so that no other thread commits in between."""
 
     @property
+    def commits_elsewhere(self) -> bool:
+        """Whether a commit waits for another process, so that other work can overlap with it."""
+
+    @property
     def exists(self) -> bool:
         """Whether the store has been made."""
 

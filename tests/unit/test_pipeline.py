@@ -23,7 +23,7 @@ _TEN = IngestOptions(batch_size=10)
 
 @pytest.fixture(autouse=True, params=[False, True], ids=["at once", "in threads"])
 def _threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Pipeline, "waits_for_model", request.param)
+    monkeypatch.setattr(Pipeline, "waits", request.param)
 
 
 def _write(file: Path, rows: Sequence[dict[str, str]]) -> str:
@@ -98,7 +98,7 @@ def test_the_observer_is_called_in_the_callers_thread_and_may_use_the_store(tmp_
 
 
 def test_the_next_batch_is_embedded_while_one_is_committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Pipeline, "waits_for_model", True)
+    monkeypatch.setattr(Pipeline, "waits", True)
     embedded_twenty = threading.Event()
 
     class Watched(FakeEmbedder):

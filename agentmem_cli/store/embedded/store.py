@@ -117,6 +117,11 @@ class EmbeddedStore:
         return self.folder / MODELS
 
     @property
+    def commits_elsewhere(self) -> bool:
+        """See `MemoryStore`."""
+        return False
+
+    @property
     def exists(self) -> bool:
         """Whether there is a store on disk."""
         return self.reader() is not None

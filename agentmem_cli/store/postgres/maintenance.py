@@ -109,8 +109,8 @@ def stage(connection: Connection, ids: Sequence[int], vectors: Vectors, cut: NDA
     still = connection.read("SELECT vector_id FROM vectors WHERE vector_id = ANY(%s) FOR KEY SHARE", (list(ids),))
     there = {row[0] for row in still}
     rows = [
-        (binary.whole(vector_id), binary.vector(vector), binary.truth(bool(is_cut)))
-        for vector_id, vector, is_cut in zip(ids, vectors, cut, strict=True)
+        (binary.whole(vector_id), vector, binary.truth(bool(is_cut)))
+        for vector_id, vector, is_cut in zip(ids, binary.vectors(vectors), cut, strict=True)
         if vector_id in there
     ]
     connection.copy("staged_vectors", "vector_id, vector, cut", binary.copied(rows))

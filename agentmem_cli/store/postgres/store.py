@@ -4,6 +4,7 @@ A batch is one transaction. Writers need no lock of the store: see `agentmem_cli
 planned before a commit is compared again under the locks of its rows, so that a commit says what really happened.
 """
 
+import itertools
 import random
 import tempfile
 import threading
@@ -83,6 +84,11 @@ class PostgresStore:
     def round_trips(self) -> int:
         """How many statements the connections for reading and writing have sent."""
         return self._reader.round_trips + (0 if self._writer is None else self._writer.round_trips)
+
+    @property
+    def commits_elsewhere(self) -> bool:
+        """See `MemoryStore`."""
+        return True
 
     @property
     def exists(self) -> bool:
@@ -197,11 +203,12 @@ class PostgresStore:
             raise TypeError(f"{kind_of(plan)} is not a plan of this store")
         writer = self._opened_writer()
         batch = Batch.of(plan, vectors, position, cut)
+        tries = itertools.count()
 
         def write() -> tuple[PostgresPlan, BatchCounts]:
             if len(vectors):
                 self._pin(writer)
-            return write_batch(writer, self._text_words, batch)
+            return write_batch(writer, self._text_words, batch, trusted=next(tries) == 0)
 
         written, counts = self._written(writer, write)
         plan.plan = written.plan

@@ -6,12 +6,9 @@ first wrote. So writers of other memories never wait, and what is planned under 
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Final, TypeAlias
 
 from agentmem_cli.errors import InvalidMemoryError, PlanOutdatedError
 from agentmem_cli.records.jsonl import dump_metadata
@@ -28,7 +25,6 @@ from agentmem_cli.store.rows import (
     StoredMemory,
     as_given,
     memory_of,
-    text_hash,
 )
 from agentmem_cli.store.words import Tokenizer
 
@@ -72,35 +68,38 @@ def plan_batch(
     *,
     whole_records: bool,
     lock: bool = False,
-    earlier: PostgresPlan | None = None,
 ) -> PostgresPlan:
-    """What these memories would change; with `lock`, nothing else changes what it was compared with until the end of
-    the transaction.
-
-    An `earlier` plan is taken over where the store is as it was. Raises InvalidMemoryError for a NUL.
+    """What these memories would change; with `lock`, nothing else changes what is stored of them until the end of the
+    transaction. Raises InvalidMemoryError for a NUL.
     """
     for memory in memories:
         _check_storable(memory)
     stored, seqs = _stored(connection, [memory.id for memory in memories], lock=lock)
     planner = Planner(stored, lambda ids: memories_as_given(connection, ids), whole_records=whole_records)
-    same = earlier is not None and stored == earlier.stored
-    if not same:
-        planner.take(memories)
-    asked = set(planner.text_hashes()) if earlier is None or not same else _hashes(earlier.plan)
-    known, bare = _known(connection, asked | hashes_of(splits), lock=lock)
-    if earlier is not None and same and known == earlier.known and not splits:
-        return replace(earlier, seqs=seqs, bare=bare)
-    if same:
-        planner.take(memories)
-    plan = planner.plan({digest: known[digest] for digest in planner.text_hashes() if digest in known}, _FIRST_NEW_ID)
+    planner.take(memories)
+    asked = planner.text_hashes()
+    known, bare = _known(connection, {*asked, *hashes_of(splits)}, lock=lock)
+    plan = planner.plan({digest: known[digest] for digest in asked if digest in known}, _FIRST_NEW_ID)
     if splits:
         chunks = chunks_of(connection, list(known.values()))
         plan = replace(plan, chunks=planned_chunks(splits, known, chunks, plan.new_hashes, _FIRST_NEW_ID))
     return PostgresPlan(memories, splits, whole_records, plan, stored, known, seqs, bare)
 
 
-def _hashes(plan: BatchPlan) -> set[bytes]:
-    return {text_hash(row.memory.text) for row in plan.memories}
+def _planned_again(connection: Connection, given: PostgresPlan, *, trusted: bool) -> PostgresPlan:
+    """The plan as of now, under locks: nothing else changes what is stored of its memories until the end of the
+    transaction.
+
+    With `trusted`, memories and texts that were not there are not looked for: if another writer has added one since, a
+    unique index fails the transaction.
+    """
+    if trusted and not given.splits:
+        stored, seqs = _stored(connection, given.stored, lock=True)
+        if stored == given.stored:
+            known, bare = _known(connection, given.known, lock=True)
+            if known == given.known:
+                return replace(given, seqs=seqs, bare=bare)
+    return plan_batch(connection, given.memories, given.splits, whole_records=given.whole_records, lock=True)
 
 
 def _check_storable(memory: Memory) -> None:
@@ -109,8 +108,10 @@ def _check_storable(memory: Memory) -> None:
 
 
 def _stored(
-    connection: Connection, ids: Iterable[str], *, lock: bool
+    connection: Connection, ids: Collection[str], *, lock: bool
 ) -> tuple[dict[str, StoredMemory], dict[str, int]]:
+    if not ids:
+        return {}, {}
     rows = connection.read(
         "SELECT id, content, text, vector_id, created_at_us, seq FROM memories WHERE id = ANY(%s) ORDER BY id"
         + (" FOR UPDATE" if lock else ""),
@@ -119,7 +120,7 @@ def _stored(
     return {row[0]: StoredMemory(*row[1:5]) for row in rows}, {row[0]: row[5] for row in rows}
 
 
-def stored_memories(connection: Connection, ids: Iterable[str]) -> dict[str, StoredMemory]:
+def stored_memories(connection: Connection, ids: Collection[str]) -> dict[str, StoredMemory]:
     """The stored memories of these ids, by id."""
     return _stored(connection, ids, lock=False)[0]
 
@@ -130,8 +131,10 @@ def memories_as_given(connection: Connection, ids: Sequence[str]) -> dict[str, M
     return {row[0]: as_given(memory_of(row[:-1]), row[-1]) for row in rows}
 
 
-def _known(connection: Connection, hashes: Iterable[bytes], *, lock: bool) -> tuple[dict[bytes, int], list[int]]:
+def _known(connection: Connection, hashes: Collection[bytes], *, lock: bool) -> tuple[dict[bytes, int], list[int]]:
     """The vectors of those texts that have one, by hash, and those of them without words."""
+    if not hashes:
+        return {}, []
     rows = connection.read(
         "SELECT text_hash, vector_id, words IS NULL FROM vectors WHERE text_hash = ANY(%s) ORDER BY vector_id"
         + (" FOR SHARE" if lock else ""),
@@ -140,7 +143,7 @@ def _known(connection: Connection, hashes: Iterable[bytes], *, lock: bool) -> tu
     return {row[0]: row[1] for row in rows}, [row[1] for row in rows if row[2]]
 
 
-def vector_ids(connection: Connection, hashes: Iterable[bytes]) -> dict[bytes, int]:
+def vector_ids(connection: Connection, hashes: Collection[bytes]) -> dict[bytes, int]:
     """The vectors of those texts that have one, by hash."""
     return _known(connection, hashes, lock=False)[0]
 
@@ -156,31 +159,34 @@ def chunks_of(connection: Connection, text_vector_ids: Sequence[int]) -> dict[in
     return found
 
 
+EncodedVector: TypeAlias = tuple[bytes, bool]  # and whether its text was cut
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A planned batch with the vectors of its texts by hash, each with whether it was cut, and its input's position."""
+    """A planned batch with the vectors of its texts by hash, and its input's position."""
 
     planned: PostgresPlan
-    vectors: Mapping[bytes, tuple[NDArray[np.float32], bool]]
+    vectors: Mapping[bytes, "EncodedVector"]
     position: Position | None
 
     @classmethod
     def of(cls, planned: PostgresPlan, vectors: Vectors, position: Position | None, cut: Iterable[int]) -> "Batch":
         """The batch, given the vectors (n, dim) of its plan's texts. Raises ValueError for another number of them."""
         hashes, cut_rows = [*planned.plan.new_hashes, *planned.plan.chunks.new_hashes], set(cut)
-        rows = list(zip(hashes, vectors, strict=True))
+        rows = list(zip(hashes, binary.vectors(vectors), strict=True))
         return cls(planned, {digest: (row, place in cut_rows) for place, (digest, row) in enumerate(rows)}, position)
 
 
-def write_batch(connection: Connection, tokenizer: Tokenizer, batch: Batch) -> tuple[PostgresPlan, BatchCounts]:
+def write_batch(
+    connection: Connection, tokenizer: Tokenizer, batch: Batch, *, trusted: bool
+) -> tuple[PostgresPlan, BatchCounts]:
     """Within a transaction: writes a batch as it is right now, and returns its plan and what it did.
 
-    Raises PlanOutdatedError where another writer has removed a text that it needs.
+    With `trusted`, what its plan found missing is taken to be so: ConflictError says that it is not. Raises
+    PlanOutdatedError where another writer has removed a text that it needs.
     """
-    given = batch.planned
-    planned = plan_batch(
-        connection, given.memories, given.splits, whole_records=given.whole_records, lock=True, earlier=given
-    )
+    planned = _planned_again(connection, batch.planned, trusted=trusted)
     plan = planned.plan
     hashes = [*plan.new_hashes, *plan.chunks.new_hashes]
     if any(digest not in batch.vectors for digest in hashes):
@@ -231,7 +237,7 @@ def _write_vectors(
     tokenizer: Tokenizer,
     plan: BatchPlan,
     new_ids: Sequence[int],
-    vectors: Mapping[bytes, tuple[NDArray[np.float32], bool]],
+    vectors: Mapping[bytes, EncodedVector],
 ) -> None:
     if not new_ids:
         return
@@ -240,8 +246,8 @@ def _write_vectors(
     rows = []
     for place, (vector_id, digest) in enumerate(zip(new_ids, hashes, strict=True)):
         vector, cut = vectors[digest]
-        of_text = words[place] if place < len(words) else None
-        rows.append((digest, (binary.whole(vector_id), digest, binary.vector(vector), binary.truth(cut), of_text)))
+        of_text = words[place] if place < len(words) else binary.NULL
+        rows.append((digest, (binary.whole(vector_id), binary.raw(digest), vector, binary.truth(cut), of_text)))
     rows.sort()
     connection.copy("vectors", "vector_id, text_hash, vector, cut, words", binary.copied(row for _, row in rows))
 
@@ -273,14 +279,14 @@ def _write_memories(connection: Connection, rows: Sequence[MemoryRow], seqs: Map
     connection.copy("memories", columns, binary.copied(_encoded(row, seqs[row.memory.id]) for row in ordered))
 
 
-def _encoded(row: MemoryRow, seq: int) -> list[bytes | None]:
+def _encoded(row: MemoryRow, seq: int) -> list[bytes]:
     memory, scope, said_by = row.memory, row.memory.scope, row.memory.said_by
     metadata = dump_metadata(memory.metadata)
     return [
         binary.whole(seq),
-        memory.id.encode(),
+        binary.text(memory.id),
         binary.whole(row.vector_id),
-        memory.text.encode(),
+        binary.text(memory.text),
         binary.text(scope.agent_id),
         binary.text(scope.user_id),
         binary.text(scope.run_id),
@@ -288,12 +294,12 @@ def _encoded(row: MemoryRow, seq: int) -> list[bytes | None]:
         binary.real(memory.importance),
         binary.whole(row.created_at_us),
         binary.text(metadata),
-        row.content,
+        binary.raw(row.content),
         binary.text(memory.run),
         binary.text(memory.speaker),
         binary.text(said_by),
-        None if said_by is None else binary.text(speaker_key(said_by)),
-        None if memory.expires_at is None else binary.whole(to_microseconds(memory.expires_at)),
+        binary.NULL if said_by is None else binary.text(speaker_key(said_by)),
+        binary.NULL if memory.expires_at is None else binary.whole(to_microseconds(memory.expires_at)),
         binary.json_object(metadata),
     ]
 
