@@ -152,18 +152,24 @@ def float32(sent: bytes) -> bytes:
 # The index
 
 
-def refresh(connection: Connection) -> None:
-    """Makes the HNSW index where it is missing and searches of all memories would take long without it, and tells the
-    server's planner how many rows there are. Others may write meanwhile.
-    """
-    vectors, planned, width, is_valid = connection.read(
-        "SELECT (SELECT count(*) FROM vectors), (SELECT reltuples FROM pg_class WHERE oid = 'vectors'::regclass),"
-        " coalesce((SELECT vector_dims(vector) FROM vectors LIMIT 1), 0),"
+def refresh_planner(connection: Connection) -> None:
+    """Tells the server's planner how many rows there are, where there are many more than it knows of, and which pages
+    indexes can answer for."""
+    vectors, planned = connection.read(
+        "SELECT (SELECT count(*) FROM vectors), (SELECT reltuples FROM pg_class WHERE oid = 'vectors'::regclass)"
+    )[0]
+    if vectors > _MUCH_MORE * max(planned, _FEW_ROWS):
+        connection.change("VACUUM (ANALYZE) vectors, memories")
+
+
+def refresh_index(connection: Connection) -> None:
+    """Makes the HNSW index where it is missing and searches of all memories would take long without it. Others may
+    write meanwhile."""
+    vectors, width, is_valid = connection.read(
+        "SELECT (SELECT count(*) FROM vectors), coalesce((SELECT vector_dims(vector) FROM vectors LIMIT 1), 0),"
         " (SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s))",
         (HNSW_INDEX,),
     )[0]
-    if vectors > _MUCH_MORE * max(planned, _FEW_ROWS):
-        connection.change("ANALYZE vectors, memories")
     if is_valid or vectors < _MIN_INDEXED or width > _WIDEST_INDEXED:
         return
     if is_valid is False:  # one that was interrupted

@@ -46,9 +46,9 @@ TABLES: Final = (
         fields jsonb
     )""",
     "CREATE INDEX memories_vector ON memories(vector_id)",
-    "CREATE INDEX memories_user ON memories(user_id, vector_id) WHERE user_id IS NOT NULL",
-    "CREATE INDEX memories_agent ON memories(agent_id, vector_id) WHERE agent_id IS NOT NULL",
-    "CREATE INDEX memories_run_id ON memories(run_id, vector_id) WHERE run_id IS NOT NULL",
+    "CREATE INDEX memories_user ON memories(user_id, vector_id) INCLUDE (expires_at_us) WHERE user_id IS NOT NULL",
+    "CREATE INDEX memories_agent ON memories(agent_id, vector_id) INCLUDE (expires_at_us) WHERE agent_id IS NOT NULL",
+    "CREATE INDEX memories_run_id ON memories(run_id, vector_id) INCLUDE (expires_at_us) WHERE run_id IS NOT NULL",
     "CREATE INDEX memories_in_run ON memories(run, coalesce(user_id, ''), created_at_us, seq) WHERE run IS NOT NULL",
     "CREATE INDEX memories_expiry ON memories(expires_at_us) WHERE expires_at_us IS NOT NULL",
     "CREATE INDEX memories_speaker ON memories(speaker_key, said_by) WHERE speaker_key IS NOT NULL",

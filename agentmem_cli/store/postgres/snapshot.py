@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -22,6 +21,8 @@ from agentmem_cli.store.words import Tokenizer, is_beginning, spaced
 _COUNTED: Final = 50  # texts whose words are counted, where memories are long
 _COMMON_TEXTS: Final = 50_000  # a more frequent word says little: it counts only where no other is found
 _SPEAKERS: Final = 200
+# In order, so that the index of expiries is used, whatever the planner knows of them.
+_FIRST_EXPIRY: Final = "(SELECT expires_at_us FROM memories WHERE expires_at_us {0} ORDER BY expires_at_us LIMIT 1)"
 # Those of the same moment first, in order of arrival. A join on a NULL user would not use the index of runs.
 _BESIDE: Final = (
     "ARRAY(SELECT o.seq FROM memories o WHERE o.run = m.run AND coalesce(o.user_id, '') = coalesce(m.user_id, '')"
@@ -34,7 +35,13 @@ class PostgresSnapshot:
     """The memories that match a filter, as of one moment: a `Snapshot`. `PostgresStore.snapshot` makes it."""
 
     def __init__(
-        self, connection: Connection, tokenizer: Tokenizer, filter: SearchFilter, now_us: int, store: "StoreState"
+        self,
+        connection: Connection,
+        tokenizer: Tokenizer,
+        filter: SearchFilter,
+        now_us: int,
+        store: "StoreState",
+        kept: "Kept",
     ) -> None:
         self._connection = connection
         self._tokenizer = tokenizer
@@ -43,6 +50,7 @@ class PostgresSnapshot:
         self._where, self._parameters = conditions(filter, now_us)
         self._now_us = now_us
         self._has_chunks = store.has_chunks
+        self._kept = kept
         self._scored: tuple[str, TextScores] | None = None
         self._query: Vector | None = None  # that of `nearest`
         self._cosines: dict[int, TextScore] = {}  # of it and the texts of candidates: they are asked for next
@@ -111,10 +119,11 @@ class PostgresSnapshot:
 
     def sample(self) -> Sample:
         """See `Snapshot`."""
-        return self._sample
+        if self._kept.sample is None:
+            self._kept.sample = self._sampled()
+        return self._kept.sample
 
-    @cached_property
-    def _sample(self) -> Sample:
+    def _sampled(self) -> Sample:
         if self._is_narrow:  # evenly spaced by place among the ids that match, as numpy.linspace has it
             matching, parameters = self._matching()
             ids = (
@@ -185,23 +194,26 @@ class PostgresSnapshot:
         if not words:
             return [], 0
         asked = [_tsquery(word) for word in words]
-        if self._is_narrow:
-            matching = f"SELECT DISTINCT m.vector_id FROM memories m WHERE {self._where}"
-            parameters, join = self._parameters, "JOIN matching USING (vector_id)"
-        else:
-            matching, parameters, join = "SELECT v.vector_id FROM vectors v WHERE v.words IS NOT NULL", [], ""
-        # The texts with any of the words are looked up once, and told apart then.
+        if self._is_narrow:  # the few that match are read once, and told apart then
+            matching, parameters = f"SELECT DISTINCT m.vector_id FROM memories m WHERE {self._where}", self._parameters
+            before = (
+                f"WITH matching AS MATERIALIZED ({matching}), hits AS MATERIALIZED (SELECT v.vector_id, v.words"
+                " FROM vectors v JOIN matching USING (vector_id) WHERE v.words @@ %s::tsquery)"
+            )
+            given, counted, hits = [*parameters, " | ".join(asked)], "SELECT count(*) FROM matching", "hits"
+        else:  # the index has those of each word
+            before, given, counted, hits = "", [], "SELECT count(*) FROM vectors WHERE words IS NOT NULL", "vectors"
         rows = self._connection.read(
-            f"WITH matching AS MATERIALIZED ({matching}), hits AS MATERIALIZED (SELECT v.vector_id, v.words"
-            f" FROM vectors v {join} WHERE v.words @@ %s::tsquery)"
-            " SELECT (SELECT count(*) FROM matching),"
-            " ARRAY(SELECT hits.vector_id FROM hits WHERE hits.words @@ asked.word::tsquery)"
+            f"{before} SELECT {'NULL::bigint' if self._kept.texts is not None else f'({counted})'},"
+            f" ARRAY(SELECT h.vector_id FROM {hits} h WHERE h.words @@ asked.word::tsquery)"
             " FROM unnest(%s::text[]) WITH ORDINALITY asked(word, place) ORDER BY asked.place",
-            [*parameters, " | ".join(asked), asked],
+            [*given, asked],
         )
+        if self._kept.texts is None:
+            self._kept.texts = int(rows[0][0])
         found = [(word, np.sort(np.array(ids, dtype=np.int64))) for word, (_, ids) in zip(words, rows, strict=True)]
         rare = [(word, ids) for word, ids in found if len(ids) <= _COMMON_TEXTS]
-        return (rare if any(len(ids) for _, ids in rare) else found), rows[0][0]
+        return (rare if any(len(ids) for _, ids in rare) else found), self._kept.texts
 
     def _count_words(self, scores: TextScores, k1: float) -> None:
         """Gives the best texts their BM25 scores, for which their words are counted."""
@@ -264,24 +276,38 @@ class PostgresSnapshot:
         return {row[0]: memory_of(row[1:]) for row in rows}
 
 
+@dataclass(slots=True)
+class Kept:
+    """What was found out of the memories that match a filter, for as long as nobody writes: a sample of them, and how
+    many distinct texts they have."""
+
+    sample: Sample | None = None
+    texts: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class StoreState:
-    """What a search needs to know of a store first: read in one round trip."""
+    """What a search needs to know of a store first: read in one round trip.
+
+    `transactions` are those that it sees; with the same and the same `next_expiry_us`, it sees the same memories.
+    """
 
     embedder: str  # JSON
     has_chunks: bool
     has_expired: bool
+    next_expiry_us: int | None
     has_index: bool
+    transactions: str
 
     @staticmethod
     def query(now_us: int) -> tuple[str, tuple[Parameter, ...]]:
         """The query for the state as of now, and its parameters."""
         return (
             "SELECT (SELECT value FROM meta WHERE key = 'embedder'), EXISTS (SELECT 1 FROM chunks),"
-            " EXISTS (SELECT 1 FROM memories WHERE expires_at_us <= %s), EXISTS ("
+            f" coalesce({_FIRST_EXPIRY.format('IS NOT NULL')} <= %s, FALSE), {_FIRST_EXPIRY.format('> %s')}, EXISTS ("
             " SELECT 1 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE c.relname = %s"
-            " AND c.relnamespace = current_schema()::regnamespace AND i.indisvalid)",
-            (now_us, HNSW_INDEX),
+            " AND c.relnamespace = current_schema()::regnamespace AND i.indisvalid), pg_current_snapshot()::text",
+            (now_us, now_us, HNSW_INDEX),
         )
 
 

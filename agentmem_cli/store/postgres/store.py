@@ -33,7 +33,7 @@ from agentmem_cli.store.postgres.address import Address
 from agentmem_cli.store.postgres.connection import ConflictError, Connection, LostConnectionError, Row
 from agentmem_cli.store.postgres.filters import Parameter, conditions
 from agentmem_cli.store.postgres.server import check_rights, check_server, check_version, make_schema
-from agentmem_cli.store.postgres.snapshot import PostgresSnapshot, StoreState
+from agentmem_cli.store.postgres.snapshot import Kept, PostgresSnapshot, StoreState
 from agentmem_cli.store.postgres.writing import Batch, PostgresPlan, plan_batch, write_batch
 from agentmem_cli.store.rows import MEMORY_COLUMNS, StoredMemory, events_of, is_as_stored, memory_of, text_hash
 from agentmem_cli.store.words import Tokenizer
@@ -42,6 +42,7 @@ from agentmem_cli.support.processes import abandon, tell_after_fork
 _T = TypeVar("_T")
 _TRIES: Final = 100  # of a transaction that other writers get in the way of
 _LONGEST_PAUSE_S: Final = 0.05
+_MOST_KEPT: Final = 16  # filters
 
 
 class PostgresStore:
@@ -68,6 +69,8 @@ class PostgresStore:
     def _start(self) -> None:
         self._reader = Connection(self._address, writable=False)
         self._writer: Connection | None = None
+        self._kept: dict[SearchFilter, Kept] = {}
+        self._kept_at: tuple[str, int | None] | None = None
         self._query_words, self._text_words = Tokenizer(), Tokenizer()  # for reading and writing threads
 
     @property
@@ -311,9 +314,11 @@ class PostgresStore:
 
     def refresh_index(self, how: Indexing, *, more_to_come: bool = False) -> None:
         """See `MemoryStore`; the server keeps an index that was made up to date itself."""
-        if how != "off" and not more_to_come:
+        if not more_to_come:
             with self.turn:
-                maintenance.refresh(self._opened_writer())
+                maintenance.refresh_planner(self._opened_writer())
+                if how != "off":
+                    maintenance.refresh_index(self._opened_writer())
 
     @property
     def indexing(self) -> bool:
@@ -427,9 +432,20 @@ class PostgresStore:
             pinned = self._embedder_in(state.embedder)
             if embedder is not None and not are_the_same(pinned, embedder):
                 self._check_embedder(self._reader, embedder)
-            yield PostgresSnapshot(self._reader, self._query_words, filter, now_us, state)
+            yield PostgresSnapshot(self._reader, self._query_words, filter, now_us, state, self._kept_of(filter, state))
 
     # Inside
+
+    def _kept_of(self, filter: SearchFilter, state: StoreState) -> Kept:
+        """What earlier searches with the same filter found out of the same memories."""
+        moment = state.transactions, state.next_expiry_us
+        if moment != self._kept_at:
+            self._kept, self._kept_at = {}, moment
+        kept = self._kept.pop(filter, None) or Kept()
+        self._kept[filter] = kept  # the latest one at the end
+        if len(self._kept) > _MOST_KEPT:
+            del self._kept[next(iter(self._kept))]
+        return kept
 
     def _opened_writer(self) -> Connection:
         if self._writer is None:
