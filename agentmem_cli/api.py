@@ -158,6 +158,11 @@ class AgentMem:
         return AgentMem(self._path, embedder=self.load(), index=self._index, wait_s=wait_s)
 
     @property
+    def round_trips(self) -> int:
+        """How many requests this object has sent to the store's server; 0 for a folder."""
+        return self._store.round_trips
+
+    @property
     def model(self) -> EmbedderSpec:
         """The store's model, or the model that it will be made with."""
         return self._spec
@@ -202,7 +207,7 @@ class AgentMem:
         Needs no lock. Raises StoreError.
         """
         with self._turn:
-            return self._upkeep().build_index()
+            return self._store.build_index()
 
     def __len__(self) -> int:
         """How many memories the store holds, without those that have expired."""

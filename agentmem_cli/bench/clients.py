@@ -17,7 +17,8 @@ import msgspec
 
 from agentmem_cli.api import AgentMem
 from agentmem_cli.bench.child import Child, child
-from agentmem_cli.bench.measure import check_searchable, collect_garbage, fresh_store
+from agentmem_cli.bench.measure import check_searchable, collect_garbage
+from agentmem_cli.bench.place import Place
 from agentmem_cli.bench.result import CallsSample
 from agentmem_cli.bench.workload import Workload, asked
 from agentmem_cli.embedding import catalog
@@ -33,15 +34,15 @@ _WARM_UP: Final = 10
 Item = TypeVar("Item")
 
 
-def add_at_once(embedder: Embedder, lines: Sequence[bytes], clients: int, folder: Path) -> CallsSample:
+def add_at_once(embedder: Embedder, lines: Sequence[bytes], clients: int, place: Place) -> CallsSample:
     """Threads add lines to a fresh store, each durably. Raises like `ingest_batch`."""
-    with fresh_store(embedder, folder) as mem:
+    with place.fresh_store(embedder) as mem:
         sample = _at_once(lambda line: mem.add_batch([parse_memory(line)]), lines, clients)
         check_searchable(mem, lines[-1], len(lines))
         return sample
 
 
-def search_at_once(embedder: Embedder, queries: Sequence[str], clients: int, store: Path) -> CallsSample:
+def search_at_once(embedder: Embedder, queries: Sequence[str], clients: int, store: str) -> CallsSample:
     """Threads search a store for 10 memories. The first query is a warm-up, which loads the graph."""
     with _reading(embedder, store) as mem:
         mem.search(queries[0])
@@ -87,7 +88,7 @@ def _at_once(call: Callable[[Item], object], items: Sequence[Item], clients: int
 
 
 @contextmanager
-def _reading(embedder: Embedder, store: Path) -> Iterator[AgentMem]:
+def _reading(embedder: Embedder, store: str) -> Iterator[AgentMem]:
     with AgentMem(store, embedder=embedder, create=False, index="off") as mem:
         yield mem
 
@@ -96,25 +97,28 @@ class Readers:
     """Processes that search. `window` measures them, the writer in this process, or both."""
 
     def __init__(
-        self, processes: Sequence[Child], embedder: Embedder, workload: Workload, store: Path, folder: Path
+        self, processes: Sequence[Child], embedder: Embedder, workload: Workload, store: str, place: Place
     ) -> None:
         self._processes = processes
         self._embedder = embedder
         self._workload = workload
         self._store = store
-        self._folder = folder
+        self._place = place
 
     def window(
         self, turn: int, *, searching: bool, adding: bool, window_s: float = WINDOW_S
     ) -> tuple[CallsSample, CallsSample]:
-        """The searches and the adds of a window of time; what adds uses a copy of the store. Raises AgentMemError."""
+        """The searches and the adds of a window of time. Raises AgentMemError.
+
+        What adds uses a copy of the store; in a database it adds to the store itself.
+        """
         processes = self._processes if searching else []
-        with tempfile.TemporaryDirectory(dir=self._folder) as own:
+        with tempfile.TemporaryDirectory(dir=self._place.folder) as own:
             store = self._store
-            if adding:
-                store = shutil.copytree(store, Path(own) / "store")
+            if adding and self._place.url is None:
+                store = str(shutil.copytree(store, Path(own) / "store"))
             for process in processes:
-                process.send(_Window(str(store), turn, window_s))
+                process.send(_Window(store, turn, window_s))
             with AgentMem(store, embedder=self._embedder, create=False, index="off") as mem:
                 memories = self._memories(turn)
                 if adding:
@@ -182,7 +186,7 @@ class _Window:
 
 @contextmanager
 def readers(
-    count: int, embedder: Embedder, choice: ModelChoice, workload: Workload, store: Path, folder: Path
+    count: int, embedder: Embedder, choice: ModelChoice, workload: Workload, store: str, place: Place
 ) -> Iterator[Readers]:
     """Starts processes that load the embedder's model by this choice. Raises StoreError with their error message."""
     task = _Task(embedder.spec.stored(), choice, list(workload.queries))
@@ -193,7 +197,7 @@ def readers(
         ]
         for process in processes:
             process.send(task)
-        yield Readers(processes, embedder, workload, store, folder)
+        yield Readers(processes, embedder, workload, store, place)
 
 
 def _main() -> None:
@@ -203,7 +207,7 @@ def _main() -> None:
         for line in iter(sys.stdin.buffer.readline, b""):
             window = msgspec.json.decode(line, type=_Window)
             queries = asked(task.queries, window.turn)
-            with _reading(embedder, Path(window.store)) as mem:
+            with _reading(embedder, window.store) as mem:
                 for query in itertools.islice(queries, _WARM_UP):
                     mem.search(query)
                 _answer(None)

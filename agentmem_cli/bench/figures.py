@@ -95,6 +95,16 @@ class ComparisonFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class SearchFigures:
+    """Searches in one mode, of one user's memories where `filtered`, and their mean number of requests to a server."""
+
+    mode: str
+    filtered: bool
+    search: Latencies
+    round_trips: float
+
+
+@dataclass(frozen=True, slots=True)
 class StoreFigures:
     """A store of one size; `ops_per_s` is the rate of the last step of its growth, without building the graph."""
 
@@ -106,6 +116,7 @@ class StoreFigures:
     bytes_per_memory: float
     peak_resident_bytes: int
     graph_recall_at_10: float | None
+    searches: list[SearchFigures]
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +354,9 @@ def _store_figures(store: StorePoint) -> StoreFigures:
         bytes_per_memory=store.bytes / store.memories,
         peak_resident_bytes=store.peak_resident_bytes,
         graph_recall_at_10=sum(found) / (K * len(found)) if found else None,
+        searches=[
+            SearchFigures(run.mode, run.filtered, latencies(run.latencies_s), run.round_trips) for run in store.searches
+        ],
     )
 
 

@@ -4,35 +4,38 @@ import itertools
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
 import msgspec
+import orjson
 
 from agentmem_cli.api import AgentMem
 from agentmem_cli.bench.child import child
 from agentmem_cli.bench.measure import (
     Labelled,
     check_searchable,
-    fresh_store,
     graph_found,
-    kept_store,
     retrieval,
 )
-from agentmem_cli.bench.result import ColdStart, Retrieval, StorePoint
+from agentmem_cli.bench.place import Place, kept_store
+from agentmem_cli.bench.result import ColdStart, Retrieval, SearchRun, StorePoint
 from agentmem_cli.bench.workload import Workload
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder, EmbedderSpec
 from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.errors import AgentMemError
 from agentmem_cli.ingest.options import MAX_BATCH_SIZE, Observer, Progress
-from agentmem_cli.records.jsonl import parse_memory
+from agentmem_cli.records.jsonl import parse_memory, parse_object
+from agentmem_cli.search.query import Mode
 from agentmem_cli.store.base import MIN_INDEXED
 from agentmem_cli.support.machine import peak_resident_bytes
 
 FIRST_BATCH: Final = 10
+SEARCHED_MODES: Final[tuple[Mode, ...]] = ("meaning", "hybrid")
+_USER: Final = "user-"
+_USERS: Final = 100
 _SEARCHES_A_STEP: Final = 10
 
 
@@ -55,9 +58,9 @@ class Doing:
 class Growth:
     """The steps by which a store grows, and the queries to run after each.
 
-    `folder` holds files and stores; the caller creates and removes it. `first_lines` are the first batch that the model
-    embeds, `warm_up_lines` are embedded before the store grows. `labelled` queries run on a separate store. The store
-    is removed, unless there is a path to keep it at.
+    `folder` holds files, and stores unless these are in the database at `url`; the caller creates and removes it.
+    `first_lines` are the first batch that the model embeds, `warm_up_lines` are embedded before the store grows.
+    `labelled` queries run on a separate store. The store is removed, unless there is a location to keep it at.
     """
 
     folder: str
@@ -67,6 +70,12 @@ class Growth:
     queries: list[str]
     labelled: Labelled | None = None
     kept: str | None = None
+    url: str | None = None
+
+    @property
+    def place(self) -> Place:
+        """Where the stores are made."""
+        return Place(Path(self.folder), self.url)
 
 
 GrowthItem: TypeAlias = ColdStart | StorePoint | Retrieval | Doing
@@ -82,65 +91,79 @@ def grow_here(load: Callable[[], Embedder], growth: Growth, process_s: float | N
     start = time.perf_counter()
     embedder = load()
     loaded = time.perf_counter()
-    folder = Path(growth.folder)
-    _add(embedder, growth.first_lines, folder)
+    place = growth.place
+    _add(embedder, growth.first_lines, place)
     yield ColdStart(process_s, loaded - start, time.perf_counter() - loaded, len(growth.first_lines))
     if growth.warm_up_lines:
-        _add(embedder, growth.warm_up_lines, folder)
-        _add(embedder, growth.warm_up_lines[:FIRST_BATCH], folder)  # a model may switch to a faster path after many
-    grown = fresh_store(embedder, folder) if growth.kept is None else kept_store(embedder, Path(growth.kept))
+        _add(embedder, growth.warm_up_lines, place)
+        _add(embedder, growth.warm_up_lines[:FIRST_BATCH], place)  # a model may switch to a faster path after many
+    grown = place.fresh_store(embedder) if growth.kept is None else kept_store(embedder, growth.kept)
     with grown as mem:
         for step in growth.steps:
-            yield from _grow(mem, embedder, step, growth.queries)
+            # A server keeps its index while a store grows, which is slower: it gets one at the end.
+            indexed = growth.url is None or step is growth.steps[-1]
+            yield from _grow(mem, embedder, step, growth.queries, indexed=indexed)
     if growth.labelled is not None:
         yield Doing("labelled queries")
-        yield from retrieval(embedder, growth.labelled, folder)
+        yield from retrieval(embedder, growth.labelled, place)
 
 
 def write_growth(
     workload: Workload,
     sizes: Sequence[int],
-    folder: Path,
+    place: Place,
     labelled: Labelled | None = None,
-    kept: Path | None = None,
+    kept: str | None = None,
 ) -> Growth:
     """Writes the files from which a store grows to these ascending sizes.
 
     With several sizes, the model is warmed up first, with texts that the store does not get, so that the sizes can be
-    compared.
+    compared. In a database, the memories are those of a hundred users, so that searches of one user can be compared
+    with searches of all.
     """
-    lines, steps = workload.batch_lines, []
+    lines, steps = workload.batch_lines if place.url is None else _of_users(workload.batch_lines), []
     for start, end in itertools.pairwise([0, *sizes]):
-        file = folder / f"up-to-{end}.jsonl"
+        file = place.folder / f"up-to-{end}.jsonl"
         file.write_bytes(b"\n".join(lines[start:end]))
         steps.append(Step(str(file), lines[end - 1].decode()))
     first = [line.decode() for line in workload.batch(FIRST_BATCH, 0)]
     warm_up = [line.decode() for line in workload.batch(MAX_BATCH_SIZE, 1)] if len(sizes) > 1 else []
-    return Growth(
-        str(folder), steps, first, warm_up, list(workload.queries), labelled, None if kept is None else str(kept)
-    )
+    folder, queries = str(place.folder), list(workload.queries)
+    return Growth(folder, steps, first, warm_up, queries, labelled, kept, place.url)
 
 
-def _add(embedder: Embedder, lines: Sequence[str], folder: Path) -> None:
-    with fresh_store(embedder, folder) as mem:
+def _of_users(lines: Sequence[bytes]) -> list[bytes]:
+    return [
+        orjson.dumps({**parse_object(line), "user_id": f"{_USER}{place % _USERS}"}) for place, line in enumerate(lines)
+    ]
+
+
+def _add(embedder: Embedder, lines: Sequence[str], place: Place) -> None:
+    with place.fresh_store(embedder) as mem:
         mem.add_batch([parse_memory(line.encode()) for line in lines])
 
 
-def _grow(mem: AgentMem, embedder: Embedder, step: Step, queries: Sequence[str]) -> Iterator[GrowthItem]:
+def _grow(
+    mem: AgentMem, embedder: Embedder, step: Step, queries: Sequence[str], *, indexed: bool
+) -> Iterator[GrowthItem]:
     yield Doing("a store grows")
     clock = _CommitClock()
     report = mem.ingest([step.file], observer=clock)
     memories = len(mem)
     check_searchable(mem, step.last_line.encode(), memories)
-    index_s = _index_s(mem) if memories >= MIN_INDEXED else None
+    index_s = _index_s(mem) if indexed and memories >= MIN_INDEXED else None
     searches_s: list[float] = []
     for start in range(0, len(queries), _SEARCHES_A_STEP):
         yield Doing(f"searches of {memories:,} memories")
         searches_s += [_search_s(mem, query) for query in queries[start : start + _SEARCHES_A_STEP]]
     peak = peak_resident_bytes()  # before the exact scan, which searches don't use
+    by_filter = []
+    if mem.stats().server:
+        yield Doing(f"searches of {memories:,} memories, of one user and of all")
+        by_filter = list(_searches(mem, queries))
     found_by_graph = [] if index_s is None else graph_found(mem, embedder, queries)
     mem.close()  # so that SQLite's log is merged into the database
-    size_bytes = _bytes_in(Path(mem.location))
+    contents = mem.stats()
     mem.open()
     yield StorePoint(
         memories=memories,
@@ -149,9 +172,11 @@ def _grow(mem: AgentMem, embedder: Embedder, step: Step, queries: Sequence[str])
         batches_s=clock.batches_s,
         index_s=index_s,
         searches_s=searches_s,
-        bytes=size_bytes,
+        bytes=contents.total_bytes,
         peak_resident_bytes=peak,
         graph_found=found_by_graph,
+        searches=by_filter,
+        server=contents.server,
     )
 
 
@@ -169,12 +194,17 @@ def _search_s(mem: AgentMem, query: str) -> float:
     return time.perf_counter() - start
 
 
-def _bytes_in(folder: Path) -> int:
-    total = 0
-    for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):  # SQLite removes its temporary files at any time
-            total += path.stat().st_size if path.is_file() else 0
-    return total
+def _searches(mem: AgentMem, queries: Sequence[str]) -> Iterator[SearchRun]:
+    """Searches for 10 memories of one user, and of all; each kind begins with a warm-up."""
+    for mode in SEARCHED_MODES:
+        for user in (f"{_USER}0", None):
+            mem.search(queries[0], mode=mode, user_id=user)
+            spent_s, before = [], mem.round_trips
+            for query in queries:
+                start = time.perf_counter()
+                mem.search(query, mode=mode, user_id=user)
+                spent_s.append(time.perf_counter() - start)
+            yield SearchRun(mode, user is not None, spent_s, (mem.round_trips - before) / len(queries))
 
 
 class _CommitClock(Observer):

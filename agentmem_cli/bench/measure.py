@@ -3,7 +3,6 @@
 import gc
 import itertools
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentmem_cli.api import AgentMem
+from agentmem_cli.bench.place import Place
 from agentmem_cli.bench.result import CallsSample, IngestSample, Likeness, Retrieval, TokenCounts
 from agentmem_cli.embedding.base import Embedder, Vectors, embed_queries_checked
 from agentmem_cli.errors import StoreError, UsageError
@@ -28,26 +28,26 @@ from agentmem_cli.search.query import Mode, Ranking, read_queries
 Item = TypeVar("Item")
 
 
-def ingest_batch(embedder: Embedder, lines: Sequence[bytes], folder: Path) -> tuple[IngestSample, TokenCounts]:
+def ingest_batch(embedder: Embedder, lines: Sequence[bytes], place: Place) -> tuple[IngestSample, TokenCounts]:
     """Ingests lines as one batch. Raises StoreError if the memories are not in the store afterwards, and ModelError."""
-    with fresh_store(embedder, folder) as mem:
-        return _ingest(mem, lines)
+    with place.fresh_store(embedder) as mem:
+        return _ingest(mem, lines, place.folder)
 
 
 def ingest_and_read(
-    embedder: Embedder, lines: Sequence[bytes], folder: Path
+    embedder: Embedder, lines: Sequence[bytes], place: Place
 ) -> tuple[IngestSample, TokenCounts, Vectors]:
     """As `ingest_batch`, and returns the stored vectors (n, dim) float32 in the order of the lines."""
-    with fresh_store(embedder, folder) as mem:
-        sample, counts = _ingest(mem, lines)
+    with place.fresh_store(embedder) as mem:
+        sample, counts = _ingest(mem, lines, place.folder)
         rows = [memory.vector.float32 for memory in mem.export(vectors=True) if memory.vector is not None]
         return sample, counts, np.frombuffer(b"".join(rows), dtype=np.float32).reshape(len(rows), -1)
 
 
-def add_one_by_one(embedder: Embedder, lines: Sequence[bytes], folder: Path) -> CallsSample:
+def add_one_by_one(embedder: Embedder, lines: Sequence[bytes], place: Place) -> CallsSample:
     """Adds lines one by one, each durably. Raises like `ingest_batch`."""
     latencies_s = []
-    with fresh_store(embedder, folder) as mem:
+    with place.fresh_store(embedder) as mem:
         collect_garbage()
         begin = end = time.perf_counter()
         for line in lines:
@@ -57,24 +57,6 @@ def add_one_by_one(embedder: Embedder, lines: Sequence[bytes], folder: Path) -> 
             latencies_s.append(end - start)
         check_searchable(mem, lines[-1], len(lines))
         return CallsSample(end - begin, latencies_s)
-
-
-@contextmanager
-def fresh_store(embedder: Embedder, folder: Path) -> Iterator[AgentMem]:
-    """A new store, open for writing, that builds no graph by itself; it is removed afterwards.
-
-    `folder` is a temporary folder: the caller removes what a killed process leaves in it.
-    """
-    with tempfile.TemporaryDirectory(dir=folder) as own, kept_store(embedder, Path(own) / "store") as mem:
-        yield mem
-
-
-@contextmanager
-def kept_store(embedder: Embedder, path: Path) -> Iterator[AgentMem]:
-    """A new store as `fresh_store`, at this path, where it stays."""
-    with AgentMem(path, embedder=embedder, index="off") as mem:
-        mem.open()
-        yield mem
 
 
 def rotated(items: Sequence[Item], by: int) -> list[Item]:
@@ -129,8 +111,8 @@ def token_counts(report: IngestReport) -> TokenCounts:
     )
 
 
-def _ingest(mem: AgentMem, lines: Sequence[bytes]) -> tuple[IngestSample, TokenCounts]:
-    path = Path(mem.location).parent / "workload.jsonl"
+def _ingest(mem: AgentMem, lines: Sequence[bytes], folder: Path) -> tuple[IngestSample, TokenCounts]:
+    path = folder / "workload.jsonl"
     path.write_bytes(b"\n".join(lines))
     collect_garbage()
     cpu_s = time.process_time()
@@ -213,10 +195,10 @@ def labelled(memories_file: str, queries_file: str) -> Labelled:
     return Labelled(memories_file, queries_file)
 
 
-def retrieval(embedder: Embedder, files: Labelled, folder: Path) -> Iterator[Retrieval]:
+def retrieval(embedder: Embedder, files: Labelled, place: Place) -> Iterator[Retrieval]:
     """Ingests the file of memories and evaluates the queries in each mode."""
     queries = list(read_queries(files.queries_file))
-    with fresh_store(embedder, folder) as mem:
+    with place.fresh_store(embedder) as mem:
         mem.ingest([files.memories_file])
         mem.build_index()
         evaluations = mem.evaluate(queries, [Ranking(mode) for mode in _MODES])

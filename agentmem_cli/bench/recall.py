@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Final
 
 from agentmem_cli.api import AgentMem
@@ -19,7 +18,7 @@ _MODES: Final[tuple[Mode, ...]] = ("hybrid", "meaning")
 
 
 def searches_by_ef(
-    embedder: Embedder, store: Path, queries: Sequence[str], efs: Sequence[int], rounds: int
+    embedder: Embedder, store: str, queries: Sequence[str], efs: Sequence[int], rounds: int
 ) -> list[EfRun]:
     """The searches of each ef, and of those that agentmem uses, ascending; in turn within each round.
 

@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final, TypeAlias
 
 from agentmem_cli.bench.bottleneck import PARTS, Bottleneck, Cost
 from agentmem_cli.bench.clients import add_at_once
 from agentmem_cli.bench.figures import BatchFigures, Figures, figures_of
-from agentmem_cli.bench.measure import add_one_by_one, check_searchable, collect_garbage, fresh_store, ingest_batch
+from agentmem_cli.bench.measure import add_one_by_one, check_searchable, collect_garbage, ingest_batch
+from agentmem_cli.bench.place import Place
 from agentmem_cli.bench.result import BenchResult, ModelResult, Remedy
 from agentmem_cli.bench.waiting_server import Waiting, waiting_server
 from agentmem_cli.bench.workload import Workload, repeated
@@ -55,7 +55,7 @@ def advised(
     result: BenchResult,
     choice: ModelChoice,
     workload: Workload,
-    folder: Path,
+    place: Place,
     on_step: Callable[[str], None],
     server_latency_ms: float,
 ) -> BenchResult:
@@ -68,7 +68,7 @@ def advised(
     if figures.bottleneck is None:
         return result
     on_step("loading the models to try")
-    trials = _Trials(measured, figures, choice, workload, folder)
+    trials = _Trials(measured, figures, choice, workload, place)
     with waiting_server(server_latency_ms / 1000, trials.dim) as server:
         trials.plan_for_server(server)
         samples = _in_turn(trials.arms, on_step)
@@ -95,13 +95,13 @@ class _Trials:
     """The arms to run, by name, and the remedies that they try."""
 
     def __init__(
-        self, measured: ModelResult, figures: Figures, choice: ModelChoice, workload: Workload, folder: Path
+        self, measured: ModelResult, figures: Figures, choice: ModelChoice, workload: Workload, place: Place
     ) -> None:
         self.arms: dict[str, Arm] = {}
         self.planned: list[_Trial] = []
         self._measured = measured
         self._workload = workload
-        self._folder = folder
+        self._place = place
         self._choice = choice
         self._embedder = catalog.load(catalog.resolve(choice), choice)
         self._base = _affordable(figures.batches)
@@ -205,14 +205,14 @@ class _Trials:
 
     def _batches(self, embedder: Embedder) -> Arm:
         embedder.embed([parse_memory(line).text for line in self._workload.batch(self._size, 0)])  # a warm-up
-        return lambda turn: ingest_batch(embedder, self._workload.batch(self._size, turn), self._folder)[0].total_s
+        return lambda turn: ingest_batch(embedder, self._workload.batch(self._size, turn), self._place)[0].total_s
 
     def _repeating(self, share: float) -> Arm:
         """Ingests memories of which this share has the text of another one; the store embeds a text once."""
 
         def arm(turn: int) -> float:
             lines = repeated(self._workload.batch(self._size, turn), share)
-            return ingest_batch(self._embedder, lines, self._folder)[0].total_s
+            return ingest_batch(self._embedder, lines, self._place)[0].total_s
 
         return arm
 
@@ -220,7 +220,7 @@ class _Trials:
         """Adds memories in batches of a size."""
         lines = self._workload.batch(memories, turn)
         batches = [[parse_memory(line) for line in part] for part in _parts(lines, size)]
-        with fresh_store(self._embedder, self._folder) as mem:
+        with self._place.fresh_store(self._embedder) as mem:
             collect_garbage()
             start = time.perf_counter()
             for batch in batches:
@@ -230,10 +230,10 @@ class _Trials:
         return spent_s
 
     def _one_by_one_s(self, memories: int, turn: int) -> float:
-        return add_one_by_one(self._embedder, self._workload.batch(memories, turn), self._folder).total_s
+        return add_one_by_one(self._embedder, self._workload.batch(memories, turn), self._place).total_s
 
     def _by_clients_s(self, memories: int, turn: int) -> float:
-        return add_at_once(self._embedder, self._workload.batch(memories, turn), _CLIENTS, self._folder).total_s
+        return add_at_once(self._embedder, self._workload.batch(memories, turn), _CLIENTS, self._place).total_s
 
 
 def _affordable(batches: Sequence[BatchFigures]) -> BatchFigures:

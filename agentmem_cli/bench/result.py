@@ -43,7 +43,8 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The options of the benchmark; `threads` is None if unknown, `queries` is a file name.
+    """The options of the benchmark; `threads` is None if unknown, `queries` is a file name, `store` the database of the
+    stores, without a password, or None for a temporary folder.
 
     With `max_time_s` there may be more repeats than `repeats`, if bounds were not certain.
     """
@@ -60,6 +61,7 @@ class Config:
     clients: list[int] = field(default_factory=list)
     processes: int = 0
     ef: list[int] = field(default_factory=list)
+    store: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,17 @@ class ColdStart:
 
 
 @dataclass(frozen=True, slots=True)
+class SearchRun:
+    """Searches for 10 memories in one mode, `filtered` to those of one user or among all: the duration of each, and the
+    mean number of requests to the server."""
+
+    mode: str
+    filtered: bool
+    latencies_s: list[float]
+    round_trips: float
+
+
+@dataclass(frozen=True, slots=True)
 class StorePoint:
     """A store at one size of its growth.
 
@@ -179,6 +192,8 @@ class StorePoint:
     searches for 10 memories, with the graph. `bytes` is the size of all the store's files, `peak_resident_bytes` the
     memory of the process. `graph_found` is, for each query, the number of its 10 nearest vectors (by distance, so ties
     count) that the graph found, compared with an exact scan; it is empty without a graph.
+
+    A store on a server also has `searches` of one user and of all, and the server's versions and durability settings.
     """
 
     memories: int
@@ -190,6 +205,8 @@ class StorePoint:
     bytes: int
     peak_resident_bytes: int
     graph_found: list[int]
+    searches: list[SearchRun] = field(default_factory=list)
+    server: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import itertools
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -19,6 +20,7 @@ from agentmem_cli.bench.clients import add_at_once, readers, search_at_once
 from agentmem_cli.bench.growth import Doing, Grow, Growth, write_growth
 from agentmem_cli.bench.machine import this_environment
 from agentmem_cli.bench.measure import add_one_by_one, ingest_and_read, ingest_batch, likeness, rotated
+from agentmem_cli.bench.place import Place
 from agentmem_cli.bench.recall import searches_by_ef
 from agentmem_cli.bench.result import (
     BatchRun,
@@ -45,6 +47,7 @@ from agentmem_cli.embedding.base import Embedder, Vectors
 from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.errors import UsageError
 from agentmem_cli.ingest.options import MIN_BATCH_SIZE
+from agentmem_cli.store import shown_location
 from agentmem_cli.support.safe_text import printable
 
 # A model may switch to a faster path after many texts; the static model does after 1,000. A warm-up embeds that many
@@ -53,7 +56,6 @@ from agentmem_cli.support.safe_text import printable
 WARMUP_MEMORIES: Final = 1000
 _WARMUP_BATCH: Final = 100
 WARMUP_S: Final = 3.0
-_GROWN: Final = "grown"  # the folder of the store that stays for further measurements
 
 OnStep: TypeAlias = Callable[[str], None]  # called before each step, which begins when it returns
 
@@ -82,10 +84,10 @@ class ModelRun:
     """The measurements of one model."""
 
     def __init__(
-        self, subject: Subject, workload: Workload, options: BenchOptions, folder: Path, on_step: OnStep
+        self, subject: Subject, workload: Workload, options: BenchOptions, place: Place, on_step: OnStep
     ) -> None:
         self._subject = subject
-        self._folder = folder
+        self._place = place
         self._on_step = on_step
         self._embedder = subject.load()
         self._workload = workload
@@ -124,10 +126,10 @@ class ModelRun:
             start = time.perf_counter()
             first = warmup * (batches + 1)
             for turn in range(first, first + batches):
-                ingest_batch(self._embedder, self._workload.batch(size, turn), self._folder)
+                ingest_batch(self._embedder, self._workload.batch(size, turn), self._place)
                 if time.perf_counter() - start > WARMUP_S:
                     break
-            add_one_by_one(self._embedder, self._workload.compared(MIN_BATCH_SIZE, first + batches), self._folder)
+            add_one_by_one(self._embedder, self._workload.compared(MIN_BATCH_SIZE, first + batches), self._place)
         self._turn = self._options.warmup * (batches + 1)  # however far it came, so that all models get the same texts
 
     def measure(self, repeat: int) -> None:
@@ -153,7 +155,7 @@ class ModelRun:
             else:
                 self._retrieval.append(item)
 
-    def use_at_once(self, store: Path) -> None:
+    def use_at_once(self, store: str) -> None:
         """Measures what many clients do at once, and searches with other values of ef, on the store that was grown."""
         if self._options.clients:
             self._measure_clients(store)
@@ -164,21 +166,21 @@ class ModelRun:
             queries, rounds = self._workload.queries, self._options.repeats
             self._ef = searches_by_ef(self._embedder, store, queries, self._options.ef, rounds)
 
-    def _measure_clients(self, store: Path) -> None:
+    def _measure_clients(self, store: str) -> None:
         options, workload = self._options, self._workload
         for turn in range(options.repeats):
             for count in rotated(options.clients, turn):
                 self._say(f"round {turn + 1} of {options.repeats}: clients at once: {count}")
                 lines = workload.batch(options.adds, self._next_turn())
                 queries = list(itertools.islice(asked(workload.queries, self._next_turn()), 1 + options.searches))
-                self._clients[count].adds.append(add_at_once(self._embedder, lines, count, self._folder))
+                self._clients[count].adds.append(add_at_once(self._embedder, lines, count, self._place))
                 self._clients[count].searches.append(search_at_once(self._embedder, queries, count, store))
 
-    def _measure_processes(self, store: Path) -> None:
+    def _measure_processes(self, store: str) -> None:
         options, choice, embedder = self._options, self._subject.choice, self._embedder
         self._say(f"{options.processes} processes start")
         run = self._processes = ProcessesRun(options.processes, options.store_sizes[-1], [], [], [], [])
-        with readers(options.processes, embedder, choice, self._workload, store, self._folder) as processes:
+        with readers(options.processes, embedder, choice, self._workload, store, self._place) as processes:
             for turn in range(options.repeats):
                 for arm in rotated(["readers", "writer", "both"], turn):
                     self._say(f"round {turn + 1} of {options.repeats}: searches of processes, {arm}")
@@ -237,16 +239,16 @@ class ModelRun:
     def _measure_batch(self, size: int) -> None:
         batches, lines = self._by_size[size], self._workload.batch(size, self._next_turn())
         if size == max(self._options.sizes) and self.vectors is None:
-            sample, batches.counts, self.vectors = ingest_and_read(self._embedder, lines, self._folder)
+            sample, batches.counts, self.vectors = ingest_and_read(self._embedder, lines, self._place)
         else:
-            sample, batches.counts = ingest_batch(self._embedder, lines, self._folder)
+            sample, batches.counts = ingest_batch(self._embedder, lines, self._place)
         batches.samples.append(sample)
 
     def _measure_single(self, lines: Sequence[bytes]) -> None:
-        self._single.append(add_one_by_one(self._embedder, lines, self._folder))
+        self._single.append(add_one_by_one(self._embedder, lines, self._place))
 
     def _measure_whole(self, lines: Sequence[bytes]) -> None:
-        sample, self._compared = ingest_batch(self._embedder, lines, self._folder)
+        sample, self._compared = ingest_batch(self._embedder, lines, self._place)
         self._batch.append(sample)
 
     def _say(self, step: str) -> None:
@@ -287,9 +289,14 @@ class Bench:
     def run(self) -> BenchResult:
         """Runs all measurements. Raises AgentMemError; `result` then holds those completed before."""
         with tempfile.TemporaryDirectory(prefix="agentmem-bench-") as folder:
-            self._measure(Path(folder))
-            self._grow_stores(Path(folder))
-            self._use_stores(Path(folder))
+            place = Place(Path(folder), self._options.store)
+            self._measure(place)
+            with ExitStack() as stack:
+                kept = stack.enter_context(place.location()) if self._options.needs_store else None
+                self._grow_stores(place, kept)
+                if kept is not None:
+                    for run in self._runs:
+                        run.use_at_once(kept)
         self._complete = True
         return self.result()
 
@@ -318,6 +325,7 @@ class Bench:
                 clients=list(options.clients),
                 processes=options.processes,
                 ef=list(options.ef),
+                store=None if options.store is None else shown_location(options.store),
             ),
             workload=self._workload.facts(),
             machine=Machine(self._sgemm_flop_per_s, self._fsync_s, self._load_average, self._steal.ratio()),
@@ -327,17 +335,17 @@ class Bench:
         result.warnings.extend(warnings_of(result))
         return result
 
-    def _measure(self, folder: Path) -> None:
+    def _measure(self, place: Place) -> None:
         for subject in self._subjects:
             self._on_step("loading the model")
-            self._runs.append(ModelRun(subject, self._workload, self._options, folder, self._on_step))
+            self._runs.append(ModelRun(subject, self._workload, self._options, place, self._on_step))
         for run in self._runs:
             run.warm_up()
         repeat, start = 0, time.monotonic()
         while repeat < self._options.repeats or self._goes_on(repeat, time.monotonic() - start):
             self._on_step("measuring the machine")
             self._sgemm_flop_per_s.append(machine.sgemm_flop_per_s())
-            self._fsync_s.append(machine.fsync_times_s(folder))
+            self._fsync_s.append(machine.fsync_times_s(place.folder))
             for run in rotated(self._runs, repeat):
                 run.measure(repeat)
             repeat += 1
@@ -349,17 +357,10 @@ class Bench:
             return False
         return not self._is_decided(self.result())
 
-    def _grow_stores(self, folder: Path) -> None:
-        options, workload = self._options, self._workload
-        kept = folder / _GROWN if options.needs_store else None
-        growth = write_growth(workload, options.store_sizes, folder, options.labelled, kept)
+    def _grow_stores(self, place: Place, kept: str | None) -> None:
+        growth = write_growth(self._workload, self._options.store_sizes, place, self._options.labelled, kept)
         for run in self._runs:
             run.grow(growth)
-
-    def _use_stores(self, folder: Path) -> None:
-        if self._options.needs_store:
-            for run in self._runs:
-                run.use_at_once(folder / _GROWN)
 
     def _reference(self) -> "ModelRun | None":
         """The reference for similarity: the first fp32 model."""

@@ -41,6 +41,8 @@ class BenchOptions:
 
     `clients` are the numbers of threads that add and search at once, `processes` is the number of processes that search
     while one adds, and `ef` are the values to search the graph with; all use a store of the last of `store_sizes`.
+
+    `store` is the URL of a database for the stores, in place of a temporary folder.
     """
 
     sizes: Sequence[int]
@@ -55,6 +57,7 @@ class BenchOptions:
     clients: Sequence[int] = ()
     processes: int = 0
     ef: Sequence[int] = ()
+    store: str | None = None
 
     def __post_init__(self) -> None:
         if not self.sizes:
@@ -86,6 +89,8 @@ class BenchOptions:
             raise UsageError(f"--ef: give values from {MIN_EF} to {MAX_EF:,}, such as 16,32,64,128,256")
         if len(set(self.ef)) != len(self.ef):
             raise UsageError("--ef names a value twice")
+        if self.ef and self.store is not None:
+            raise UsageError("--ef is about the graph of a store in a folder: leave out --store, or --ef")
         if self.ef and self.store_sizes[-1] < MIN_INDEXED:
             raise UsageError(f"--ef needs a store with a graph: give --scale {MIN_INDEXED} or more")
 

@@ -132,6 +132,14 @@ def bench(
             help="Also measure recall against latency of the graph with these values of ef, such as 16,32,64,128,256.",
         ),
     ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store",
+            metavar="URL",
+            help="Measure stores in a database, postgresql://USER@HOST/DB, in schemas of their own that are dropped.",
+        ),
+    ] = None,
     advise: Annotated[
         bool,
         typer.Option("--advise", help="Also try what would make it faster, in turn with the base: a minute or two."),
@@ -181,6 +189,8 @@ def bench(
         raise UsageError("--models replaces --model and --model-path: leave those out")
     if advise and models is not None:
         raise UsageError("--advise is about one model: give --model in place of --models")
+    if advise and store is not None:
+        raise UsageError("--advise tries remedies on stores in a folder: leave out --store, or --advise")
     for option, given in (("--clients", clients), ("--processes", processes), ("--ef", ef)):
         if given and models is not None:
             raise UsageError(f"{option} is about one model: give --model in place of --models")
@@ -201,6 +211,7 @@ def bench(
         clients=[] if clients is None else _numbers("--clients", clients),
         processes=processes,
         ef=[] if ef is None else _numbers("--ef", ef),
+        store=store,
     )
     bounds = bench_gates.bounds_of(
         {"min-ops": min_ops, "max-ms": max_ms, "min-speedup": min_speedup, "min-recall": min_recall}, bench_options
@@ -271,10 +282,11 @@ def _advised(
     on_step: Callable[[str], None],
     server_latency_ms: float,
 ) -> "BenchResult":
+    from agentmem_cli.bench.place import Place
     from agentmem_cli.bench.remedies import advised
 
     with TemporaryDirectory(prefix="agentmem-bench-") as folder:
-        return advised(result, choice, texts, Path(folder), on_step, server_latency_ms)
+        return advised(result, choice, texts, Place(Path(folder)), on_step, server_latency_ms)
 
 
 def _numbers(option: str, argument: str) -> list[int]:

@@ -135,6 +135,7 @@ def ab(
     singles: Annotated[int, typer.Option("--singles", help="As for bench.")] = 50,
     repeats: Annotated[int, typer.Option("--repeats", help="As for bench, in each process.")] = 9,
     workload: Annotated[str, typer.Option("--workload", help="As for bench.")] = "mixed",
+    store: Annotated[str | None, typer.Option("--store", metavar="URL", help="As for bench.")] = None,
     json: options.JsonOption = False,
     output: VerdictFilesOption = None,
     lang: report_output.LangOption = "en",
@@ -157,6 +158,7 @@ def ab(
         ("--model-path", None if model.path is None else _file(model.path)),
         ("--embedder-url", model.url),
         ("--threads", model.threads),
+        ("--store", store),
     ):
         if value is not None:
             arguments += [option, str(value)]

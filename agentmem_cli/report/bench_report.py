@@ -99,6 +99,7 @@ def model_tables(measured: ModelResult, figures: Figures, words: Words) -> list[
         _stages(figures.batches, words),
         _latencies(figures, words),
         *([scale(name, figures.stores, words)] if len(figures.stores) > 1 else []),
+        *(server_searches(store, words) for store in figures.stores[-1:] if store.searches),
         *([retrieval(name, figures.retrieval, words)] if figures.retrieval else []),
         _rest(measured, figures, words),
     ]
@@ -132,6 +133,21 @@ def scale(model: str, stores: Sequence[StoreFigures], words: Words) -> Table:
     return table(words, "scale", words("scale.title", model), (), columns, rows, caption=words("scale.caption"))
 
 
+def server_searches(store: StoreFigures, words: Words) -> Table:
+    """The searches of a store on a server, of one user and of all."""
+    rows: list[Row] = [
+        [
+            run.mode,
+            words("server.one" if run.filtered else "server.all"),
+            *_quantiles(run.search),
+            f"{run.round_trips:.1f}",
+        ]
+        for run in store.searches
+    ]
+    title, columns = words("server.title", store.memories), ("n", "p50", "p95", "p99", "trips")
+    return table(words, "server", title, ("mode", "memories"), columns, rows, caption=words("server.caption"))
+
+
 def retrieval(model: str, found: Sequence[RetrievalFigures], words: Words) -> Table:
     """The quality of answers to labelled queries, by mode."""
     metrics = ("recall@1", "recall@5", "recall@10", "mrr", "ndcg@10")
@@ -160,6 +176,7 @@ def _stages(batches: Sequence[BatchFigures], words: Words) -> Table:
 def _latencies(figures: Figures, words: Words) -> Table:
     found = [] if figures.add is None else [(words("latency.add"), figures.add)]
     found += [(words("latency.search", store.memories), store.search) for store in figures.stores[-1:]]
+    found += [(words("latency.batch", store.memories), store.batch) for store in figures.stores[-1:] if store.searches]
     rows: list[Row] = [[what, *_quantiles(latencies)] for what, latencies in found]
     return table(words, "latency", words("latency.title"), ("what",), ("n", "p50", "p95", "p99"), rows)
 
@@ -348,7 +365,11 @@ def bench_document(measured: Measured, words: Words) -> Document:
         header=[(what, how) for what, how in _header(result, words) if how],
         sections=[
             Section(words("results"), tables),
-            *(_findings(*models[0], words) if is_one else [_findings_of_several(models, words)]),
+            *(
+                _findings(*models[0], words, advisable=result.config.store is None)
+                if is_one
+                else [_findings_of_several(models, words)]
+            ),
             Section(words("targets"), judged, leads=True),
             Section(words("next"), sentences=next_steps(models[0][1], words) if is_one else []),
         ],
@@ -361,12 +382,12 @@ def _of_one(measured: ModelResult, figures: Figures, words: Words) -> list[Table
     return [*seed_tables(figures, words), *model_tables(measured, figures, words), *clients_tables(figures, words)]
 
 
-def _findings(measured: ModelResult, figures: Figures, words: Words) -> list[Section]:
+def _findings(measured: ModelResult, figures: Figures, words: Words, *, advisable: bool) -> list[Section]:
     """What limits the model, and what would help."""
     found = figures.bottleneck
     if found is None:
         return []
-    hints = [] if figures.remedies else [hint(measured.model.name, found, words)]
+    hints = [hint(measured.model.name, found, words)] if advisable and not figures.remedies else []
     tried = [remedies(figures.remedies, words)] if figures.remedies else []
     return [
         Section(words("analysis"), sentences=[*analysis(found, words), *hints]),
@@ -406,11 +427,19 @@ def _header(result: BenchResult, words: Words) -> Facts:
         (words("header.tool"), f"agentmem {environment.agentmem} · {models}"),
         (words("header.machine"), words("machine", *machine)),
         (words("header.versions"), ", ".join(f"{name} {version}" for name, version in environment.versions.items())),
+        (words("header.store"), _store(result)),
         (words("header.workload"), workload + threads),
         (words("header.method"), words("method", result.repeats, config.warmup)),
         (words("header.ceiling"), _ceiling(result, words)),
         (words("header.interrupted"), "" if result.complete else words("interrupted")),
     ]
+
+
+def _store(result: BenchResult) -> str:
+    """The database of the stores, and what its server says of itself; "" for a folder."""
+    stores = [store for measured in result.models for store in measured.stores]
+    facts = [f"{name} {value}" for name, value in (stores[-1].server if stores else {}).items()]
+    return "" if result.config.store is None else " · ".join([result.config.store, *facts])
 
 
 def _date(started_at: str | None) -> str:

@@ -56,6 +56,8 @@ def stats_tables(stats: "StoreStats", store: str) -> list[RenderableType]:
     totals.add_row("chunks of long memories", f"{stats.chunks:,}")
     totals.add_row("history events", f"{stats.history_events:,}")
     totals.add_row("model", inert(f"{stats.embedder['name']}, {stats.embedder['dim']} dims"))
+    if stats.server:
+        totals.add_row("server", inert(", ".join(f"{name} {value}" for name, value in stats.server.items())))
     totals.add_row("graph", ", ".join(f"{name} {value}" for name, value in stats.graph.items()))
     for file, size_bytes in stats.bytes_by_file.items():
         totals.add_row(f"{printable(file)}, bytes", f"{size_bytes:,}")

@@ -1,9 +1,12 @@
 """Stores of memories: `open_store` opens one, `agentmem_cli.store.base` says what it is."""
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from agentmem_cli.store.base import MemoryStore
 
 
@@ -14,6 +17,22 @@ def shown_location(location: str | Path) -> str:
     from agentmem_cli.store.postgres.address import Address
 
     return Address.of(str(location)).shown
+
+
+@contextmanager
+def scratch_location(url: str) -> "Iterator[str]":
+    """The URL of a store in a new schema of a database, which is dropped afterwards.
+
+    The schema that the URL names is left alone. Raises UsageError where it is no URL of a server, StoreError.
+    """
+    from agentmem_cli.errors import UsageError
+
+    if not _is_url(url):
+        raise UsageError(f"store {url} is no server's: give postgresql://USER@HOST/DB")
+    from agentmem_cli.store.postgres.server import scratch_schema
+
+    with scratch_schema(url) as scratch:
+        yield scratch
 
 
 def _is_url(location: str | Path) -> bool:

@@ -7,7 +7,7 @@ text id, and each memory another, its `seq`, which grows in order of arrival.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -85,6 +85,8 @@ class StoreStats:
 
     `chunks` are parts of long memories that have vectors of their own. `truncated` memories have text that no vector
     covers: they are longer than the model reads, and have no chunks, or chunks that are too long.
+
+    `server` says which server keeps the store, and how durable its commits are; it is empty for a folder.
     """
 
     memories: int
@@ -97,6 +99,7 @@ class StoreStats:
     bytes_by_file: dict[str, int]
     embedder: dict[str, str | int]
     graph: dict[str, int | str]
+    server: dict[str, str] = field(default_factory=dict)
 
     @property
     def total_bytes(self) -> int:
@@ -210,6 +213,10 @@ class MemoryStore(Protocol):
         """Whether a commit waits for another process, so that other work can overlap with it."""
 
     @property
+    def round_trips(self) -> int:
+        """How many requests it has sent to a server; 0 where there is none."""
+
+    @property
     def exists(self) -> bool:
         """Whether the store has been made."""
 
@@ -295,6 +302,9 @@ class MemoryStore(Protocol):
         With `more_to_come` more may be lacking than otherwise.
         """
 
+    def build_index(self) -> int:
+        """Builds the index of vectors now, and says how many are still not in it."""
+
     @property
     def indexing(self) -> bool:
         """Whether the index is being built for this object."""
@@ -353,9 +363,6 @@ class Upkeep(Protocol):
 
     def compact(self) -> None:
         """Rewrites the files without what was removed or replaced."""
-
-    def build_index(self) -> int:
-        """Builds the index of vectors now, and says how many are still not in it."""
 
     def index_ef(self, n: int) -> int:
         """The number of candidates that a search for the n nearest vectors keeps in the index (ef of an HNSW graph)."""

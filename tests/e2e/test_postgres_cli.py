@@ -33,7 +33,7 @@ def test_every_command_works_on_a_server_and_shows_no_password(agentmem: Cli, po
     assert agentmem("stats", "--json", "--store", url).json()["memories"] == 2
 
 
-@pytest.mark.parametrize("command", ["verify", "compact", "index"])
+@pytest.mark.parametrize("command", ["verify", "compact"])
 def test_commands_for_folders_say_that_the_server_keeps_the_store(
     agentmem: Cli, postgres_url: str, command: str
 ) -> None:
@@ -41,6 +41,16 @@ def test_commands_for_folders_say_that_the_server_keeps_the_store(
     assert agentmem("add", "red apples", "--store", url).exit_code == 0
     result = agentmem(command, "--store", url)
     assert (result.exit_code, "kept by its server" in result.error(), _PASSWORD in result.stderr) == (2, True, False)
+
+
+def test_an_index_is_made_when_asked_for(agentmem: Cli, postgres_url: str) -> None:
+    assert agentmem("add", "red apples", "--store", postgres_url).exit_code == 0
+    result = agentmem("index", "--store", postgres_url)
+    assert (result.exit_code, "1 vector in the graph" in result.stderr) == (0, True)
+    assert agentmem("search", "apples", "--ids", "--store", postgres_url).exit_code == 0
+    stats = agentmem("stats", "--json", "--store", postgres_url).json()
+    assert stats["graph"]["state"] == "HNSW, kept by the server"
+    assert stats["server"]["fsync"] == stats["server"]["synchronous_commit"] == "on"
 
 
 def test_a_store_that_is_not_there_is_not_made_by_a_search(agentmem: Cli, postgres_url: str) -> None:

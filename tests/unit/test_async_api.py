@@ -18,6 +18,7 @@ _NOT_AWAITED: Final = {
     "another",
     "location",
     "model",
+    "round_trips",
     "forget_parent",
     "ids_matching",
     "page_matching",

@@ -19,6 +19,7 @@ from agentmem_cli.bench import machine, workload
 from agentmem_cli.bench.clients import add_at_once, readers, search_at_once
 from agentmem_cli.bench.figures import figures_of
 from agentmem_cli.bench.growth import grow_here, write_growth
+from agentmem_cli.bench.place import Place
 from agentmem_cli.bench.recall import searches_by_ef
 from agentmem_cli.bench.result_file import as_bytes, result_schema
 from agentmem_cli.bench.runner import Bench, Subject
@@ -43,14 +44,14 @@ WORKLOAD = replace(make_workload("mixed", 1100, 10), queries=make_workload("mixe
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with a graph that a benchmark has grown and kept."""
     folder = tmp_path_factory.mktemp("grown")
-    growth = write_growth(replace(WORKLOAD, queries=()), [1100], folder, kept=folder / "store")
+    growth = write_growth(replace(WORKLOAD, queries=()), [1100], Place(folder), kept=str(folder / "store"))
     list(grow_here(FakeEmbedder, growth))
     return folder / "store"
 
 
 def test_threads_add_every_line_once_and_each_call_is_timed(tmp_path: Path) -> None:
     embedder = FakeEmbedder(token_limit=100)
-    sample = add_at_once(embedder, WORKLOAD.batch(30, 0), 7, tmp_path)
+    sample = add_at_once(embedder, WORKLOAD.batch(30, 0), 7, Place(tmp_path))
     assert len(sample.latencies_s) == embedder.texts_embedded == 30
     assert 0 < max(sample.latencies_s) <= sample.total_s
     assert list(tmp_path.iterdir()) == []
@@ -58,7 +59,7 @@ def test_threads_add_every_line_once_and_each_call_is_timed(tmp_path: Path) -> N
 
 def test_threads_search_the_store_that_was_kept_and_leave_it_as_it_was(store: Path) -> None:
     before = {path.name: path.stat().st_size for path in store.iterdir() if not path.name.endswith(("-wal", "-shm"))}
-    sample = search_at_once(FakeEmbedder(), list(WORKLOAD.queries[:7]), 4, store)
+    sample = search_at_once(FakeEmbedder(), list(WORKLOAD.queries[:7]), 4, str(store))
     assert len(sample.latencies_s) == 6  # the first query is a warm-up
     after = {path.name: path.stat().st_size for path in store.iterdir() if not path.name.endswith(("-wal", "-shm"))}
     assert before == after
@@ -76,7 +77,7 @@ def test_a_failure_of_one_thread_ends_the_others_at_once(store: Path) -> None:
 
     embedder, threads = Failing(), threading.active_count()
     with pytest.raises(EmbeddingError, match="no power"):
-        search_at_once(embedder, ["warm-up", "first", "fails", *["more"] * 400], 2, store)
+        search_at_once(embedder, ["warm-up", "first", "fails", *["more"] * 400], 2, str(store))
     assert embedder.asked < 100
     assert threading.active_count() == threads
 
@@ -94,11 +95,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> ModelChoice:
 
 def test_processes_search_while_one_adds_on_copies_of_the_store(tiny: ModelChoice, tmp_path: Path) -> None:
     embedder = catalog.load(catalog.resolve(tiny), tiny)
-    growth = write_growth(WORKLOAD, [50], tmp_path, kept=tmp_path / "store")
+    growth = write_growth(WORKLOAD, [50], Place(tmp_path), kept=str(tmp_path / "store"))
     list(grow_here(lambda: embedder, replace(growth, queries=[])))
     copies = tmp_path / "copies"
     copies.mkdir()
-    with readers(1, embedder, tiny, WORKLOAD, tmp_path / "store", copies) as processes:
+    with readers(1, embedder, tiny, WORKLOAD, str(tmp_path / "store"), Place(copies)) as processes:
         searches, adds = processes.window(0, searching=True, adding=True, window_s=0.1)
         assert len(searches.latencies_s) > 0
         assert len(adds.latencies_s) > 0
@@ -114,7 +115,7 @@ def test_a_process_that_cannot_load_its_model_is_told_in_one_line(
 ) -> None:
     with (
         pytest.raises(StoreError, match=r"the process that measures searches with fake failed: .*fake"),
-        readers(1, FakeEmbedder(), tiny, WORKLOAD, store, tmp_path) as processes,
+        readers(1, FakeEmbedder(), tiny, WORKLOAD, str(store), Place(tmp_path)) as processes,
     ):
         processes.window(0, searching=True, adding=False)
 
@@ -133,14 +134,14 @@ def test_the_processes_end_when_the_benchmark_is_interrupted(
     monkeypatch.setattr(subprocess, "Popen", Watched)
     with (
         pytest.raises(KeyboardInterrupt),
-        readers(2, embedder, tiny, WORKLOAD, tmp_path / "store", tmp_path),
+        readers(2, embedder, tiny, WORKLOAD, str(tmp_path / "store"), Place(tmp_path)),
     ):
         raise KeyboardInterrupt
     assert [process.returncode for process in started] == [-signal.SIGKILL] * 2
 
 
 def test_more_candidates_find_more_and_those_in_use_are_always_there(store: Path) -> None:
-    runs = searches_by_ef(FakeEmbedder(), store, WORKLOAD.queries, [10, 1000], rounds=2)
+    runs = searches_by_ef(FakeEmbedder(), str(store), WORKLOAD.queries, [10, 1000], rounds=2)
     assert [(run.ef, run.used_by) for run in runs] == [(10, []), (128, ["meaning"]), (200, ["hybrid"]), (1000, [])]
     assert {(len(run.found), len(run.searches_s), run.memories) for run in runs} == {(12, 24, 1100)}
     assert sum(runs[0].found) < sum(runs[-1].found) == 120

@@ -155,6 +155,7 @@ def test_adds_are_medians_of_latencies_unless_only_their_sum_was_kept() -> None:
         (lambda r: replace(r, environment=replace(r.environment, memory_bytes=2**30)), "memory, GiB: 8 against 1"),
         (lambda r: replace(r, environment=replace(r.environment, platform="Darwin-1")), "system: Linux against Darwin"),
         (lambda r: replace(r, config=replace(r.config, threads=1)), "threads: 2 against 1"),
+        (lambda r: replace(r, config=replace(r.config, store="postgresql://h/d")), "stores: a folder against a server"),
         (lambda r: replace(r, config=replace(r.config, device="cuda")), "device: cpu against cuda"),
         (lambda r: replace(r, models=[measured(name="other")]), "models: fake (0123456789ab) against other"),
         (

@@ -9,6 +9,7 @@ import pytest
 
 from agentmem_cli.bench.growth import Growth, GrowthItem, grow_alone, grow_here, write_growth
 from agentmem_cli.bench.measure import labelled, likeness
+from agentmem_cli.bench.place import Place
 from agentmem_cli.bench.result import ColdStart, Retrieval, StorePoint
 from agentmem_cli.bench.workload import make_workload
 from agentmem_cli.embedding import catalog
@@ -21,7 +22,7 @@ WORKLOAD = make_workload("mixed", 1200, 10)
 
 
 def growth(folder: Path, *sizes: int) -> Growth:
-    return write_growth(replace(WORKLOAD, queries=WORKLOAD.queries[:20]), sizes, folder)
+    return write_growth(replace(WORKLOAD, queries=WORKLOAD.queries[:20]), sizes, Place(folder))
 
 
 def points(found: list[GrowthItem]) -> list[StorePoint]:

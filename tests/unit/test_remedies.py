@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from agentmem_cli.bench.figures import figures_of
+from agentmem_cli.bench.place import Place
 from agentmem_cli.bench.remedies import ROUNDS, advised
 from agentmem_cli.bench.result import BenchResult, Remedy
 from agentmem_cli.bench.waiting_server import waiting_server
@@ -35,7 +36,7 @@ def test_what_is_tried_fits_the_model_and_has_its_prediction_and_a_sample_a_roun
     choice = ModelChoice(path=str(onnx_folder(tmp_path / "model")))
     runs = [batch_run(10, [0.02] * 3), batch_run(100, [0.1] * 3)]
     measured = bench_result(model_result(runs=runs))
-    result = advised(measured, choice, make_workload("mixed", 100, 10), tmp_path, lambda step: None, 5.0)
+    result = advised(measured, choice, make_workload("mixed", 100, 10), Place(tmp_path), lambda step: None, 5.0)
     found = figures_of(result, result.models[0]).remedies
     assert [(remedy.name, remedy.at) for remedy in found] == [
         ("repeats", "50%"),

@@ -122,6 +122,11 @@ class EmbeddedStore:
         return False
 
     @property
+    def round_trips(self) -> int:
+        """See `MemoryStore`."""
+        return 0
+
+    @property
     def exists(self) -> bool:
         """Whether there is a store on disk."""
         return self.reader() is not None

@@ -22,6 +22,7 @@ class Address:
     shown: str
     options: str  # for the server, such as -c statement_timeout=5s
     secrets: tuple[str, ...] = field(repr=False)
+    given: str = field(repr=False)  # the URL as it was given
 
     @classmethod
     def of(cls, url: str) -> "Address":
@@ -48,7 +49,14 @@ class Address:
             f"postgresql://{name}{at}{host}{parts.path}{query}",
             " ".join(value for name, value in options if name == "options"),
             tuple(sorted((secret for secret in secrets if secret), key=len, reverse=True)),
+            url,
         )
+
+    def in_schema(self, schema: str) -> "Address":
+        """The same database with another schema."""
+        parts = urlsplit(self.given)
+        options = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name != "schema"]
+        return Address.of(parts._replace(query=urlencode([*options, ("schema", schema)], quote_via=quote)).geturl())
 
     def redacted(self, message: str) -> str:
         """A message of the server or of libpq, in one line, without the password."""

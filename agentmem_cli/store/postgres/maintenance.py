@@ -59,8 +59,20 @@ def stats(connection: Connection, embedder: Pin, now_us: int) -> StoreStats:
         by_scope=by_scope,
         bytes_by_file=dict(sizes),
         embedder=dict(embedder),
+        server=_server(connection),
         graph={"state": state, "vectors": vectors if indexed else 0, "scanned": 0 if indexed else vectors},
     )
+
+
+def _server(connection: Connection) -> dict[str, str]:
+    """The versions, and what decides whether a commit survives a power cut."""
+    names = ("fsync", "full_page_writes", "synchronous_commit")
+    settings = ", ".join(f"current_setting('{name}')" for name in names)
+    version, vector, *values = connection.read(
+        f"SELECT current_setting('server_version'), (SELECT extversion FROM pg_extension WHERE extname = 'vector'),"
+        f" {settings}"
+    )[0]
+    return {"PostgreSQL": version.split(" ")[0], "pgvector": vector, **dict(zip(names, values, strict=True))}
 
 
 def is_committed(connection: Connection, transaction_id: str) -> bool:
@@ -163,14 +175,19 @@ def refresh_planner(connection: Connection) -> None:
 
 
 def refresh_index(connection: Connection) -> None:
-    """Makes the HNSW index where it is missing and searches of all memories would take long without it. Others may
-    write meanwhile."""
+    """Makes the HNSW index where it is missing and searches of all memories would take long without it."""
+    if connection.one("SELECT count(*) FROM vectors") >= _MIN_INDEXED:
+        build_index(connection)
+
+
+def build_index(connection: Connection) -> None:
+    """Makes the HNSW index where it is missing. Others may write meanwhile."""
     vectors, width, is_valid = connection.read(
         "SELECT (SELECT count(*) FROM vectors), coalesce((SELECT vector_dims(vector) FROM vectors LIMIT 1), 0),"
         " (SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s))",
         (HNSW_INDEX,),
     )[0]
-    if is_valid or vectors < _MIN_INDEXED or width > _WIDEST_INDEXED:
+    if is_valid or not vectors or width > _WIDEST_INDEXED:
         return
     if is_valid is False:  # one that was interrupted
         connection.change(f"DROP INDEX IF EXISTS {HNSW_INDEX}")

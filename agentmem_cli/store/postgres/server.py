@@ -1,5 +1,8 @@
 """What a server must be for a store, and how a store is made in it."""
 
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Final
 
 import orjson
@@ -92,3 +95,14 @@ def make_schema(connection: Connection, address: Address, embedder: Pin) -> None
             "INSERT INTO meta VALUES ('schema_version', %s), ('embedder', %s)",
             (str(SCHEMA_VERSION), orjson.dumps(embedder).decode()),
         )
+
+
+@contextmanager
+def scratch_schema(url: str) -> Iterator[str]:
+    """The URL of a store in a schema with a name of its own, which is dropped afterwards. Raises StoreError."""
+    address = Address.of(url).in_schema(f"agentmem_scratch_{os.urandom(8).hex()}")
+    try:
+        yield address.given
+    finally:
+        with closing(Connection(address, writable=True)) as connection:
+            connection.change(f"DROP SCHEMA IF EXISTS {address.schema} CASCADE")

@@ -85,7 +85,7 @@ class PostgresStore:
 
     @property
     def round_trips(self) -> int:
-        """How many statements the connections for reading and writing have sent."""
+        """See `MemoryStore`."""
         return self._reader.round_trips + (0 if self._writer is None else self._writer.round_trips)
 
     @property
@@ -320,13 +320,20 @@ class PostgresStore:
                 if how != "off":
                     maintenance.refresh_index(self._opened_writer())
 
+    def build_index(self) -> int:
+        """See `MemoryStore`."""
+        with self.turn:
+            self.open_for_writing(self._pinned(self._reader))
+            maintenance.build_index(self._opened_writer())
+            return self.unindexed()
+
     @property
     def indexing(self) -> bool:
         """See `MemoryStore`."""
         return False
 
     def unindexed(self) -> int:
-        """See `MemoryStore`."""
+        """See `MemoryStore`; the server has all vectors in its index, or has none."""
         return 0
 
     # Reading
