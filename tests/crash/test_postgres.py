@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agentmem_cli.api import AgentMem
-from agentmem_cli.errors import InvalidMemoryError, PlanOutdatedError, StoreError, UsageError
+from agentmem_cli.errors import InvalidMemoryError, PlanOutdatedError, StoreError, StoreWriteError, UsageError
 from agentmem_cli.ingest.options import IngestOptions, Observer, Progress
 from agentmem_cli.records.memory import Memory
 from agentmem_cli.store import open_store
@@ -199,6 +199,24 @@ def test_a_cancelled_statement_is_named(postgres_url: str) -> None:
             mem.add("blue whale", id="b")
     with AgentMem(postgres_url, embedder=FakeEmbedder()) as mem:
         assert [memory.id for memory in mem.list_memories()] == ["a"]
+
+
+def test_a_full_disk_is_named_and_stores_nothing(postgres_url: str) -> None:
+    base, _, schema = postgres_url.rpartition("&schema=")
+    with AgentMem(postgres_url, embedder=FakeEmbedder()) as mem:
+        mem.add("red apple", id="a")
+        with psycopg.connect(base, autocommit=True) as connection:  # the error as PostgreSQL raises it
+            connection.execute(
+                f"CREATE FUNCTION {schema}.no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION"
+                " 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$".encode()
+            )
+            connection.execute(
+                f"CREATE TRIGGER no_room BEFORE INSERT ON {schema}.history EXECUTE FUNCTION {schema}.no_room()".encode()
+            )
+        with pytest.raises(StoreWriteError, match="No space left on device: nothing was stored"):
+            mem.add("blue whale", id="b")
+        assert [memory.id for memory in mem.list_memories()] == ["a"]
+        assert mem.search("blue whale", mode="words") == []
 
 
 def test_a_password_is_in_no_message(postgres_url: str) -> None:

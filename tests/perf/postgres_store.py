@@ -37,7 +37,7 @@ def main() -> None:
     arguments = parser.parse_args()
     embedder = catalog.load(catalog.resolve(ModelChoice("minilm-static")))
     embedder.embed(["it is loaded, and warm"] * 200)
-    with tempfile.TemporaryDirectory() as name, _server(arguments.url) as url:
+    with tempfile.TemporaryDirectory() as name, server_url(arguments.url) as url:
         file = Path(name) / "memories.jsonl"
         _write_texts(file, arguments.memories)
         queries = [" ".join(text.split()[2:9]) or text for text in texts_of(file, arguments.searches)]
@@ -94,7 +94,8 @@ def _searched(mem: AgentMem, queries: Sequence[str]) -> list[list[str]]:
 
 
 @contextmanager
-def _server(url: str | None) -> Iterator[str]:
+def server_url(url: str | None) -> Iterator[str]:
+    """The URL of a store in a schema of its own: in the database at a URL, or on a server of the tests."""
     server = None if url is not None else Server()
     if server is not None:
         server.start("shared_buffers=512MB", "maintenance_work_mem=512MB", "max_wal_size=2GB")
