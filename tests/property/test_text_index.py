@@ -38,6 +38,13 @@ def _words(text: str) -> list[str]:
     return [word for word, _ in _TOKENIZER.words(text)]
 
 
+@given(st.lists(st.one_of(_TEXTS, st.text(st.characters(max_codepoint=127), max_size=60)), max_size=6))
+def test_the_stems_of_a_text_are_those_of_its_words_whatever_was_asked_before(texts: list[str]) -> None:
+    texts = [text.replace("\0", " ") for text in texts]
+    stems = [{stem for _, stem in _TOKENIZER.words(spaced(text))} for text in texts]
+    assert _TOKENIZER.stems(texts) == stems
+
+
 @given(st.lists(_TEXTS, min_size=1, max_size=6), st.lists(_TEXTS, min_size=1, max_size=3))
 @settings(max_examples=25, deadline=None)
 def test_any_texts_are_stored_changed_deleted_and_asked_for(texts: list[str], queries: list[str]) -> None:

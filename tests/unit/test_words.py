@@ -2,6 +2,7 @@
 
 import pytest
 
+from agentmem_cli.store import words as word_module
 from agentmem_cli.store.word_scores import asked_for
 from agentmem_cli.store.words import STOP_WORDS, Tokenizer, is_beginning, spaced, spaced_query, worth_asking
 
@@ -85,6 +86,18 @@ def test_a_word_longer_than_sqlite_takes_is_cut_between_characters(tokenizer: To
     found = words(tokenizer, spaced(text))
     assert max(len(word.encode()) for word in found) < 32_768
     assert words(tokenizer, spaced_query("after it")) == ["after", "it"]
+
+
+def test_stems_stay_right_when_more_words_came_than_are_kept(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(word_module, "_MOST_KNOWN", 3)
+    for _ in range(2):
+        assert tokenizer.stems(["running dogs bark", "cats purr", "dogs run"]) == [
+            {"run", "dog", "bark"},
+            {"cat", "purr"},
+            {"dog", "run"},
+        ]
 
 
 def test_a_tokenizer_that_failed_once_goes_on(tokenizer: Tokenizer) -> None:

@@ -198,7 +198,8 @@ def write_batch(
 
     _write_vectors(connection, tokenizer, plan, new_ids, batch.vectors)
     _give_words(connection, tokenizer, plan, planned.bare)
-    _write_memories(connection, [replace(row, vector_id=real(row.vector_id)) for row in plan.memories], planned.seqs)
+    texts = [real(row.vector_id) for row in plan.memories]
+    _write_memories(connection, plan.memories, texts, planned.seqs)
     write_history(connection, plan.history)
     unused = [vector_id for vector_id, _ in plan.replaced_texts]
     if plan.chunks.replaced:
@@ -213,7 +214,6 @@ def write_batch(
     drop_unused(connection, unused)
     if batch.position is not None:
         _write_position(connection, batch.position)
-    texts = [real(row.vector_id) for row in plan.memories]
     truncated = _truncated_among(connection, texts)
     counts = BatchCounts(
         added=plan.outcomes.count("added"),
@@ -262,8 +262,11 @@ def _give_words(connection: Connection, tokenizer: Tokenizer, plan: BatchPlan, b
         )
 
 
-def _write_memories(connection: Connection, rows: Sequence[MemoryRow], seqs: Mapping[str, int]) -> None:
-    """Adds memories in place of those of the same ids, which keep their place in the order of arrival."""
+def _write_memories(
+    connection: Connection, rows: Sequence[MemoryRow], text_ids: Sequence[int], seqs: Mapping[str, int]
+) -> None:
+    """Adds memories, which have these texts, in place of those of the same ids, which keep their place in the order of
+    arrival."""
     if not rows:
         return
     new = [row.memory.id for row in rows if row.memory.id not in seqs]
@@ -271,21 +274,23 @@ def _write_memories(connection: Connection, rows: Sequence[MemoryRow], seqs: Map
     seqs = {**seqs, **dict(zip(new, _next(connection, "seqs", len(new)), strict=True))}
     if replaced:
         connection.change("DELETE FROM memories WHERE id = ANY(%s)", (replaced,))
-    ordered = sorted(rows, key=lambda row: row.memory.id)
+    ordered = sorted(zip(rows, text_ids, strict=True), key=lambda pair: pair[0].memory.id)
     columns = (
         "seq, id, vector_id, text, agent_id, user_id, run_id, memory_type, importance, created_at_us, metadata,"
         " content, run, speaker, said_by, speaker_key, expires_at_us, fields"
     )
-    connection.copy("memories", columns, binary.copied(_encoded(row, seqs[row.memory.id]) for row in ordered))
+    connection.copy(
+        "memories", columns, binary.copied(_encoded(row, text_id, seqs[row.memory.id]) for row, text_id in ordered)
+    )
 
 
-def _encoded(row: MemoryRow, seq: int) -> list[bytes]:
+def _encoded(row: MemoryRow, text_id: int, seq: int) -> list[bytes]:
     memory, scope, said_by = row.memory, row.memory.scope, row.memory.said_by
     metadata = dump_metadata(memory.metadata)
     return [
         binary.whole(seq),
         binary.text(memory.id),
-        binary.whole(row.vector_id),
+        binary.whole(text_id),
         binary.text(memory.text),
         binary.text(scope.agent_id),
         binary.text(scope.user_id),
