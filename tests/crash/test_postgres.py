@@ -261,6 +261,16 @@ def test_a_server_that_may_lose_what_it_acknowledged_is_refused() -> None:
         server.remove()
 
 
+def test_pgvector_is_found_where_the_host_of_a_database_installed_it(server: Server) -> None:
+    with psycopg.connect(server.url(), autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA extensions")
+        connection.execute("CREATE EXTENSION vector SCHEMA extensions")
+    for _ in range(2):
+        with AgentMem(server.url(), embedder=FakeEmbedder()) as mem:
+            mem.add("red apple", id="a")
+            assert mem.search("red apple")[0].id == "a"
+
+
 def test_a_schema_with_other_tables_is_left_alone(postgres_url: str) -> None:
     base, _, schema = postgres_url.rpartition("&schema=")
     with psycopg.connect(base, autocommit=True) as connection:

@@ -25,6 +25,12 @@ _RECONNECT_EVERY_S: Final = 0.2
 _PAGE_ROWS: Final = 2000
 # An unscoped search walks the HNSW graph until it has as many as asked for. They are set before pgvector is loaded.
 _SETTINGS: Final = "-c hnsw.iterative_scan=strict_order -c hnsw.ef_search=200 -c jit=off -c timezone=UTC"
+# Hosts of databases install pgvector in a schema of extensions.
+_FIND_VECTOR: Final = (
+    "SELECT set_config('search_path', current_setting('search_path') || ', ' || quote_ident(n.nspname), false)"
+    " FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace"
+    " WHERE e.extname = 'vector' AND n.nspname <> 'public'"
+)
 _CONFLICTS: Final = (
     errors.DeadlockDetected,
     errors.SerializationFailure,
@@ -74,6 +80,7 @@ class Connection:
             )
             for kind, dumper in _DUMPERS.items():
                 connection.adapters.register_dumper(kind, dumper)
+            connection.execute(_FIND_VECTOR.encode())
             return connection
 
     def reconnect(self) -> None:
