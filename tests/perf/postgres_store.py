@@ -39,7 +39,7 @@ def main() -> None:
     embedder.embed(["it is loaded, and warm"] * 200)
     with tempfile.TemporaryDirectory() as name, server_url(arguments.url) as url:
         file = Path(name) / "memories.jsonl"
-        _write_texts(file, arguments.memories)
+        write_texts(file, arguments.memories)
         queries = [" ".join(text.split()[2:9]) or text for text in texts_of(file, arguments.searches)]
         with AgentMem(url, embedder=embedder, index="off") as mem:
             start = time.perf_counter()
@@ -63,7 +63,8 @@ def main() -> None:
         _say(f"recall@{K} of searches without a filter, with the index", float(np.mean(found)))
 
 
-def _write_texts(file: Path, memories: int) -> None:
+def write_texts(file: Path, memories: int) -> None:
+    """A file of mixed English memories of a hundred users."""
     with file.open("wb") as stream:
         for i, text in enumerate(mixed_texts(memories)):
             row = {"id": str(i), "text": text, "user_id": str(i % _USERS)}
