@@ -3,8 +3,8 @@
     python -m tests.perf.postgres_kills [--kills 20] [--memories 20000]
 
 Each time a new server takes in a file and is killed at a random moment. "kept" are the memories that the restarted
-server has: all that were acknowledged, and few whole batches whose answers were lost or not yet passed on. Then the same
-ingest goes on. Ends with exit code 1 where a memory is missing, or has other events than one `add`.
+server has: all that were acknowledged, and few whole batches whose answers were lost or not yet passed on. Then the
+same ingest goes on. Ends with exit code 1 where a memory is missing, or has other events than one `add`.
 """
 
 import argparse
