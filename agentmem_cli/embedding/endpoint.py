@@ -15,8 +15,8 @@ import re
 import threading
 import time
 import weakref
-from collections.abc import Coroutine
-from concurrent.futures import wait
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -232,15 +232,41 @@ class Endpoint:
 
     def run(self, work: Coroutine[Any, Any, _Result]) -> _Result:
         """Runs a coroutine and returns its result; an interruption cancels it."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        (result,) = self.run_all([work], lambda done: None)
+        return result
+
+    def run_all(
+        self, works: Sequence[Coroutine[Any, Any, _Result]], on_done: Callable[[int], None]
+    ) -> Sequence[_Result]:
+        """Runs coroutines at once and returns their results; a failure or an interruption cancels the others.
+
+        Calls `on_done` in this thread with the number that are done.
+        """
+        futures = [asyncio.run_coroutine_threadsafe(work, self._loop) for work in works]
+        running = set(futures)
+
+        def end_others(ended: "Future[_Result]") -> None:
+            """Runs in the loop's thread, so that no other request begins after a failure."""
+            if not ended.cancelled() and ended.exception() is not None:
+                for future in futures:
+                    future.cancel()
+
+        for future in futures:
+            future.add_done_callback(end_others)
         try:
-            # `Limits` bound each request; this bounds the wait if the loop has ended.
-            while not wait([future], timeout=_LOOK_EVERY_S).done:
-                if not self._thread.is_alive():
+            while running:
+                # `Limits` bound each request; this bounds the wait if the loop has ended.
+                ended, running = wait(running, _LOOK_EVERY_S, FIRST_COMPLETED)
+                if not ended and not self._thread.is_alive():
                     raise EmbeddingError(f"embedder {self.url}: its thread has ended: open the store again")
-            return future.result()
+                for future in ended:
+                    if not future.cancelled():  # which it is after another has failed
+                        future.result()
+                on_done(len(futures) - len(running))
+            return [future.result() for future in futures]
         finally:
-            future.cancel()
+            for future in futures:
+                future.cancel()
 
     async def send(self, method: str, path: str, content: bytes, max_answer_bytes: int) -> Answer:
         """The answer to a request; temporary failures are retried. Raises EmbeddingError."""

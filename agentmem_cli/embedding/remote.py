@@ -7,7 +7,6 @@ A store remembers the URL of its model, but it may come from somebody else. Text
 the user has given with `--embedder-url`; their URLs are kept in the user's configuration folder, as a JSON list.
 """
 
-import asyncio
 import base64
 import binascii
 import hashlib
@@ -22,7 +21,15 @@ import numpy as np
 import orjson
 import platformdirs
 
-from agentmem_cli.embedding.base import REMOTE_PREFIX, Embedded, EmbedderSpec, Vectors, none_cut, unit_rows
+from agentmem_cli.embedding.base import (
+    REMOTE_PREFIX,
+    Embedded,
+    EmbedderSpec,
+    OnShare,
+    Vectors,
+    none_cut,
+    unit_rows,
+)
 from agentmem_cli.embedding.endpoint import (
     MAX_DIM,
     Answer,
@@ -201,8 +208,14 @@ class RemoteEmbedder:
 
     def embed(self, texts: Sequence[str]) -> Embedded:
         """Embeds n texts into (n, dim) float32 rows of unit length, in their order. Raises EmbeddingError."""
+        return self.embed_watched(texts, lambda share: None)
+
+    def embed_watched(self, texts: Sequence[str], on_share: OnShare) -> Embedded:
+        """As `embed`; calls `on_share` after each answer with the share of requests that are answered."""
         parts = list(_parts(texts, self._served.most_texts - 1))
-        answers = self._endpoint.run(self._embed_parts(parts))
+        answers = self._endpoint.run_all(
+            [self._embed_part(part) for part in parts], lambda done: on_share(done / len(parts))
+        )
         empty = np.empty((0, self._spec.dim), dtype=np.float32)
         return Embedded(
             vectors=np.concatenate([empty, *(rows.vectors for rows in answers)]),
@@ -220,14 +233,6 @@ class RemoteEmbedder:
     def embed_queries(self, queries: Sequence[str]) -> Vectors:
         """Embeds n search queries into (n, dim) float32 rows of unit length, in their order. Raises EmbeddingError."""
         return self.embed(queries).vectors
-
-    async def _embed_parts(self, parts: Sequence[Sequence[str]]) -> list[Rows]:
-        tasks = [asyncio.ensure_future(self._embed_part(part)) for part in parts]
-        try:
-            return await asyncio.gather(*tasks)
-        finally:  # after a failure or Ctrl-C, the others stop too
-            for task in tasks:
-                task.cancel()
 
     async def _embed_part(self, texts: Sequence[str]) -> Rows:
         rows = await self._served.rows([*texts, _PROBE_TEXT], self._spec.dim)

@@ -25,6 +25,25 @@ def test_requests_go_at_once_within_bounds_and_the_order_is_kept(server: Server)
     assert max(len(request["input"]) for request in server.requests) == remote.MAX_REQUEST_TEXTS
 
 
+def test_a_batch_tells_how_far_it_is_while_its_later_requests_wait(server: Server) -> None:
+    embedder = connect(server, Limits(requests_at_once=1))
+    told = threading.Semaphore(1)
+    shares: list[float] = []
+
+    def after_being_told(exchange: faults.Exchange) -> None:
+        told.acquire(timeout=2)
+        faults.sound(exchange)
+
+    def tell(share: float) -> None:
+        shares.append(share)
+        told.release()
+
+    server.every = after_being_told
+    assert_right(embedder.embed_watched(TEXTS, tell))
+    requests = len(server.requests)
+    assert shares == [done / requests for done in range(1, requests + 1)]
+
+
 def test_connections_are_used_again(server: Server) -> None:
     embedder = connect(server)
     for _ in range(5):
