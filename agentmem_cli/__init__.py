@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from agentmem_cli.ingest.options import IngestOptions, Observer, Progress
     from agentmem_cli.ingest.report import IngestReport
     from agentmem_cli.records.filter import Comparisons, Condition, SearchFilter, Where
-    from agentmem_cli.records.formats import FormatName
+    from agentmem_cli.records.formats.names import FormatName
     from agentmem_cli.records.memory import (
         BatchResult,
         FieldChange,
@@ -131,7 +131,7 @@ _NAMES: Final = {
     "ingest.options": "IngestOptions Observer Progress",
     "ingest.report": "IngestReport",
     "records.filter": "Comparisons Condition SearchFilter Where",
-    "records.formats": "FormatName",
+    "records.formats.names": "FormatName",
     "records.memory": "BatchResult FieldChange HistoryEvent Hit Memory Outcome Position "
     "Rejection Scope ScoreParts StoredChunk StoredVector",
     "records.values": "JsonScalar JsonValue",

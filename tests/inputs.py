@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agentmem_cli.errors import InvalidMemoryError
-from agentmem_cli.records.formats import FormatName, Reading, kind_of_source, memory_lines
+from agentmem_cli.records.formats.names import FormatName
+from agentmem_cli.records.formats.reading import Reading, kind_of_source, memory_lines
 from agentmem_cli.records.formats.sniff import Kind
 from agentmem_cli.records.jsonl import parse_memory
 from agentmem_cli.records.keys import Keys

@@ -23,7 +23,8 @@ from agentmem_cli.ingest.options import MIN_BATCH_SIZE, IngestOptions
 from agentmem_cli.ingest.report import IngestReport
 from agentmem_cli.records.jsonl import parse_memory
 from agentmem_cli.search.evaluation import METRICS
-from agentmem_cli.search.query import Mode, Ranking, read_queries
+from agentmem_cli.search.query import Mode, Ranking
+from agentmem_cli.search.query_file import read_queries
 
 Item = TypeVar("Item")
 

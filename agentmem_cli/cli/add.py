@@ -5,7 +5,7 @@ from typing import Annotated, Final, TypeAlias
 
 import typer
 
-from agentmem_cli.cli import options
+from agentmem_cli.cli import filter_options, options
 from agentmem_cli.cli.options import Group, opened_store
 from agentmem_cli.cli.output import advice_line, print_json, print_lines, say
 from agentmem_cli.errors import InvalidMemoryError, UsageError
@@ -61,7 +61,7 @@ def add(
     identity: Annotated[
         str | None, typer.Option("--id", help="Its id; by default one that is derived from the content.")
     ] = None,
-    scope: options.ScopeOptions,
+    scope: filter_options.ScopeOptions,
     fields: _FieldOptions,
     chunk: _ChunkOption = False,
     store: options.StoreOption = ".agentmem",
@@ -95,7 +95,7 @@ def update(
     *,
     identity: Annotated[str, typer.Argument(help="A memory's id.", metavar="ID")],
     text: Annotated[str | None, typer.Option("--text", help="The new text; - is standard input.")] = None,
-    scope: options.ScopeOptions,
+    scope: filter_options.ScopeOptions,
     fields: _FieldOptions,
     clear: Annotated[
         list[str] | None,

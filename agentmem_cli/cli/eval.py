@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agentmem_cli.cli import options
+from agentmem_cli.cli import filter_options, options
 from agentmem_cli.cli.options import opened_store
 from agentmem_cli.cli.output import print_json, print_rich, say, stderr_console
 from agentmem_cli.cli.report_output import JunitOption, Outputs, SummaryOption, VerdictFilesOption
 from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.errors import GateError, UsageError
+from agentmem_cli.records.formats.names import QueryFormatName
 from agentmem_cli.report.translations import Words
-from agentmem_cli.search.query import MODES, LabelledQuery, Mode, Ranking, read_queries
+from agentmem_cli.search.query import MODES, LabelledQuery, Mode, Ranking
 from agentmem_cli.store import shown_location
 from agentmem_cli.support.amounts import counted
 from agentmem_cli.support.safe_text import printable
@@ -38,7 +39,10 @@ def evaluate(
             metavar="FILE",
         ),
     ],
-    format: options.QueryFormatOption = None,
+    format: Annotated[
+        QueryFormatName | None,
+        typer.Option("--format", help="Read FILE as a published data set instead of JSONL."),
+    ] = None,
     store: options.StoreOption = ".agentmem",
     modes: Annotated[
         str,
@@ -48,7 +52,7 @@ def evaluate(
             "apply to.",
         ),
     ] = "hybrid,meaning,words",
-    ranking: options.RankingOptions,
+    ranking: filter_options.RankingOptions,
     against: Annotated[
         str | None,
         typer.Option(
@@ -99,6 +103,7 @@ def evaluate(
     )
     from agentmem_cli.report.export import check_verdict_file
     from agentmem_cli.report.terminal import renderables
+    from agentmem_cli.search.query_file import read_queries
 
     asked_modes = _asked_modes(command, modes, ranking)
     bounds = dict(map(_bound, minimum or []))

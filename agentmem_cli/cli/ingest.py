@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from agentmem_cli.cli import options
-from agentmem_cli.cli.ingest_progress import IngestObserver, view_for
+from agentmem_cli.cli import filter_options, options
 from agentmem_cli.cli.options import opened_store
 from agentmem_cli.cli.output import (
     INCOMPLETE,
@@ -21,9 +20,8 @@ from agentmem_cli.cli.output import (
 )
 from agentmem_cli.cli.output_file import Output
 from agentmem_cli.errors import UsageError
-from agentmem_cli.ingest.options import IngestOptions
+from agentmem_cli.records.formats.names import FormatName
 from agentmem_cli.records.times import parse_ttl
-from agentmem_cli.report.store_tables import ingest_table
 from agentmem_cli.store import shown_location
 
 
@@ -37,7 +35,12 @@ def ingest(
             metavar="FILE...",
         ),
     ],
-    format: options.FormatOption = None,
+    format: Annotated[
+        FormatName | None,
+        typer.Option(
+            "--format", help="What FILE is; by default, its first bytes tell: see 'agentmem guide ingesting'."
+        ),
+    ] = None,
     store: options.StoreOption = ".agentmem",
     model: options.ModelOptions,
     batch_size: Annotated[
@@ -79,7 +82,7 @@ def ingest(
         float,
         typer.Option("--importance-scale", metavar="N", help="Importance is 0 to N in the files; it is divided by N."),
     ] = 1.0,
-    scope: options.ScopeOptions,
+    scope: filter_options.ScopeOptions,
     ttl: options.TtlOption = None,
     replace: Annotated[
         bool,
@@ -128,6 +131,9 @@ def ingest(
     Ingesting a file twice changes nothing the second time. A line whose id is stored updates that memory: fields that
     the line leaves out keep their value, and null clears a field. Metadata counts as one field.
     """
+    from agentmem_cli.cli.ingest_progress import IngestObserver, view_for
+    from agentmem_cli.ingest.options import IngestOptions
+
     _check_files(files)
     rejects_file = None
     if rejects is not None:
@@ -182,6 +188,8 @@ def ingest(
         better = {} if dry_run else {"better_model": None if advice is None else advice.better}
         print_json({**report.to_dict(dry_run=dry_run), **better})
     elif not quiet:
+        from agentmem_cli.report.store_tables import ingest_table
+
         print_rich(ingest_table(report, shown_location(store), used.name, dry_run))
     if report.rejected:
         raise typer.Exit(INCOMPLETE)

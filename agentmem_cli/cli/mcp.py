@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from agentmem_cli.cli import options
+from agentmem_cli.cli import filter_options, options
 from agentmem_cli.cli.options import opened_store
 from agentmem_cli.cli.output import say
 from agentmem_cli.errors import AgentMemError, StoreNotFoundError, UsageError
@@ -21,7 +21,7 @@ _ADDRESS: Final = re.compile(r"(?:(?P<host>[^:\[\]]+|\[[^\[\]]+\]):)?(?P<port>\d
 def mcp(
     *,
     store: options.StoreOption = ".agentmem",
-    scope: options.ScopeOptions,
+    scope: filter_options.ScopeOptions,
     read_only: Annotated[bool, typer.Option("--read-only", help="Offer no tools that write.")] = False,
     http: Annotated[
         str | None,

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 import orjson
 import typer
 
-from agentmem_cli.cli import options
+from agentmem_cli.cli import filter_options, options
 from agentmem_cli.cli.options import opened_store
 from agentmem_cli.cli.output import INCOMPLETE, print_json, print_rich, say
 from agentmem_cli.cli.output_file import Output
 from agentmem_cli.errors import MemoryNotFoundError, StoreDamagedError, UsageError
-from agentmem_cli.report.store_tables import history_table, memories_table, memory_table
 from agentmem_cli.store import shown_location
 from agentmem_cli.support.amounts import counted
 from agentmem_cli.support.safe_text import inert_json
@@ -44,6 +43,8 @@ def get(
     if json:
         print_json(memory.to_dict())
     else:
+        from agentmem_cli.report.store_tables import memory_table
+
         print_rich(memory_table(memory))
 
 
@@ -53,8 +54,8 @@ def list_memories(
     limit: options.LimitOption = 20,
     offset: Annotated[int, typer.Option("--offset", min=0, help="The number of newest memories to skip.")] = 0,
     store: options.StoreOption = ".agentmem",
-    filter: options.FilterOptions,
-    expired: options.ExpiredOption = False,
+    filter: filter_options.FilterOptions,
+    expired: filter_options.ExpiredOption = False,
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
@@ -64,6 +65,8 @@ def list_memories(
     if json:
         print_json([memory.to_dict() for memory in memories])
     elif memories:
+        from agentmem_cli.report.store_tables import memories_table
+
         print_rich(memories_table(memories, offset))
     elif not quiet:
         say("no memory matches" if offset == 0 else f"no memory matches after the first {offset}")
@@ -83,6 +86,8 @@ def history(
     if json:
         print_json([event.to_dict() for event in events])
     else:
+        from agentmem_cli.report.store_tables import history_table
+
         print_rich(history_table(events))
 
 
@@ -91,8 +96,8 @@ def delete(
     *,
     ids: Annotated[list[str] | None, typer.Argument(help="Ids of memories to delete.", metavar="ID...")] = None,
     store: options.StoreOption = ".agentmem",
-    filter: options.FilterOptions,
-    expired: options.ExpiredOption = False,
+    filter: filter_options.FilterOptions,
+    expired: filter_options.ExpiredOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and delete nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     wait: options.WaitOption = 0,
@@ -127,8 +132,8 @@ def delete(
 def export(
     *,
     store: options.StoreOption = ".agentmem",
-    filter: options.FilterOptions,
-    expired: options.ExpiredOption = False,
+    filter: filter_options.FilterOptions,
+    expired: filter_options.ExpiredOption = False,
     output: Annotated[
         str | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write to this file instead of standard output."),

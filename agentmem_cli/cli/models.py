@@ -11,7 +11,6 @@ from agentmem_cli.cli.help import Command, Group
 from agentmem_cli.cli.output import making_view, print_json, print_rich, say
 from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.errors import UsageError
-from agentmem_cli.report.store_tables import models_table
 
 app: Final = typer.Typer(rich_markup_mode=None, cls=Group)
 
@@ -30,6 +29,8 @@ def models(context: typer.Context, json: options.JsonOption = False, quiet: opti
     if json:
         print_json([asdict(entry) for entry in known])
     else:
+        from agentmem_cli.report.store_tables import models_table
+
         print_rich(models_table(known))
 
 

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final
 
-import orjson
-
 from agentmem_cli.store import shown_location
 from agentmem_cli.support.safe_text import inert_json, printable
 
@@ -47,11 +45,15 @@ def advice_line(advice: "ModelAdvice", texts: str, store: str) -> str:
 
 def print_json(value: object) -> None:
     """Prints a JSON value on stdout, indented."""
+    import orjson  # 5 ms, which no --help waits for
+
     sys.stdout.write(inert_json(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()) + "\n")
 
 
 def print_jsonl(values: Iterable[object]) -> None:
     """Prints JSON values on stdout, one per line."""
+    import orjson
+
     for value in values:
         sys.stdout.write(inert_json(orjson.dumps(value).decode()) + "\n")
 

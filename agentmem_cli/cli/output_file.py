@@ -14,7 +14,6 @@ from typing import IO, Final
 
 from agentmem_cli.errors import AgentMemError, UsageError
 from agentmem_cli.records.lines import STDIN
-from agentmem_cli.store.embedded.schema import is_database
 from agentmem_cli.support.files import fsync_folder
 
 _NAME_BYTES: Final = 200  # of a file's name in the name of its temporary file; file systems allow 255 in total
@@ -62,6 +61,8 @@ class Output:
             stream.write(content)
 
     def _check_regular(self, real: Path) -> None:
+        from agentmem_cli.store.embedded.schema import is_database  # and numpy, which no --help waits for
+
         for name in self.inputs:
             if _is_input(name, real):
                 raise self._refusal("is an input of this command: give another file")

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from agentmem_cli.cli import options
+from agentmem_cli.cli import filter_options, options
 from agentmem_cli.cli.options import opened_store
 from agentmem_cli.cli.output import advice_line, print_json, print_jsonl, print_lines, print_rich, say
 from agentmem_cli.errors import RejectedLineError, UsageError
 from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.records.lines import STDIN
-from agentmem_cli.report.store_tables import hits_table
-from agentmem_cli.search.query import LabelledQuery, Query, Ranking, read_queries
+from agentmem_cli.search.query import LabelledQuery, Query, Ranking
 from agentmem_cli.store import shown_location
 from agentmem_cli.support.amounts import counted
 
@@ -38,8 +37,8 @@ def search(
         ),
     ] = None,
     store: options.StoreOption = ".agentmem",
-    filter: options.FilterOptions,
-    ranking: options.RankingOptions,
+    filter: filter_options.FilterOptions,
+    ranking: filter_options.RankingOptions,
     explain: Annotated[bool, typer.Option("--explain", help="Show what each score is made of.")] = False,
     model: options.ModelOptions,
     json: options.JsonOption = False,
@@ -70,6 +69,8 @@ def search(
     elif ids:
         print_lines(hit.id for hit in hits)
     elif hits:
+        from agentmem_cli.report.store_tables import hits_table
+
         print_rich(hits_table(hits, limit, memories, explain=explain))
     if not hits and not quiet:
         say(_why_none(memories, store, ranking))
@@ -101,6 +102,8 @@ def _answer_file(
 
     Raises RejectedLineError at a bad line, after the answers to the lines before it.
     """
+    from agentmem_cli.search.query_file import read_queries
+
     if file == STDIN and sys.stdin is not None and sys.stdin.isatty():
         say("reading queries from standard input, one a line; end with Ctrl-D")
     answered = 0

@@ -9,7 +9,6 @@ from agentmem_cli.cli.options import opened_store
 from agentmem_cli.cli.output import print_json, print_rich, say
 from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.errors import UsageError
-from agentmem_cli.report.store_tables import findings_table, stats_tables
 from agentmem_cli.store import shown_location
 from agentmem_cli.support.amounts import counted, sized
 
@@ -35,6 +34,8 @@ def stats(
     if json:
         print_json(contents.to_dict())
     else:
+        from agentmem_cli.report.store_tables import stats_tables
+
         print_rich(*stats_tables(contents, shown_location(store)))
 
 
@@ -63,6 +64,8 @@ def verify(
     if json:
         print_json({"ok": not findings, "findings": [finding.to_dict() for finding in findings]})
     elif findings:
+        from agentmem_cli.report.store_tables import findings_table
+
         print_rich(findings_table(findings))
     elif not quiet:
         say(f"store {shown_location(store)} is undamaged")

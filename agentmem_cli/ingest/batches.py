@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 from agentmem_cli.errors import InvalidMemoryError
 from agentmem_cli.ingest.options import IngestOptions, keys_of, reading_of
 from agentmem_cli.ingest.pipeline import Pipeline
-from agentmem_cli.records.formats import kind_of_source, memory_lines
+from agentmem_cli.records.formats.reading import kind_of_source, memory_lines
 from agentmem_cli.records.jsonl import parse_memory
 from agentmem_cli.records.lines import Line, LineSource
 from agentmem_cli.records.memory import Memory, Position, Rejection

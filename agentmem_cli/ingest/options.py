@@ -6,7 +6,8 @@ from typing import Final
 
 from agentmem_cli.errors import UsageError
 from agentmem_cli.ingest.report import IngestReport
-from agentmem_cli.records.formats import FormatName, Reading
+from agentmem_cli.records.formats.names import FormatName
+from agentmem_cli.records.formats.reading import Reading
 from agentmem_cli.records.keys import Keys
 from agentmem_cli.records.lines import MAX_EXPANSION, MAX_LINE_BYTES
 from agentmem_cli.records.memory import MEMORY_TYPES, Position, Rejection, Scope

@@ -12,7 +12,7 @@ import time
 from agentmem_cli.bench.workload import make_workload
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.choice import ModelChoice
-from agentmem_cli.search.query import read_queries
+from agentmem_cli.search.query_file import read_queries
 from agentmem_cli.support.statistics import median
 
 

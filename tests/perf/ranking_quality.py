@@ -12,7 +12,8 @@ from pathlib import Path
 
 from agentmem_cli import AgentMem
 from agentmem_cli.search.evaluation import Evaluation
-from agentmem_cli.search.query import MODES, Query, Ranking, read_queries
+from agentmem_cli.search.query import MODES, Query, Ranking
+from agentmem_cli.search.query_file import read_queries
 
 METRICS = ("ndcg@10", "recall@10")
 UNANSWERABLE = Path(__file__).with_name("unanswerable.jsonl")

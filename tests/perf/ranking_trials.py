@@ -31,7 +31,8 @@ from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.embedding.languages import UNREAD_WARNING_RATIO, ModelAdvice, better_model, letters_by_script
 from agentmem_cli.records.jsonl import parse_memory
 from agentmem_cli.search.evaluation import ndcg_at, recall_at
-from agentmem_cli.search.query import LabelledQuery, read_queries
+from agentmem_cli.search.query import LabelledQuery
+from agentmem_cli.search.query_file import read_queries
 from agentmem_cli.store.word_scores import asked_for
 from agentmem_cli.store.words import Tokenizer, is_beginning, spaced
 from agentmem_cli.support.statistics import bootstrap_interval

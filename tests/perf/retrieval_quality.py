@@ -11,7 +11,8 @@ import time
 
 from agentmem_cli import AgentMem
 from agentmem_cli.search.evaluation import Evaluation
-from agentmem_cli.search.query import MODES, LabelledQuery, Query, Ranking, read_queries
+from agentmem_cli.search.query import MODES, LabelledQuery, Query, Ranking
+from agentmem_cli.search.query_file import read_queries
 from agentmem_cli.support.statistics import bootstrap_ratio, median
 
 

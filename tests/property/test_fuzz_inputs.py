@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentmem_cli.errors import InputError
-from agentmem_cli.records.formats import FORMAT_NAMES, FormatName
+from agentmem_cli.records.formats.names import FORMAT_NAMES, FormatName
 from agentmem_cli.support.safe_text import printable
 from tests.inputs import taken
 from tests.unit.test_file_formats import ANTHROPIC, CLAUDE, CLAUDE_CODE, MEM0, OPENAI, chatgpt_conversation

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agentmem_cli.cli.options import filter_of, parse_conditions
+from agentmem_cli.cli.filter_options import filter_of, parse_conditions
 from agentmem_cli.errors import UsageError
 from agentmem_cli.records.values import JsonScalar
 

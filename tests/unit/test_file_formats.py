@@ -8,7 +8,8 @@ from typing import Any, Final
 import pytest
 
 from agentmem_cli.errors import InputError, UsageError
-from agentmem_cli.records.formats import FormatName, Reading
+from agentmem_cli.records.formats.names import FormatName
+from agentmem_cli.records.formats.reading import Reading
 from agentmem_cli.records.memory import Scope
 from tests.inputs import Taken, taken
 from tests.published import LOCOMO, LONGMEMEVAL, REALTALK

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from agentmem_cli.errors import InputError
-from agentmem_cli.records.formats import Reading, memory_lines
+from agentmem_cli.records.formats.reading import Reading, memory_lines
 from agentmem_cli.records.formats.sniff import Kind
 from agentmem_cli.records.lines import LineSource
 from agentmem_cli.records.memory import Scope

@@ -13,9 +13,10 @@ import pytest
 from agentmem_cli import AgentMem
 from agentmem_cli.errors import InputError, UsageError
 from agentmem_cli.ingest.options import IngestOptions
-from agentmem_cli.records.formats import FORMAT_NAMES, FormatName, QueryFormatName, Reading, memory_lines, query_lines
 from agentmem_cli.records.formats import elements as elements_module
 from agentmem_cli.records.formats.elements import elements_of
+from agentmem_cli.records.formats.names import FORMAT_NAMES, FormatName, QueryFormatName
+from agentmem_cli.records.formats.reading import Reading, memory_lines, query_lines
 from agentmem_cli.records.formats.sniff import Kind
 from agentmem_cli.records.lines import Line, LineSource, open_source
 from tests.fakes import FakeEmbedder

@@ -9,7 +9,8 @@ import pytest
 from agentmem_cli.errors import InputError, InvalidMemoryError, RejectedLineError
 from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.records.memory import Scope
-from agentmem_cli.search.query import LabelledQuery, Query, parse_query, read_queries
+from agentmem_cli.search.query import LabelledQuery, Query
+from agentmem_cli.search.query_file import parse_query, read_queries
 
 
 def test_a_line_has_a_query_a_scope_and_relevant_ids_and_what_else_it_has_are_labels() -> None:

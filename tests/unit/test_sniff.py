@@ -10,7 +10,7 @@ import pytest
 
 from agentmem_cli import AgentMem
 from agentmem_cli.errors import InputError
-from agentmem_cli.records.formats import Reading, kind_of_source
+from agentmem_cli.records.formats.reading import Reading, kind_of_source
 from agentmem_cli.records.lines import LineSource
 from tests.fakes import FakeEmbedder
 from tests.inputs import taken

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from agentmem_cli.errors import InputError
-from agentmem_cli.records.formats import FormatName, Reading, memory_lines
+from agentmem_cli.records.formats.names import FormatName
+from agentmem_cli.records.formats.reading import Reading, memory_lines
 from agentmem_cli.records.formats.sniff import Kind
 from agentmem_cli.records.lines import LineSource
 from agentmem_cli.records.memory import Scope
