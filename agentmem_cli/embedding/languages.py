@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final, Literal, TypeAlias
 
 Script: TypeAlias = Literal["han", "kana", "hangul", "other", "rest"]
@@ -61,6 +61,10 @@ class ModelAdvice:
     unread_ratio: float
     of_letters: bool
     better: str | None
+
+    def to_dict(self) -> dict[str, str | float | None]:
+        """The advice as a JSON object."""
+        return asdict(self)
 
     @classmethod
     def on(

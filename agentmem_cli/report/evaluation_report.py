@@ -108,15 +108,7 @@ def evaluation_json(evaluated: Evaluated) -> dict[str, object]:
         "queries": len(runs[0].evaluation.judged),
         "unlabelled": runs[0].evaluation.unlabelled,
         "warnings": evaluated.warnings,
-        "runs": [
-            {
-                **_name(run),
-                "missing": run.evaluation.missing,
-                "metrics": _estimates(run.evaluation),
-                "per_query": [_judged(judged) for judged in run.evaluation.judged],
-            }
-            for run in runs
-        ],
+        "runs": [{**_name(run), **run.evaluation.to_dict()} for run in runs],
         "comparisons": [
             {"run": _name(pair.run), "base": _name(pair.base), "metrics": _differences(pair.differences)}
             for pair in evaluated.comparisons
@@ -131,7 +123,8 @@ def evaluation_json(evaluated: Evaluated) -> dict[str, object]:
                     "value": value,
                     "queries": len(found[0].judged),
                     "runs": [
-                        {**_name(run), "metrics": _estimates(of_run)} for run, of_run in zip(runs, found, strict=True)
+                        {**_name(run), "metrics": {name: mean.to_dict() for name, mean in of_run.estimates.items()}}
+                        for run, of_run in zip(runs, found, strict=True)
                     ],
                 }
                 for value, found in evaluated.groups.items()
@@ -241,25 +234,6 @@ def _shown(metric: str) -> str:
 
 def _name(run: Run) -> dict[str, str]:
     return {"store": run.store, "model": run.model, "mode": run.mode}
-
-
-def _estimates(evaluation: Evaluation) -> dict[str, object]:
-    return {
-        name: {"mean": estimate.mean, **asdict(estimate.interval)} for name, estimate in evaluation.estimates.items()
-    }
-
-
-def _judged(judged: JudgedQuery) -> dict[str, object]:
-    query, first = judged.query, judged.first
-    scope = {name: value for name, value in asdict(query.query.filter.scope).items() if value is not None}
-    return {
-        "query": query.query.text,
-        **scope,
-        "relevant": query.relevant,
-        **judged.figures,
-        "first_relevant_rank": judged.first_rank,
-        "first_hit": None if first is None else {"id": first.id, "score": first.score, "text": first.text},
-    }
 
 
 def _differences(by_metric: Mapping[str, Difference]) -> dict[str, object]:

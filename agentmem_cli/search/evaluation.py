@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import groupby
 from typing import Final, NamedTuple, TypeAlias
@@ -118,6 +118,19 @@ class JudgedQuery:
     first_rank: int | None
     first: Hit | None
 
+    def to_dict(self) -> dict[str, JsonValue]:
+        """The query with its figures as a JSON object; of the first hit its id, score and text."""
+        scope = {name: value for name, value in asdict(self.query.query.filter.scope).items() if value is not None}
+        first = self.first
+        return {
+            "query": self.query.query.text,
+            **scope,
+            "relevant": list(self.query.relevant),
+            **self.figures,
+            "first_relevant_rank": self.first_rank,
+            "first_hit": None if first is None else {"id": first.id, "score": first.score, "text": first.text},
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -125,6 +138,10 @@ class Estimate:
 
     mean: float
     interval: Interval
+
+    def to_dict(self) -> dict[str, JsonValue]:
+        """The mean and the bounds of its interval as a JSON object."""
+        return {"mean": self.mean, **asdict(self.interval)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +175,15 @@ class Evaluation:
             return judged.figures["ndcg@10"], -(judged.first_rank or math.inf)
 
         return sorted(self.judged, key=badness)[:count]
+
+    def to_dict(self) -> dict[str, JsonValue]:
+        """The evaluation as a JSON object, with every figure of every query."""
+        return {
+            "unlabelled": self.unlabelled,
+            "missing": list(self.missing),
+            "metrics": {name: estimate.to_dict() for name, estimate in self.estimates.items()},
+            "per_query": [judged.to_dict() for judged in self.judged],
+        }
 
 
 @dataclass(frozen=True, slots=True)

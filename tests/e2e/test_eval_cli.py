@@ -42,7 +42,7 @@ def test_json_has_every_run_with_its_estimates(found: Any, ingested: Ingested) -
     assert (found["unlabelled"], found["warnings"]) == (0, [])
     assert [run["mode"] for run in found["runs"]] == ["meaning", "words"]
     for run in found["runs"]:
-        assert list(run) == ["store", "model", "mode", "missing", "metrics", "per_query"]
+        assert list(run) == ["store", "model", "mode", "unlabelled", "missing", "metrics", "per_query"]
         assert (run["store"], run["model"], run["missing"]) == (str(ingested.store), "all-MiniLM-L6-v2", [])
         assert list(run["metrics"]) == METRICS
         for estimate in run["metrics"].values():

@@ -12,7 +12,7 @@ from typing import get_args, get_origin, get_type_hints
 import pytest
 
 import agentmem_cli
-from agentmem_cli import AgentMem, AsyncAgentMem
+from agentmem_cli import AgentMem, AsyncAgentMem, LabelledQuery, Query
 from tests.fakes import FakeEmbedder
 
 _CLASSES = [value for name in agentmem_cli.__all__ if isinstance(value := getattr(agentmem_cli, name), type)]
@@ -59,9 +59,11 @@ def test_what_a_user_gets_back_can_be_written_as_json(tmp_path: Path) -> None:
         (hit,) = mem.search("red apple", 1, context=1)
         memory = mem.get("a")
         assert memory is not None
-        results = (result, report, hit, memory, mem.history("a")[0], mem.stats())
+        (evaluation,) = mem.evaluate([LabelledQuery(Query("red apple"), ("a", "gone"))])
+        results = (result, report, hit, memory, mem.history("a")[0], mem.stats(), evaluation)
         written = [json.loads(json.dumps(one.to_dict())) for one in results]
-    assert [fields.get("id") for fields in written] == [None, None, "a", "a", "a", None]
+    assert [fields.get("id") for fields in written] == [None, None, "a", "a", "a", None, None]
+    assert (written[6]["metrics"]["recall@1"]["mean"], written[6]["per_query"][0]["first_hit"]["id"]) == (0.5, "a")
     assert written[0] == {"ids": ["a"], "added": 1, "updated": 0, "unchanged": 0}
     assert (written[1]["added"], written[2]["after"][0]["id"], written[5]["memories"]) == (1, "b", 3)
     assert ("parts" in written[2], "parts" in hit.to_dict(explain=True)) == (False, True)
