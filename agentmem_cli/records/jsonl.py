@@ -75,7 +75,7 @@ def memory_from_fields(fields: Mapping[str, object], text_field: str = "text", d
     scope = pop_scope(rest, defaults or _UNSAID)
     importance = check_number("importance", rest.pop("importance", None))
     created_at = _time("created_at", rest.pop("created_at", None))
-    expires_at = _time("expires_at", rest.pop("expires_at", None))
+    expires_at = _time("expires_at", rest.pop("expires_at")) if "expires_at" in rest else None
     speaker = _speaker(rest)
     return Memory(
         text=check_string(text_field, text),
