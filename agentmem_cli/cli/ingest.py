@@ -20,7 +20,7 @@ from agentmem_cli.cli.output import (
 )
 from agentmem_cli.cli.output_file import Output
 from agentmem_cli.errors import UsageError
-from agentmem_cli.records.formats.names import FormatName
+from agentmem_cli.records.formats.names import FORMAT_NAMES, FormatName
 from agentmem_cli.records.times import parse_ttl
 from agentmem_cli.store import shown_location
 
@@ -38,7 +38,10 @@ def ingest(
     format: Annotated[
         FormatName | None,
         typer.Option(
-            "--format", help="What FILE is; by default, its first bytes tell: see 'agentmem guide ingesting'."
+            "--format",
+            metavar="FORMAT",
+            help=f"What FILE is: {', '.join(FORMAT_NAMES[:-1])} or {FORMAT_NAMES[-1]}; by default, its first bytes "
+            "tell. See 'agentmem guide ingesting'.",
         ),
     ] = None,
     store: options.StoreOption = ".agentmem",

@@ -142,11 +142,15 @@ def _failed(message: str, exit_code: int, debug: bool) -> int:
 def _usage_message(error: TyperException, arguments: Sequence[str]) -> str:
     """What is wrong, what is like it, and the help that says more."""
     context = getattr(error, "ctx", None)
-    asked = "agentmem" if context is None else str(context.command_path)
-    option = getattr(error, "option_name", None)
-    if not isinstance(option, str) or not hasattr(error, "possibilities"):
-        return f"{error.format_message()} (see '{asked} --help')"
     command = next((name for name in arguments if name in COMMANDS), None)
+    option = getattr(error, "option_name", None)
+    if context is not None:
+        asked = str(context.command_path)
+    else:  # as for an option without its value
+        asked = "agentmem" if command is None else f"agentmem {command}"
+    if not isinstance(option, str) or not hasattr(error, "possibilities"):
+        message = error.format_message().replace("Value error, ", "", 1)  # which pydantic begins with
+        return f"{message} (see '{asked} --help')"
     if asked == "agentmem" and command is not None:
         return (
             f"{option} is no option of agentmem itself: put it after the command, as in 'agentmem {command} {option}'"

@@ -49,6 +49,11 @@ def test_the_panels_of_a_search_come_in_order_with_defaults(agentmem: Cli) -> No
             "No such option: --usr-id. Did you mean --user-id? (see 'agentmem search --help')",
         ),
         (("search", "x", "--frobnicate"), "No such option: --frobnicate (see 'agentmem search --help')"),
+        (("list", "--limit"), "Option '--limit' requires an argument. (see 'agentmem list --help')"),
+        (
+            ("search", "x", "--device", "y"),
+            "Invalid value for '--device': 'y' is not one of 'cpu', 'cuda'. (see 'agentmem search --help')",
+        ),
         (("bench", "comapre"), "No such command 'comapre'. Did you mean 'compare'? (see 'agentmem bench --help')"),
         (("bench", "compare", "a.json"), "Missing argument 'NEW'. (see 'agentmem bench compare --help')"),
         (

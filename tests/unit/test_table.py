@@ -67,6 +67,7 @@ def test_a_table_without_a_text_is_one_line_with_its_columns(tmp_path: Path) -> 
         ('text,n\na,1\n"b"x,2\nc,3\n', ["a", "c"], {3: "not a row of a table: ',' expected"}),
         ('text,n\na,1\n"b\n,2\n', ["a"], {3: "not a row of a table: unexpected end of data"}),
         ('text,n\n"a\n\nb",1\n ,2\nc,3\n', ["a\n\nb", "c"], {5: "text is empty"}),
+        ("id,content,user\n1,a,x\n2,,x\n3,b,x\n", ["a", "b"], {3: "text is empty"}),
         ("text,importance\na,high\nb,7\nc,1\n", ["c"], {2: "must be a number", 3: "--importance-scale 10"}),
         ("text,metadata\na,[1]\nb,{}\n", ["b"], {2: "metadata must be an object"}),
         (f"text,metadata\na,{'[' * 500}{']' * 500}\nb,{{}}\n", ["b"], {2: "nested too deep"}),

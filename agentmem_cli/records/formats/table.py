@@ -27,7 +27,7 @@ def table_lines(source: LineSource, delimiter: str, text_field: str | None, max_
     if header.fault:
         raise InputError(f"{source.name}: line {header.number}: {header.fault}: write the table again")
     columns = [name.strip() for name in header.cells]
-    _check_columns(source.name, columns, text_field)
+    text_columns = _text_columns(source.name, columns, text_field)
     for row in rows:
         if row.fault:
             yield Line(row.number, row.raw, fault=row.fault)
@@ -37,7 +37,10 @@ def table_lines(source: LineSource, delimiter: str, text_field: str | None, max_
         else:
             cells = zip(columns, row.cells, strict=True)
             fields = {name: _typed(name, cell) for name, cell in cells if name and cell}
-            yield line_of(row.number, fields, max_line_bytes)
+            if text_columns.isdisjoint(fields):
+                yield Line(row.number, row.raw, fault="text is empty")
+            else:
+                yield line_of(row.number, fields, max_line_bytes)
 
 
 class _Row(NamedTuple):
@@ -121,16 +124,19 @@ def _text(name: str, number: int, line: bytearray) -> str:
     return text
 
 
-def _check_columns(name: str, columns: list[str], text_field: str | None) -> None:
+def _text_columns(name: str, columns: list[str], text_field: str | None) -> set[str]:
+    """The columns that can hold a text. Raises InputError where there are none."""
     named = ", ".join(shown(column) for column in columns)
     double = next((column for column in columns if column and columns.count(column) > 1), None)
     if double is not None:
         raise InputError(f"{name}: two columns are called {shown(double)}: rename one")
-    if not set(columns) & set(TEXT_KEYS if text_field is None else (text_field,)):
+    found = set(columns) & set(TEXT_KEYS if text_field is None else (text_field,))
+    if not found:
         raise InputError(
             f"{name}: a table with the columns {named}, and none is {shown(text_field or 'text')}: "
             "--text-field COLUMN names the one with the text"
         )
+    return found
 
 
 def _typed(column: str, cell: str) -> JsonValue:
