@@ -15,7 +15,8 @@ from pathlib import Path
 
 from agentmem_cli import AgentMem, Hit
 from agentmem_cli.records.filter import SearchFilter
-from agentmem_cli.search.query import MODES, Query, Ranking, read_queries
+from agentmem_cli.search.query import MODES, Query, Ranking
+from agentmem_cli.search.query_file import read_queries
 from tests.perf.postgres_store import server_url
 
 _K = 10
