@@ -188,7 +188,7 @@ def _time(name: str, value: object) -> datetime | None:
         return value
     if isinstance(value, str):
         return parse_time(value, name)
-    seconds = check_number(name, value)
+    seconds = check_number(name, value, "a time, or a number of seconds")
     try:
         return None if seconds is None else from_microseconds(0) + timedelta(seconds=seconds)
     except OverflowError as error:

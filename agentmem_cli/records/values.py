@@ -15,12 +15,13 @@ MIN_INTEGER: Final = -(2**63)  # the integers that JSON libraries agree on
 MAX_INTEGER: Final = 2**64 - 1
 
 
-def check_number(name: str, value: object) -> float | None:
-    """The value, if it is a finite number or None; raises InvalidMemoryError otherwise."""
+def check_number(name: str, value: object, kind: str = "a number") -> float | None:
+    """The value, if it is a finite number or None; raises InvalidMemoryError, which names what it should be,
+    otherwise."""
     if value is None:
         return None
     if not is_number(value):
-        raise InvalidMemoryError(f"{name} must be a number, not {kind_of(value)}")
+        raise InvalidMemoryError(f"{name} must be {kind}, not {kind_of(value)}")
     if not abs(value) <= MAX_INTEGER:  # also refuses NaN
         raise InvalidMemoryError(f"{name} must be a finite number")
     return value

@@ -89,7 +89,7 @@ def test_a_line_that_is_no_memory_is_refused_with_the_reason(line: bytes, reason
         ('"created_at":"yesterday"', 'created_at "yesterday" is not an ISO 8601 time'),
         ('"created_at":""', 'created_at "" is not an ISO 8601 time'),
         ('"created_at":"2024-02-30T00:00:00Z"', "is not an ISO 8601 time"),
-        ('"created_at":true', "created_at must be a number, not a boolean"),
+        ('"created_at":true', "created_at must be a time, or a number of seconds, not a boolean"),
         ('"created_at":1e17', "created_at 1e.17 is out of range"),
         ('"created_at":18446744073709551615', "created_at 18446744073709551615 is out of range"),
         ('"created_at":"0001-01-01T00:00:00+01:00"', "created_at"),
