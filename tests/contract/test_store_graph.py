@@ -124,7 +124,7 @@ def test_a_published_graph_answers_searches_and_finds_what_a_scan_finds(
 @pytest.mark.parametrize(
     "damage", [Path.unlink, _truncate, _flip_a_third, _replace_by_a_graph_of_other_vectors, _remove_the_folder]
 )
-def test_a_damaged_graph_changes_no_answer_and_is_built_anew(
+def test_a_damaged_graph_changes_no_answer_and_is_built_again(
     store: EmbeddedStore, folder: Path, damage: Callable[[Path], None]
 ) -> None:
     store.refresh_graph(min_tail=1)

@@ -13,7 +13,7 @@ _WHAT_WRITES = ["add", "delete", "compact", "repair"]
 _CLOSED = "closed"
 _KILLED = pytest.param(
     "killed",
-    marks=pytest.mark.xfail(strict=True, reason="SQLite can't make the -shm file anew that a killed writer left"),
+    marks=pytest.mark.xfail(strict=True, reason="SQLite can't make the -shm file again that a killed writer left"),
 )
 
 

@@ -174,5 +174,5 @@ def test_reading_a_damaged_database_writes_nothing_to_it(outcomes: list[_Outcome
     assert [outcome.place for outcome in outcomes if outcome.written_by_reading] == []
 
 
-def test_a_damaged_database_is_never_cut_short_or_made_anew(outcomes: list[_Outcome]) -> None:
+def test_a_damaged_database_is_never_cut_short_or_made_again(outcomes: list[_Outcome]) -> None:
     assert [outcome.place for outcome in outcomes if outcome.emptied] == []

@@ -174,7 +174,7 @@ def test_a_vector_that_is_not_of_this_model_is_not_used(
 
 
 @pytest.mark.parametrize("factor", [np.nan, np.inf, 0.0, 7.0, 1e-30])
-def test_a_vector_that_no_embedder_makes_is_made_anew(other: AgentMem, embedder: FakeEmbedder, factor: float) -> None:
+def test_a_vector_that_no_embedder_makes_is_made_again(other: AgentMem, embedder: FakeEmbedder, factor: float) -> None:
     row = FakeEmbedder().embed(["red apple"]).vectors[0] * np.float32(factor)
     other.add_batch([Memory("red apple", id="a", vector=StoredVector("fake-1", row.tobytes())), Memory("blue")])
     assert embedder.texts_embedded == 2

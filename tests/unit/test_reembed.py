@@ -124,7 +124,7 @@ def test_what_changes_between_a_reembedding_and_its_continuation_is_included(fol
         assert (len(mem), mem.stats().vectors, mem.verify()) == (1499, 1499, [])
 
 
-def test_a_reembedding_that_was_cut_off_and_is_made_with_a_third_model_starts_anew(folder: Path) -> None:
+def test_a_reembedding_that_was_cut_off_and_is_made_with_a_third_model_starts_over(folder: Path) -> None:
     with filled(folder, 1100) as mem:
         with pytest.raises(EmbeddingError, match="cut off"):
             mem.reembed(embedder=CutOff("other", 8, at_batch=2))

@@ -36,7 +36,7 @@ def test_a_store_finds_its_server_again(store: Path, server: Server) -> None:
 
 
 @pytest.mark.parametrize("model", [None, "fake", "remote:fake"])
-def test_a_server_that_has_moved_is_named_anew(store: Path, model: str | None) -> None:
+def test_a_server_that_has_moved_is_named_again(store: Path, model: str | None) -> None:
     with serving() as moved, AgentMem(store, model=model, embedder_url=moved.url) as mem:
         assert best(mem) == "17"
         assert len(moved.requests) == 1

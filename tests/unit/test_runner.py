@@ -103,7 +103,7 @@ def test_each_model_fills_a_store_after_the_rest(result: BenchResult) -> None:
     assert model.cold_start.memories == 10
 
 
-def test_every_measurement_embeds_every_memory_anew(workload: Workload) -> None:
+def test_every_measurement_embeds_every_memory_again(workload: Workload) -> None:
     embedder = FakeEmbedder()
     run(embedder, workload, BenchOptions([10, 20], singles=12, repeats=2, warmup=0))
     repeat, growth = 10 + 20 + 2 * 12, 10 + 20

@@ -172,9 +172,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("damage", _DAMAGES.values(), ids=_DAMAGES)
-def test_a_damaged_text_index_is_named_loses_nothing_and_is_made_anew(
-    pristine: Path, folder: Path, damage: str
-) -> None:
+def test_a_damaged_text_index_is_named_loses_nothing_and_is_rebuilt(pristine: Path, folder: Path, damage: str) -> None:
     shutil.copytree(pristine, folder)
     with closing(sqlite3.connect(folder / "memories.db", isolation_level=None)) as connection:
         connection.executescript(damage)
