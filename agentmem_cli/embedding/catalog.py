@@ -59,9 +59,9 @@ def resolve(choice: ModelChoice = _DEFAULT, *, on_progress: OnProgress = no_prog
         return made
     if name == STATIC_MODEL:
         return distill(on_progress=on_progress)
-    from agentmem_cli.embedding import model_files
+    from agentmem_cli.embedding import hub
 
-    return model_files.locate(name, (*_OWN, STATIC_MODEL, *_ALIASES))
+    return hub.locate(name, (*_OWN, STATIC_MODEL, *_ALIASES))
 
 
 def full_name(model: str) -> str:
@@ -128,15 +128,16 @@ def load(spec: EmbedderSpec, choice: ModelChoice = _DEFAULT, *, carried: Path | 
         if spec.name == MULTILINGUAL.name:
             model, tokenizer = multilingual.files_to_run()
             open_folder = partial(model_files.from_files, model, tokenizer, spec.token_limit)
-            return onnx.OnnxEmbedder(spec, open_folder, threads, device, multilingual.PREFIXES, share_tokenizer=True)
+            return onnx.OnnxEmbedder(spec, open_folder, threads, device, multilingual.PREFIXES, pools_by_mean=True)
         weights = minilm.weights_to_run(spec, device)
-        return onnx.OnnxEmbedder(
-            spec, lambda: model_files.from_vocabulary(weights, minilm.VOCABULARY, spec.token_limit), threads, device
-        )
+        open_folder = partial(model_files.from_vocabulary, weights, minilm.VOCABULARY, spec.token_limit)
+        return onnx.OnnxEmbedder(spec, open_folder, threads, device, pools_by_mean=device == "cpu")
     if model_files.is_folder_model(spec.name):
         _check_revision(spec, model_files.spec_of(Path(spec.folder)))
         return onnx.OnnxEmbedder(spec, lambda: model_files.from_folder(spec), threads, device)
-    here = model_files.locate(spec.name)
+    from agentmem_cli.embedding import hub
+
+    here = hub.locate(spec.name)
     _check_revision(spec, here)
     return onnx.OnnxEmbedder(here, lambda: nullcontext(Path(here.folder)), threads, device)
 
@@ -231,7 +232,7 @@ class CatalogEntry:
 
 def entries() -> list[CatalogEntry]:
     """All models of the catalogue: our own first, then those of fastembed."""
-    from agentmem_cli.embedding import model_files  # fastembed, which static models don't need
+    from agentmem_cli.embedding import hub
 
     minilm = CatalogEntry(
         name=DEFAULT_MODEL,
@@ -248,13 +249,13 @@ def entries() -> list[CatalogEntry]:
             name=description.model,
             alias="",
             dim=description.dim or 0,
-            token_limit=model_files.token_limit(description),
+            token_limit=hub.token_limit(description),
             size_mb=round(description.size_in_GB * 1000, 1),
             licence=description.license,
             source=f"hub, {description.sources.hf}",
-            here=model_files.cached(description) is not None,
+            here=hub.cached(description) is not None,
         )
-        for description in model_files.descriptions()
+        for description in hub.descriptions()
     ]
     int8 = replace(
         minilm,

@@ -7,6 +7,7 @@ from agentmem_cli.errors import UsageError
 from agentmem_cli.records.values import kind_of
 
 Device: TypeAlias = Literal["cpu", "cuda"]
+PROVIDERS: Final[dict[Device, str]] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}  # of onnxruntime
 MAX_THREADS: Final = 256
 
 

@@ -1,11 +1,13 @@
-"""Models that run with fastembed, in batches of texts of similar length.
+"""Models that run with onnxruntime, in batches of texts of similar length.
 
-fastembed pads every text of a batch to the longest one, so one long text slows the whole batch down. Here texts are
-sorted by their number of tokens and split into sub-batches with little padding; vectors are returned in input order.
+Every text of a batch is padded to the longest one, so one long text slows the whole batch down. Here texts are sorted
+by their number of tokens and split into sub-batches with little padding; vectors are returned in input order.
+
+fastembed opens models that it knows and those of folders. The installed models need only onnxruntime: to load fastembed
+would take as long as to load the model.
 """
 
 import time
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -15,14 +17,13 @@ from typing import Final, Protocol
 
 import numpy as np
 import onnxruntime
-from fastembed import TextEmbedding
-from fastembed.common.model_description import ModelSource, PoolingType
-from fastembed.common.types import NumpyArray
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from agentmem_cli.embedding import model_files
 from agentmem_cli.embedding.base import Embedded, EmbedderSpec, OnShare, Prefixes, Vectors, unit_rows
-from agentmem_cli.embedding.choice import Device
+from agentmem_cli.embedding.choice import PROVIDERS, Device
+from agentmem_cli.embedding.model_files import AS_PUBLISHED
 from agentmem_cli.embedding.tokens import TOKENIZE_CHARS, by_characters
 from agentmem_cli.errors import DeviceError, EmbeddingError, ModelDamagedError
 from agentmem_cli.support.machine import usable_cores
@@ -32,8 +33,6 @@ _TELL_EVERY_S: Final = 0.2
 _SUB_BATCH_TOKENS: Final[dict[Device, int]] = {"cpu": 512, "cuda": 32_768}
 _PARTS_WORTH_WORKERS: Final = 8  # opening the sessions takes about as long as embedding 8 parts
 _MAX_SHARED_BYTES: Final = 200_000_000  # of weights that may be loaded once per core
-_POOLING: Final = {"mean": PoolingType.MEAN, "cls": PoolingType.CLS, "last_token": PoolingType.LAST_TOKEN}
-_PROVIDERS: Final[dict[Device, str]] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _UNKNOWN_TOKENS: Final = ("[UNK]", "<unk>")
 _NO_PREFIXES: Final = Prefixes()
 
@@ -41,24 +40,25 @@ _NO_PREFIXES: Final = Prefixes()
 class _Session(Protocol):
     """A model that is open, as fastembed's TextEmbedding is."""
 
-    def embed(self, documents: list[str], batch_size: int) -> Iterable[NumpyArray]:
+    def embed(self, documents: list[str], batch_size: int) -> Iterable[NDArray[np.generic]]:
         """The vectors of texts, in their order."""
 
-    def query_embed(self, query: list[str]) -> Iterable[NumpyArray]:
+    def query_embed(self, query: list[str]) -> Iterable[NDArray[np.generic]]:
         """The vectors of queries, in their order."""
 
 
-class _SharingSession:
-    """A session of its own on the CPU, with a tokenizer that others use too; pools by the mean."""
+class _MeanSession:
+    """A session on the CPU, with a tokenizer that others use too; pools by the mean."""
 
     def __init__(self, weights: Path, tokenizer: Tokenizer, token_limit: int, threads: int) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        self._model = onnxruntime.InferenceSession(str(weights), options, providers=[_PROVIDERS["cpu"]])
+        self._model = onnxruntime.InferenceSession(str(weights), options, providers=[PROVIDERS["cpu"]])
+        self._has_types = any(put.name == "token_type_ids" for put in self._model.get_inputs())
         self._tokenizer = tokenizer
         self._token_limit = token_limit
 
-    def embed(self, documents: list[str], batch_size: int) -> Iterable[NumpyArray]:
+    def embed(self, documents: list[str], batch_size: int) -> Iterable[NDArray[np.generic]]:
         """The vectors of texts, in their order, all in one batch."""
         rows = [self._cut(encoding.ids) for encoding in self._tokenizer.encode_batch_fast(documents)]
         ids = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
@@ -66,12 +66,15 @@ class _SharingSession:
         for row, own_ids in enumerate(rows):
             ids[row, : len(own_ids)] = own_ids
             mask[row, : len(own_ids)] = 1
-        outputs: Vectors = self._model.run(None, {"input_ids": ids, "attention_mask": mask})[0]
+        inputs = {"input_ids": ids, "attention_mask": mask}
+        if self._has_types:
+            inputs["token_type_ids"] = np.zeros_like(ids)
+        outputs: Vectors = self._model.run(None, inputs)[0]
         read = mask.astype(np.float32)[:, :, np.newaxis]
         means: Vectors = (outputs * read).sum(axis=1) / read.sum(axis=1)
         return means
 
-    def query_embed(self, query: list[str]) -> Iterable[NumpyArray]:
+    def query_embed(self, query: list[str]) -> Iterable[NDArray[np.generic]]:
         """The vectors of queries, in their order, all in one batch."""
         return self.embed(query, len(query))
 
@@ -81,7 +84,7 @@ class _SharingSession:
 
 
 class OnnxEmbedder:
-    """An Embedder that runs a model with fastembed. Loads the model; raises ModelDamagedError if that fails.
+    """An Embedder that runs a model with onnxruntime. Loads the model; raises ModelDamagedError if that fails.
 
     A query or a small batch runs in one session with all threads. Many sub-batches run in single-threaded sessions, one
     per thread, which is faster because no thread waits for another. These sessions are opened when they are first
@@ -96,14 +99,14 @@ class OnnxEmbedder:
         device: Device = "cpu",
         prefixes: Prefixes = _NO_PREFIXES,
         *,
-        share_tokenizer: bool = False,
+        pools_by_mean: bool = False,
     ) -> None:
-        """`share_tokenizer` opens the tokenizer once for all sessions: for models on the CPU that pool by the mean."""
+        """`pools_by_mean` is for models on the CPU alone, whose sessions share a tokenizer and do without fastembed."""
         self._spec = spec
         self._open_folder = open_folder
         self._device = device
         self._prefixes = prefixes
-        self._share_tokenizer = share_tokenizer
+        self._pools_by_mean = pools_by_mean
         self._threads = threads or usable_cores()
         with self._named_failure(), open_folder() as model_folder:
             self._tokenizer: Tokenizer = Tokenizer.from_file(str(model_folder / "tokenizer.json"))
@@ -138,7 +141,7 @@ class OnnxEmbedder:
         start = time.perf_counter()
         texts = _prefixed(self._prefixes.passage, texts)
         lengths, unknown_tokens = self._token_counts(texts)
-        tokenize_s = time.perf_counter() - start  # for sorting by length; fastembed tokenizes again to embed
+        tokenize_s = time.perf_counter() - start  # for sorting by length; the session tokenizes again to embed
         read = [min(length, self._spec.token_limit) for length in lengths]
         return Embedded(
             vectors=self._by_length(texts, read, self._run, on_share),
@@ -223,22 +226,12 @@ class OnnxEmbedder:
         return self._workers if self._workers and parts > 1 else [self._session]
 
     def _open_session(self, model_folder: Path, threads: int) -> _Session:
-        if self._share_tokenizer:
+        if self._pools_by_mean:
             weights = model_folder / weights_file(self._spec, model_folder)
-            return _SharingSession(weights, self._tokenizer, self._spec.token_limit, threads)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # static models warn that they have no threads
-            warnings.simplefilter("ignore", RuntimeWarning)  # about missing CUDA, which is an error here
-            session = TextEmbedding(
-                registered_name(self._spec, model_folder),
-                cache_dir=str(model_folder),  # fastembed creates a cache folder even if it needs none
-                threads=threads,
-                providers=[_PROVIDERS[self._device]],
-                specific_model_path=str(model_folder),
-            )
-        if self._device == "cuda":
-            _check_on_cuda(session, self._spec.name)
-        return session
+            return _MeanSession(weights, self._tokenizer, self._spec.token_limit, threads)
+        from agentmem_cli.embedding import hub
+
+        return hub.open_session(self._spec, model_folder, threads, self._device)
 
     @contextmanager
     def _named_failure(self) -> Iterator[None]:
@@ -256,7 +249,7 @@ class OnnxEmbedder:
         """As `_run` for queries; fastembed adds the instruction that some models need."""
         return self._checked(session.query_embed(list(queries)), len(queries))
 
-    def _checked(self, embeddings: Iterable[NumpyArray], count: int) -> Vectors:
+    def _checked(self, embeddings: Iterable[NDArray[np.generic]], count: int) -> Vectors:
         try:
             rows = np.asarray(list(embeddings), dtype=np.float32)
         except Exception as error:
@@ -280,22 +273,10 @@ def _prefixed(prefix: str, texts: Sequence[str]) -> Sequence[str]:
 
 def check_cuda() -> None:
     """Raises DeviceError if the installed onnxruntime has no CUDA."""
-    if _PROVIDERS["cuda"] not in onnxruntime.get_available_providers():
+    if PROVIDERS["cuda"] not in onnxruntime.get_available_providers():
         raise DeviceError(
             "--device cuda: the installed onnxruntime has no CUDA: pip uninstall -y fastembed onnxruntime, "
             "then pip install fastembed-gpu, or use --device cpu"
-        )
-
-
-def _check_on_cuda(session: TextEmbedding, model: str) -> None:
-    """Raises DeviceError if the session runs on the CPU: without CUDA's libraries, onnxruntime only logs that."""
-    running = getattr(session.model, "model", None)
-    if not isinstance(running, onnxruntime.InferenceSession):
-        raise DeviceError(f"--device cuda: model {model} is a table of vectors and runs on the CPU: use --device cpu")
-    if _PROVIDERS["cuda"] not in running.get_providers():
-        raise DeviceError(
-            f"--device cuda: model {model} would run on the CPU, because CUDA could not be started: check the driver "
-            "(nvidia-smi) and the CUDA and cuDNN that onnxruntime-gpu asks for, or use --device cpu"
         )
 
 
@@ -315,29 +296,13 @@ def sub_batches(texts: Sequence[str], lengths: Sequence[int], max_tokens: int) -
         yield part
 
 
-def registered_name(spec: EmbedderSpec, model_folder: Path) -> str:
-    """The name of the model in fastembed, where it is registered first if necessary."""
-    known = {entry["model"] for entry in TextEmbedding.list_supported_models()}
-    if spec.name in known:
-        return spec.name
-    file = model_files.model_file(model_folder)
-    name = f"agentmem/{spec.name}-{spec.pooling}-{spec.dim}-{file}"  # fastembed keeps the first model of a name
-    if name not in known:
-        TextEmbedding.add_custom_model(
-            model=name,
-            pooling=_POOLING[spec.pooling],
-            normalization=True,
-            sources=ModelSource(url="none: its folder is given"),
-            dim=spec.dim,
-            model_file=file,
-        )
-    return name
-
-
 def weights_file(spec: EmbedderSpec, model_folder: Path) -> str:
     """The path of the weights inside the model's folder."""
-    own = {entry["model"]: entry["model_file"] for entry in TextEmbedding.list_supported_models()}
-    return str(own.get(spec.name) or model_files.model_file(model_folder))
+    if spec.pooling != AS_PUBLISHED:
+        return model_files.model_file(model_folder)
+    from agentmem_cli.embedding import hub
+
+    return hub.weights_file(spec.name)
 
 
 def _first_line(error: Exception) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from fastembed import TextEmbedding
 
 from agentmem_cli.bench.workload import make_workload
-from agentmem_cli.embedding import catalog, minilm, model_files, onnx
+from agentmem_cli.embedding import catalog, hub, minilm, model_files
 from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.errors import GateError
 from agentmem_cli.support.statistics import median
@@ -34,7 +34,7 @@ def main() -> None:
     spec = catalog.resolve()
     ours = catalog.load(catalog.resolve(ModelChoice(arguments.model)))
     with model_files.from_vocabulary(minilm.published_weights(), minilm.VOCABULARY, spec.token_limit) as files:
-        default = TextEmbedding(onnx.registered_name(spec, files), specific_model_path=str(files))
+        default = TextEmbedding(hub.registered_name(spec, files), specific_model_path=str(files))
     list(default.embed(texts[:64]))
     ours.embed(texts[:64])
     ratios = []

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 
 from agentmem_cli import AgentMem
-from agentmem_cli.embedding import catalog, onnx
+from agentmem_cli.embedding import catalog, hub
 from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.errors import DeviceError, UsageError
 
@@ -68,7 +68,7 @@ def test_a_model_without_a_session_is_refused_on_cuda(monkeypatch: pytest.Monkey
 
         model = object()
 
-    monkeypatch.setattr(onnx, "TextEmbedding", _Made(Table()))
+    monkeypatch.setattr(hub, "TextEmbedding", _Made(Table()))
     with pytest.raises(DeviceError, match="is a table of vectors and runs on the CPU"):
         catalog.load(catalog.resolve(), ModelChoice(device="cuda"))
 

@@ -1,5 +1,7 @@
 """Texts are embedded in parts of like length, and come back in the order they were given."""
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
@@ -61,3 +63,14 @@ def test_tokens_are_counted_as_the_model_reads_them(minilm: Embedder) -> None:
 
 def test_unknown_tokens_beyond_the_limit_are_not_read(minilm: Embedder) -> None:
     assert minilm.embed(["cat " * 300 + "爬 " * 50]).unknown_tokens == 0
+
+
+@pytest.mark.slow
+def test_a_search_with_the_default_model_does_not_wait_for_fastembed() -> None:
+    script = """
+import sys
+from agentmem_cli.embedding import catalog
+catalog.load(catalog.resolve()).embed_query("where is the key?")
+print("fastembed" in sys.modules, "onnxruntime" in sys.modules)
+"""
+    assert subprocess.check_output([sys.executable, "-c", script], text=True, timeout=60) == "False True\n"
