@@ -62,7 +62,7 @@ def test_an_ingest_a_search_and_a_benchmark_fit_the_terminal(folder: Path, stati
     store, model = ("--store", f"store-{columns}"), ("--model", "minilm-static")
     ingest = shown("ingest", MEMORIES, *store, *model)
     search = shown("search", "What is Maya allergic to?", "--explain", *store)
-    bench = shown("bench", "--sizes", "10,20", "--singles", "10", "--repeats", "2", *model)
+    bench = shown("bench", "--sizes", "10,20", "--singles", "10", "--repeats", "1", "--warmup", "0", *model)
     assert "Ingested" in ingest
     assert "cashews" in search
     assert "ops/s" in bench
