@@ -4,6 +4,7 @@ import gc
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +43,7 @@ def _is_usable(disk: Path) -> bool:
     return shutil.disk_usage(disk).free >= ROOM_BYTES and not os.statvfs(disk).f_flag & os.ST_NOEXEC
 
 
+sys.dont_write_bytecode = False  # or each worker would compile all tests in each run, which takes as long as 300 tests
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # tests run in a process a core; before numpy is loaded
 if "TMPDIR" not in os.environ and _is_usable(IN_MEMORY):
     os.environ["TMPDIR"] = tempfile.tempdir = str(IN_MEMORY)
@@ -49,13 +51,19 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where slow tests are left out, their files are not even imported."""
+    is_left_out = config.option.markexpr == "not slow" and _path(collection_path).startswith(SLOW)
+    return True if is_left_out else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what takes long, and puts these files first, so that no worker is left with one of them at the end."""
     for item in items:
         goes_on = item.get_closest_marker("soak") is not None  # -m on the command line replaces the one in pyproject
-        if goes_on or _path(item).startswith(SLOW) or _asks_for_much(item):
+        if goes_on or _path(item.path).startswith(SLOW) or _asks_for_much(item):
             item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: not _path(item).startswith(SLOW))
+    items.sort(key=lambda item: not _path(item.path).startswith(SLOW))
 
 
 def _asks_for_much(item: pytest.Item) -> bool:
@@ -67,8 +75,8 @@ def _asks_for_much(item: pytest.Item) -> bool:
     }
 
 
-def _path(item: pytest.Item) -> str:
-    return item.path.relative_to(ROOT).as_posix()
+def _path(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
 
 
 def pytest_collection_finish() -> None:

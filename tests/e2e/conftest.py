@@ -17,6 +17,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +26,10 @@ from unittest.mock import patch
 import pytest
 
 from agentmem_cli.cli.main import run
+from agentmem_cli.embedding import catalog
+from agentmem_cli.embedding.base import Embedder, EmbedderSpec
 from agentmem_cli.embedding.catalog import STATIC_MODEL
+from agentmem_cli.embedding.choice import ModelChoice
 from tests.tiny_models import static_spec
 
 EXAMPLES: Final = Path(__file__).parents[2] / "examples"
@@ -57,7 +61,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Cli:
-    """Runs agentmem in a folder, with the model cache that all tests share or one of its own."""
+    """Runs agentmem in a folder, with the model cache that all tests share or one of its own.
+
+    Commands of one process share the default model once it is loaded, unless variables are given.
+    """
 
     folder: Path
     models: Path | None = None
@@ -73,6 +80,8 @@ class Cli:
         ):
             monkeypatch.chdir(self.folder)
             monkeypatch.setattr(tempfile, "tempdir", None)
+            if self.models is None and not variables:
+                monkeypatch.setattr(catalog, "load", _loaded_once)
             terminate = signal.getsignal(signal.SIGTERM)
             try:
                 exit_code = run([str(argument) for argument in arguments])
@@ -149,6 +158,22 @@ class Ingested:
         """New memories whose texts the store has: to take them in needs no model."""
         numbered = list(enumerate(self.memories))[first : first + count]
         return [{"id": f"again-{i}", "text": memory["text"], "metadata": {"pad": pad}} for i, memory in numbered]
+
+
+_load: Final = catalog.load
+_DEFAULT: Final = ModelChoice()
+
+
+@cache
+def _default_model() -> Embedder:
+    return _load(catalog.resolve())
+
+
+def _loaded_once(spec: EmbedderSpec, choice: ModelChoice = _DEFAULT, *, carried: Path | None = None) -> Embedder:
+    """As `catalog.load`; loading the default model takes longer than most of what commands do with it."""
+    if spec == catalog.resolve() and choice.threads is None and choice.device == "cpu":
+        return _default_model()
+    return _load(spec, choice, carried=carried)
 
 
 def _set_by_agentmem() -> dict[str, str]:

@@ -9,11 +9,16 @@ import pytest
 from agentmem_cli.support.safe_text import inert_json, printable
 
 TURNING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
-OBEYED = [
-    character
-    for character in map(chr, range(sys.maxunicode + 1))
-    if unicodedata.category(character) in ("Cc", "Zl", "Zp") or unicodedata.bidirectional(character) in TURNING
-]
+
+
+@pytest.fixture(scope="module")
+def obeyed() -> list[str]:
+    """All characters of Unicode that a terminal obeys."""
+    return [
+        character
+        for character in map(chr, range(sys.maxunicode + 1))
+        if unicodedata.category(character) in ("Cc", "Zl", "Zp") or unicodedata.bidirectional(character) in TURNING
+    ]
 
 
 @pytest.mark.parametrize(
@@ -54,14 +59,14 @@ def test_other_text_stays_as_it_is(text: str) -> None:
     assert printable(text) == text
 
 
-def test_no_control_of_unicode_is_forgotten() -> None:
-    assert len(OBEYED) > 70
-    assert [character for character in OBEYED if character in printable(character)] == []
+def test_no_control_of_unicode_is_forgotten(obeyed: list[str]) -> None:
+    assert len(obeyed) > 70
+    assert [character for character in obeyed if character in printable(character)] == []
 
 
-def test_json_reads_the_same_and_holds_no_control_but_its_own_line_ends() -> None:
-    value = {character: [f"{character}text"] for character in [*OBEYED, "\u200e", "\u200f", "\u061c", "\ufeff", "茶"]}
+def test_json_reads_the_same_and_holds_no_control_but_its_own_line_ends(obeyed: list[str]) -> None:
+    value = {character: [f"{character}text"] for character in [*obeyed, "\u200e", "\u200f", "\u061c", "\ufeff", "茶"]}
     inert = inert_json(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
     assert orjson.loads(inert) == value
-    assert [character for character in OBEYED if character in inert] == ["\n"]
+    assert [character for character in obeyed if character in inert] == ["\n"]
     assert "茶" in inert
