@@ -233,13 +233,13 @@ def test_a_run_that_is_interrupted_before_it_has_measured_anything_leaves_a_form
     assert (static.folder / "r.json").read_text() == "a former result"
 
 
-def test_labelled_queries_are_asked_of_all_memories_of_the_file(agentmem: Cli) -> None:
-    result = agentmem(*RUN, "--workload", MEMORIES, "--queries", EXAMPLES / "queries.jsonl", "--json")
+def test_labelled_queries_are_asked_of_all_memories_of_the_file(static: Cli) -> None:
+    result = static(*STATIC_RUN, "--workload", MEMORIES, "--queries", EXAMPLES / "queries.jsonl", "--json")
     (model,) = result.json()["models"]
     assert [found["mode"] for found in model["retrieval"]] == ["hybrid", "meaning"]
-    for found in model["figures"]["retrieval"]:
+    for found, least in zip(model["figures"]["retrieval"], (0.5, 0.1), strict=True):  # by chance it would be 0.03
         assert found["queries"] == 40
-        assert found["metrics"]["recall@10"]["mean"] > 0.5
+        assert found["metrics"]["recall@10"]["mean"] > least
 
 
 def test_a_run_that_is_interrupted_while_a_store_grows_leaves_its_result_and_nothing_else(agentmem: Cli) -> None:
