@@ -70,9 +70,9 @@ def test_an_ingest_a_search_and_a_benchmark_fit_the_terminal(folder: Path, stati
 
 
 def test_a_bar_moves_and_tells_the_time_left_before_the_first_commit(folder: Path) -> None:
-    lines = [f'{{"text": "memory number {i} about a river, a boat and a very long journey"}}\n' for i in range(400)]
+    lines = [f'{{"text": "memory number {i} about a river, a boat and a very long journey"}}\n' for i in range(200)]
     (folder / "many.jsonl").write_text("".join(lines), encoding="utf-8")
-    written = on_terminal(folder, 100, ["ingest", "many.jsonl", "--store", "many"])
+    written = on_terminal(folder, 100, ["ingest", "many.jsonl", "--store", "many"], AGENTMEM_THREADS="1")
     shares = {int(share) for share in re.findall(r"(\d+)%", CONTROL.sub("", written).partition("Ingested")[0])}
     assert shares & set(range(1, 100))  # there is one commit, at the end
     assert " left" in written

@@ -85,7 +85,7 @@ def _matches(metadata: Mapping[str, JsonValue], where: Where) -> bool:
     )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.lists(_metadata, min_size=1, max_size=8), st.lists(st.dictionaries(_keys, _comparisons, max_size=2), max_size=8)
 )

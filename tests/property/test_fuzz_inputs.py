@@ -97,7 +97,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("inputs")
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(content=contents, format=st.none() | st.sampled_from([*FORMAT_NAMES]), all_roles=st.booleans())
 def test_any_file_is_read_or_is_one_line(
     folder: Path, content: bytes, format: FormatName | None, all_roles: bool
@@ -114,7 +114,7 @@ def test_any_file_is_read_or_is_one_line(
         assert len(printable(reason).splitlines()) == 1
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(
     given_texts=st.lists(texts, min_size=1, max_size=6),
     indent=st.sampled_from([None, 0, 3]),
@@ -135,7 +135,7 @@ def test_memories_come_back_from_any_json_that_holds_them(
     assert (found.texts, found.rejected) == (given_texts, [])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(
     given_texts=st.lists(cells, min_size=1, max_size=6),
     others=st.lists(cells, min_size=6, max_size=6),

@@ -116,9 +116,8 @@ def check(count: int, seed: int) -> None:
     assert count / 10 < memories < count * 9 / 10  # both kinds were tried
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_every_damaged_line_is_a_memory_or_has_a_reason(seed: int) -> None:
-    check(20_000, seed)
+def test_every_damaged_line_is_a_memory_or_has_a_reason() -> None:
+    check(20_000, seed=0)
 
 
 @pytest.mark.soak
@@ -141,14 +140,14 @@ class Rejects(Observer):
 def test_a_file_of_damaged_lines_is_taken_in_to_its_end(tmp_path: Path) -> None:
     chance = random.Random(20_000)
     path = tmp_path / "damaged.jsonl"
-    path.write_bytes(b"\n".join(mutant(chance) for _ in range(6_000)))
+    path.write_bytes(b"\n".join(mutant(chance) for _ in range(3_000)))
     rejects = Rejects()
     with AgentMem(tmp_path / "store", embedder=FakeEmbedder()) as mem:
         report = mem.ingest([str(path)], observer=rejects)
         assert report.read == report.added + report.updated + report.unchanged + report.rejected
-        assert report.read > 4_500
+        assert report.read > 2_250
         assert report.rejected == rejects.count
-        assert report.added > 300
+        assert report.added > 150
         assert mem.verify() == []
         again = mem.ingest([str(path)])
         assert (again.read, again.rejected) == (report.read, report.rejected)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from agentmem_cli.bench import remedies
 from agentmem_cli.bench.figures import figures_of
 from agentmem_cli.bench.place import Place
-from agentmem_cli.bench.remedies import ROUNDS, advised
+from agentmem_cli.bench.remedies import advised
 from agentmem_cli.bench.result import BenchResult, Remedy
 from agentmem_cli.bench.waiting_server import waiting_server
 from agentmem_cli.bench.workload import make_workload
@@ -32,7 +33,10 @@ def sections(result: BenchResult) -> list[Section]:
     return [shown[title] for title in ("What limits it", "What would help", "Next steps")]
 
 
-def test_what_is_tried_fits_the_model_and_has_its_prediction_and_a_sample_a_round(tmp_path: Path) -> None:
+def test_what_is_tried_fits_the_model_and_has_its_prediction_and_a_sample_a_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remedies, "ROUNDS", 3)
     choice = ModelChoice(path=str(onnx_folder(tmp_path / "model")))
     runs = [batch_run(10, [0.02] * 3), batch_run(100, [0.1] * 3)]
     measured = bench_result(model_result(runs=runs))
@@ -46,7 +50,7 @@ def test_what_is_tried_fits_the_model_and_has_its_prediction_and_a_sample_a_roun
         ("server", "5"),
     ]
     assert all(remedy.predicted_speedup > 0 for remedy in found)
-    assert {len(times) for r in result.models[0].remedies for times in (r.base_s, r.remedy_s)} == {ROUNDS}
+    assert {len(times) for r in result.models[0].remedies for times in (r.base_s, r.remedy_s)} == {3}
     assert found[2].speedup > 1
 
 

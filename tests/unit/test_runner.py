@@ -149,6 +149,7 @@ def test_garbage_is_collected_while_something_is_timed_as_it_is_in_any_ingest(wo
 def test_no_text_is_measured_that_the_model_has_read_before_and_all_models_get_the_same(
     warm_up_s: float, workload: Workload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(runner, "WARMUP_MEMORIES", 200)
     monkeypatch.setattr(runner, "WARMUP_S", warm_up_s)
     first, second = Notices(), Notices()
     options = BenchOptions([10, 20], singles=12, repeats=3, warmup=1)
