@@ -92,6 +92,7 @@ def model_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     models = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "models"
     models.mkdir(exist_ok=True)
     os.environ["FASTEMBED_CACHE_PATH"] = str(models)
+    os.environ["MPLCONFIGDIR"] = str(models / "matplotlib")  # which looks at all fonts of a new home, and says so
 
 
 @pytest.fixture(scope="session")

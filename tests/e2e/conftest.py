@@ -4,6 +4,7 @@ Most commands run in this process, which saves the start: that shows all but wha
 signals, pipes and memory. For these there are `process` and `start`.
 """
 
+import gc
 import json
 import logging
 import os
@@ -25,6 +26,7 @@ from unittest.mock import patch
 
 import pytest
 
+from agentmem_cli.bench import machine
 from agentmem_cli.cli.main import run
 from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.base import Embedder, EmbedderSpec
@@ -35,7 +37,7 @@ from tests.tiny_models import static_spec
 EXAMPLES: Final = Path(__file__).parents[2] / "examples"
 MEMORIES: Final = EXAMPLES / "memories.jsonl"
 TIMEOUT_S: Final = 60
-_KEPT_VARIABLES: Final = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH")
+_KEPT_VARIABLES: Final = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "MPLCONFIGDIR")
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,8 @@ class Result:
 class Cli:
     """Runs agentmem in a folder, with the model cache that all tests share or one of its own.
 
-    Commands of one process share the default model once it is loaded, unless variables are given.
+    Commands of one process share the default model once it is loaded, unless variables are given, and benchmarks among
+    them don't measure the machine's arithmetic.
     """
 
     folder: Path
@@ -80,6 +83,8 @@ class Cli:
         ):
             monkeypatch.chdir(self.folder)
             monkeypatch.setattr(tempfile, "tempdir", None)
+            monkeypatch.setattr(machine, "sgemm_flop_per_s", lambda: 1e11)  # it takes longer than a short benchmark,
+            monkeypatch.setattr(gc, "collect", lambda: 0)  # and so does this where all tests are loaded
             if self.models is None and not variables:
                 monkeypatch.setattr(catalog, "load", _loaded_once)
             terminate = signal.getsignal(signal.SIGTERM)
