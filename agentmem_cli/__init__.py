@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 from agentmem_cli._version import __version__
 from agentmem_cli.errors import (
     AgentMemError,
+    ClusterError,
     DeviceError,
     EmbeddingError,
     InputError,
@@ -60,6 +61,7 @@ __all__ = [
     "AgentMemError",
     "AsyncAgentMem",
     "BatchResult",
+    "ClusterError",
     "Comparisons",
     "Condition",
     "Device",

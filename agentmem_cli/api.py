@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import TracebackType
@@ -33,9 +33,9 @@ from agentmem_cli.errors import (
     StoreNotFoundError,
     UsageError,
 )
-from agentmem_cli.ingest.files import ingest_files
+from agentmem_cli.ingest.files import Writer, ingest_files
 from agentmem_cli.ingest.group import Call, GroupCommit, How
-from agentmem_cli.ingest.options import IngestOptions, Observer
+from agentmem_cli.ingest.options import IngestOptions, Observer, RayPlace
 from agentmem_cli.ingest.pipeline import Pipeline, Ready, dry_pipeline
 from agentmem_cli.ingest.report import IngestReport
 from agentmem_cli.records.filter import SearchFilter, Where
@@ -56,7 +56,7 @@ from agentmem_cli.search.evaluation import Evaluation
 from agentmem_cli.search.query import NEIGHBOUR_SHARE, LabelledQuery, Mode, Query, Ranking
 from agentmem_cli.search.retrieve import Searcher
 from agentmem_cli.store import open_store
-from agentmem_cli.store.base import Finding, Indexing, StoreStats, Upkeep
+from agentmem_cli.store.base import Finding, Indexing, SharedStore, StoreStats, Upkeep
 from agentmem_cli.support.processes import abandon, tell_after_fork
 
 DEFAULT_STORE: Final = ".agentmem"
@@ -345,6 +345,8 @@ class AgentMem:
         paths = _files(paths)
         check_type("options", options, IngestOptions, "ingest(paths, IngestOptions(batch_size=100))")
         check_type("observer", observer, Observer, "ingest(paths, observer=YourObserver())")
+        if options.on is not None:
+            self._shared_store()
         start = time.perf_counter()
         with self._turn:
             if options.dry_run:
@@ -354,7 +356,10 @@ class AgentMem:
                 if self._store.exists:
                     self.open()  # now: where another process writes, nothing is embedded in vain
                 pipeline = self._pipeline(options.chunk, options.chunk_tokens, replace=options.replace)
-                ingest_files(pipeline, paths, options, observer, lambda: self._refresh_index(more_to_come=True))
+                with self._elsewhere(options, pipeline, paths) as elsewhere:
+                    ingest_files(
+                        pipeline, paths, options, observer, lambda: self._refresh_index(more_to_come=True), elsewhere
+                    )
                 with pipeline.stage("index"):
                     self._refresh_index("wait" if options.wait_index else self._index)
                 pipeline.report.unindexed = self._store.unindexed()
@@ -579,14 +584,19 @@ class AgentMem:
         embedder_url: str | None = None,
         embedder: Embedder | None = None,
         on_progress: Callable[[int], None] = lambda texts: None,
+        on: str | None = None,
+        workers: int | None = None,
     ) -> None:
         """Gives every memory a vector of another model, and pins the store to it.
 
         The old vectors stay in use until all new ones are made. After an interruption, the next call continues after
         the last durable batch of 1,000. Long memories keep their chunks. `on_progress` gets the number of texts of
-        each batch.
-        Raises ModelError, StoreError.
+        each batch. With `on`, `workers` on a Ray cluster embed (see `IngestOptions`).
+        Raises ModelError, StoreError, ClusterError.
         """
+        place = RayPlace.of(on, workers)
+        if place is not None:
+            self._shared_store()
         with self._turn:
             self._open_existing()
             choice = ModelChoice(model, model_path, embedder_url, self._choice.device, self._choice.threads)
@@ -603,7 +613,13 @@ class AgentMem:
                 return embedded.vectors, embedded.cut
 
             try:
-                self._store.reembed(spec.stored(), embed, on_progress)
+                if place is None:
+                    self._store.reembed(spec.stored(), embed, on_progress)
+                else:
+                    from agentmem_cli.ingest import on_ray
+
+                    with on_ray.Workers(place, on_ray.Setup(spec, choice, embedder)) as pool:
+                        self._store.reembed(spec.stored(), pool.embed, on_progress)
             finally:
                 if self._store.embedder() == spec.stored():  # also where the last step was interrupted
                     self._spec, self._embedder, self._carries_model = spec, new, embedder is None
@@ -645,6 +661,28 @@ class AgentMem:
     def _pipeline(self, chunk: bool, chunk_tokens: int | None = None, *, replace: bool) -> Pipeline:
         chunking = Chunking.of(self._spec, chunk_tokens) if chunk else None
         return Pipeline(self._store, self._spec, self._loaded, self.open, chunking=chunking, whole_records=replace)
+
+    def _elsewhere(
+        self, options: IngestOptions, pipeline: Pipeline, paths: Sequence[str]
+    ) -> AbstractContextManager[Writer | None]:
+        """What embeds and commits in place of this process, if that is asked for."""
+        place = RayPlace.of(options.on, options.workers)
+        if place is None:
+            return nullcontext()
+        from agentmem_cli.ingest import on_ray
+
+        chunking = Chunking.of(self._spec, options.chunk_tokens) if options.chunk else None
+        own = None if self._carries_model else self._embedder
+        setup = on_ray.Setup(self._spec, self._choice, own, chunking=chunking, whole_records=options.replace)
+        return on_ray.RayWriter(place, setup, pipeline, self._shared_store(), paths)
+
+    def _shared_store(self) -> SharedStore:
+        if not isinstance(self._store, SharedStore):
+            raise UsageError(
+                f"store {self._store.location} is a folder, which one process writes to: --on ray needs a store in "
+                "PostgreSQL (--store postgresql://USER@HOST/DB)"
+            )
+        return self._store
 
     def _refresh_index(self, how: Indexing | None = None, *, more_to_come: bool = False) -> None:
         if self._store.writing:

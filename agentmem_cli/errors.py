@@ -4,6 +4,7 @@
     ├── UsageError                 2   an option or argument is not valid
     ├── GateError                  4   a gate on speed or quality failed
     ├── MeasurementError           1   another installation could not be measured
+    ├── ClusterError               1   a cluster of workers can't be reached, or can't do its work
     ├── InputError                 1   an input could not be read to its end
     │   └── RejectedLineError      1   a bad line, where bad lines are not skipped
     ├── InvalidMemoryError         1   a memory is not valid (also a ValueError)
@@ -48,6 +49,10 @@ class GateError(AgentMemError):
 
 class MeasurementError(AgentMemError):
     """An installation failed while it was measured, or printed no result."""
+
+
+class ClusterError(AgentMemError):
+    """A cluster of workers can't be reached, or its workers can't do their work."""
 
 
 class InputError(AgentMemError):

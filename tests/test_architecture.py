@@ -31,6 +31,7 @@ LAYER: Final = {room: -depth for depth, rooms in enumerate(LAYERS) for room in r
 ELSEWHERE: Final = {"__init__", "guides"}  # the names that users import; Markdown
 HOMES: Final = {
     "sqlite3": {"store/embedded/connection.py", "store/words.py", "bench/machine.py"},
+    "ray": {"ingest/on_ray.py"},
     "psycopg": {"store/postgres/connection.py"},
     "hnswlib": {"store/embedded/graph.py"},
     "fastembed": {"embedding/hub.py"},
@@ -69,7 +70,7 @@ HOMES_OF_SQL: Final = {
     "store/words.py",
     *(
         f"store/postgres/{name}.py"
-        for name in ("filters", "maintenance", "schema", "server", "snapshot", "store", "writing")
+        for name in ("filters", "jobs", "maintenance", "schema", "server", "snapshot", "store", "writing")
     ),
     "store/postgres/connection.py",
 }
@@ -82,6 +83,7 @@ HEAVY: Final = (
     "tokenizers",
     "hnswlib",
     "psycopg",
+    "ray",
     "httpx",
     "safetensors",
     "nanotoken",

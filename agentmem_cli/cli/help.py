@@ -22,7 +22,7 @@ PANELS: Final = {
     "head rounds",
     "Gate": "min_ops max_ms min_speedup min_recall strict max_time minimum max_loss max_regression force",
     "Store": "store wait wait_index repair yes read_only",
-    "Model": "model model_path embedder_url threads device",
+    "Model": "model model_path embedder_url threads device on workers",
     "Output": "limit offset by worst explain json jsonl ids output vectors lang skip_damaged phase_names "
     "github_summary junit http progress quiet",
 }

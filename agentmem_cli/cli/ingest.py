@@ -113,6 +113,8 @@ def ingest(
         int | None,
         typer.Option("--chunk-tokens", metavar="N", help="Like --chunk, with chunks of N tokens instead of 128."),
     ] = None,
+    on: options.OnOption = None,
+    workers: options.WorkersOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Report what an ingest would do, and store nothing.")
     ] = False,
@@ -161,6 +163,8 @@ def ingest(
         include=frozenset(role.strip() for role in include.split(",")) if include else frozenset(),
         type_map=dict(map(_type_mapping, type_map or [])),
         importance_scale=importance_scale,
+        on=on,
+        workers=workers,
     )
     with (
         opened_store(store, model, create=True, wait_s=wait, quiet=quiet or progress == "none") as mem,

@@ -72,6 +72,18 @@ TtlOption: TypeAlias = Annotated[
     str | None,
     typer.Option("--ttl", metavar="SPAN", help="Expire this long from now, unless expires_at is given: 12h, 30d, 8w."),
 ]
+OnOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--on",
+        metavar="CLUSTER",
+        help="Embed and write by workers on Ray: ray (of this machine), ray://HOST:PORT or ray:HOST:PORT. "
+        "See 'agentmem guide beyond-one-machine'.",
+    ),
+]
+WorkersOption: TypeAlias = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Workers on the cluster; by default one per CPU.")
+]
 LimitOption: TypeAlias = Annotated[
     int, typer.Option("--limit", "-k", min=1, help="The maximum number of memories to print.")
 ]

@@ -127,6 +127,8 @@ def reembed(
     *,
     store: options.StoreOption = ".agentmem",
     model: options.ModelOptions,
+    on: options.OnOption = None,
+    workers: options.WorkersOption = None,
     wait: options.WaitOption = 0,
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
@@ -149,7 +151,14 @@ def reembed(
     own = ModelChoice(device=model.device, threads=model.threads)
     with opened_store(store, own, wait_s=wait, quiet=quiet) as mem:
         before = mem.model.name
-        mem.reembed(model.name, model_path=model.path, embedder_url=model.url, on_progress=count)
+        mem.reembed(
+            model.name,
+            model_path=model.path,
+            embedder_url=model.url,
+            on_progress=count,
+            on=on,
+            workers=workers,
+        )
         after = mem.model.name
     if json:
         print_json({"from": before, "to": after, "embedded": done})

@@ -1,5 +1,6 @@
 """How inputs are taken in, and the observer that is called meanwhile."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -12,9 +13,37 @@ from agentmem_cli.records.keys import Keys
 from agentmem_cli.records.lines import MAX_EXPANSION, MAX_LINE_BYTES
 from agentmem_cli.records.memory import MEMORY_TYPES, Position, Rejection, Scope
 from agentmem_cli.records.times import MAX_TTL_S
+from agentmem_cli.records.values import check_type, check_whole, shown
 
 MIN_BATCH_SIZE: Final = 10
 MAX_BATCH_SIZE: Final = 1000
+_ON_RAY: Final = re.compile(r"ray(:(//)?[^\s:/@]+:\d{1,5})?")
+
+
+@dataclass(frozen=True, slots=True)
+class RayPlace:
+    """A Ray cluster: its address, or None for this machine or what RAY_ADDRESS names; and how many workers to start
+    there, by default one per CPU."""
+
+    address: str | None
+    workers: int | None
+
+    @classmethod
+    def of(cls, on: str | None, workers: int | None) -> "RayPlace | None":
+        """The place that `ray`, `ray://HOST:PORT` (its client's server) or `ray:HOST:PORT` names; None for None.
+
+        Raises UsageError.
+        """
+        if on is None:
+            if workers is not None:
+                raise UsageError("workers are for an ingest on a Ray cluster: give --on ray too")
+            return None
+        check_type("on", on, str, "'ray'")
+        if not _ON_RAY.fullmatch(on):
+            raise UsageError(f"--on {shown(on)}: write ray, ray://HOST:PORT or ray:HOST:PORT")
+        if workers is not None:
+            check_whole("workers", workers, 1)
+        return cls(on if on.startswith("ray://") else on[4:] or None, workers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +64,9 @@ class IngestOptions:
     keys with dots; by default it is the first that there is of text, memory, content, message and body. Of chats,
     messages of the roles in `include` (system, tool) are taken too. `type_map` maps other names of memory types to
     those that agentmem has, and importance is divided by `importance_scale`.
+
+    With `on`, `workers` on a Ray cluster embed and write (see `RayPlace`): for a store in PostgreSQL. Batches are then
+    committed in any order, but for those with the same ids.
     """
 
     batch_size: int = MAX_BATCH_SIZE
@@ -54,6 +86,8 @@ class IngestOptions:
     include: frozenset[str] = frozenset()
     type_map: Mapping[str, str] = field(default_factory=dict)
     importance_scale: float = 1.0
+    on: str | None = None
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         if not MIN_BATCH_SIZE <= self.batch_size <= MAX_BATCH_SIZE:
@@ -68,6 +102,7 @@ class IngestOptions:
         if unknown is not None:
             raise UsageError(f"type map: {unknown} is not a memory type: it is one of {', '.join(MEMORY_TYPES)}")
         reading_of(self)
+        RayPlace.of(self.on, self.workers)
 
 
 def reading_of(options: IngestOptions) -> Reading:

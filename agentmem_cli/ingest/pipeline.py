@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -24,7 +24,7 @@ from agentmem_cli.embedding.languages import letters_by_script
 from agentmem_cli.errors import PlanOutdatedError
 from agentmem_cli.ingest.report import IngestReport
 from agentmem_cli.records.memory import Memory, Outcome, Position, Span, StoredVector
-from agentmem_cli.store.base import BatchCounts, MemoryStore
+from agentmem_cli.store.base import BatchCounts, MemoryStore, Plan
 from agentmem_cli.support.failpoints import slowed
 
 
@@ -136,18 +136,16 @@ class Pipeline:
         known.update(self._embed([text for text in texts if text not in known], on_share))
         with self.stage("commit"):
             cut = [row for row, text in enumerate(texts) if known[text].cut]
-            counts = self.store.commit(plan, self._rows(texts, known), position, cut)
-        self._count(counts, sum(text not in given for text in plan.new_texts))
+            counts, embedded = self._write(plan, self._rows(texts, known), position, cut, given)
+        count(self.report, counts, embedded)
         return plan.outcomes
 
-    def _count(self, counts: BatchCounts, embedded: int) -> None:
-        self.report.added += counts.added
-        self.report.updated += counts.updated
-        self.report.unchanged += counts.unchanged
-        self.report.embedded += embedded
-        self.report.reused += counts.added + counts.updated - embedded
-        self.report.truncated += counts.truncated
-        self.report.chunks += counts.chunks
+    def _write(
+        self, plan: Plan, vectors: Vectors, position: Position | None, cut: Sequence[int], given: Collection[str]
+    ) -> tuple[BatchCounts, int]:
+        """What a commit did, and how many texts it has that are not `given` with their vectors."""
+        counts = self.store.commit(plan, vectors, position, cut)
+        return counts, sum(text not in given for text in plan.new_texts)
 
     def _rows(self, texts: Sequence[str], known: Mapping[str, TextVector]) -> Vectors:
         if not texts:
@@ -230,6 +228,17 @@ class Pipeline:
     def add_to_stage(self, name: str, spent_s: float) -> None:
         """Adds time to a stage of the report."""
         self.report.stages_s[name] = self.report.stages_s.get(name, 0.0) + spent_s
+
+
+def count(report: IngestReport, counts: BatchCounts, embedded: int) -> None:
+    """Adds to a report what commits did, and how many texts were embedded for them."""
+    report.added += counts.added
+    report.updated += counts.updated
+    report.unchanged += counts.unchanged
+    report.embedded += embedded
+    report.reused += counts.added + counts.updated - embedded
+    report.truncated += counts.truncated
+    report.chunks += counts.chunks
 
 
 def _latest(memories: Iterable[Memory]) -> list[Memory]:

@@ -37,6 +37,22 @@ class IngestReport:
     chunks: int = 0
     letters: Counter[Script] = field(default_factory=Counter)
 
+    def add(self, other: "IngestReport") -> None:
+        """Adds what a part of this ingest did elsewhere."""
+        self.added += other.added
+        self.updated += other.updated
+        self.unchanged += other.unchanged
+        self.embedded += other.embedded
+        self.reused += other.reused
+        self.truncated += other.truncated
+        self.chunks += other.chunks
+        self.tokens += other.tokens
+        self.special_tokens += other.special_tokens
+        self.unknown_tokens += other.unknown_tokens
+        self.letters += other.letters
+        for stage, spent_s in other.stages_s.items():
+            self.stages_s[stage] = self.stages_s.get(stage, 0.0) + spent_s
+
     @property
     def stored(self) -> int:
         """How many of the ingest's memories the store holds."""

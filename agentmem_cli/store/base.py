@@ -5,11 +5,11 @@ caller, and `commit` makes it durable. A search asks a `Snapshot`. Within a stor
 text id, and each memory another, its `seq`, which grows in order of arrival.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,6 +122,21 @@ class Finding:
     def to_dict(self) -> dict[str, JsonValue]:
         """The finding as a JSON object."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A batch of a job that several machines share; `number` is its place in the input."""
+
+    job: str
+    number: int
+
+
+class BlockCounts(NamedTuple):
+    """What blocks did, and how many of their texts the model embedded."""
+
+    counts: BatchCounts
+    embedded: int
 
 
 class Plan(Protocol):
@@ -372,3 +387,33 @@ class Upkeep(Protocol):
 
         For measurements. None where there is no index, or where it reaches fewer.
         """
+
+
+@runtime_checkable
+class SharedStore(Protocol):
+    """What a store can do that many machines write to. A store in a folder has no `SharedStore`.
+
+    A job is an ingest whose batches, its blocks, are committed by several machines in any order.
+    """
+
+    @property
+    def url_with_password(self) -> str:
+        """Where the store is for another machine: a secret."""
+
+    def start_job(self, inputs: Sequence[str]) -> str:
+        """Begins a job with these inputs, and ends earlier ones with one of them."""
+
+    def commit_block(
+        self, block: Block, plan: Plan, vectors: Vectors, cut: Iterable[int], given: Collection[str]
+    ) -> BlockCounts:
+        """As `MemoryStore.commit`, once for each block: one that is done already changes nothing.
+
+        Returns what the block did, also where that was done before. `given` are texts whose vectors are not the
+        model's work. Raises StoreError where the job has ended.
+        """
+
+    def end_job(self, job: str) -> BlockCounts:
+        """Ends a job, and returns what its blocks did; none is committed afterwards."""
+
+    def move(self, positions: Sequence[Position]) -> None:
+        """Stores how far inputs have been taken in."""

@@ -66,3 +66,46 @@ def test_a_missing_extra_is_named_in_one_line(agentmem: Cli) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "pip install 'agentmem-cli[postgres]'" in done.stderr
+
+
+@pytest.mark.parametrize("command", [["ingest", "m.jsonl"], ["reembed", "--model", "minilm-int8"]])
+def test_workers_on_other_machines_are_refused_for_a_folder(agentmem: Cli, command: list[str]) -> None:
+    agentmem.write("m.jsonl", {"text": "red apples"})
+    assert agentmem("add", "green pears").exit_code == 0
+    result = agentmem(*command, "--on", "ray")
+    assert (result.exit_code, "--store postgresql://USER@HOST/DB" in result.error()) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--on", "raymond"], "write ray, ray://HOST:PORT or ray:HOST:PORT"),
+        (["--workers", "2"], "give --on ray too"),
+        (["--on", "ray:127.0.0.1:1"], "can't be reached"),
+    ],
+)
+def test_a_cluster_that_is_not_one_is_an_error_of_one_line(
+    agentmem: Cli, postgres_url: str, options: list[str], said: str
+) -> None:
+    file = agentmem.write("m.jsonl", {"text": "red apples"})
+    result = agentmem("ingest", file, "--store", postgres_url, *options)
+    assert (result.exit_code in (1, 2), said in result.error()) == (True, True)
+
+
+def test_the_missing_extra_of_workers_is_named_in_one_line(agentmem: Cli, postgres_url: str) -> None:
+    file = agentmem.write("m.jsonl", {"text": "red apples"})
+    script = "import sys; sys.modules['ray'] = None; from agentmem_cli.cli.main import run; sys.exit(run(sys.argv[1:]))"
+    command = [
+        sys.executable,
+        "-c",
+        script,
+        "ingest",
+        str(agentmem.folder / file),
+        "--store",
+        postgres_url,
+        "--on",
+        "ray",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "pip install 'agentmem-cli[ray,postgres]'" in done.stderr

@@ -58,6 +58,14 @@ class Address:
         options = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name != "schema"]
         return Address.of(parts._replace(query=urlencode([*options, ("schema", schema)], quote_via=quote)).geturl())
 
+    def with_password(self, password: str) -> str:
+        """The URL as it was given, with a password where it has none."""
+        parts = urlsplit(self.given)
+        if not password or parts.password or "password" in dict(parse_qsl(parts.query)):
+            return self.given
+        extra = urlencode([("password", password)], quote_via=quote)
+        return parts._replace(query=f"{parts.query}&{extra}" if parts.query else extra).geturl()
+
     def redacted(self, message: str) -> str:
         """A message of the server or of libpq, in one line, without the password."""
         for secret in self.secrets:

@@ -98,6 +98,11 @@ class Connection:
                 return
 
     @property
+    def password(self) -> str:
+        """The password that connected: of the URL, the environment or a file; empty where none was needed."""
+        return self._connection.info.password
+
+    @property
     def is_lost(self) -> bool:
         """Whether the connection broke."""
         return self._connection.closed

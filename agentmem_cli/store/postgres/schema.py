@@ -74,5 +74,18 @@ TABLES: Final = (
         vector vector NOT NULL,
         cut boolean NOT NULL
     )""",
+    # Ingests that several machines share: their inputs, and their blocks that are done.
+    "CREATE TABLE jobs(job text PRIMARY KEY, inputs text[] NOT NULL)",
+    """CREATE TABLE blocks(
+        job text NOT NULL REFERENCES jobs(job) ON DELETE CASCADE,
+        block bigint NOT NULL,
+        added bigint NOT NULL,
+        updated bigint NOT NULL,
+        unchanged bigint NOT NULL,
+        truncated bigint NOT NULL,
+        chunks bigint NOT NULL,
+        embedded bigint NOT NULL,
+        PRIMARY KEY(job, block)
+    )""",
     "CREATE TABLE sources(file text PRIMARY KEY, line bigint NOT NULL, complete boolean NOT NULL)",
 )

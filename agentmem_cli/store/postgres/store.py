@@ -9,7 +9,8 @@ import random
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,9 +27,20 @@ from agentmem_cli.errors import (
 from agentmem_cli.records.filter import SearchFilter
 from agentmem_cli.records.memory import HistoryEvent, Memory, Position, Span, StoredChunk, StoredVector
 from agentmem_cli.records.values import kind_of
-from agentmem_cli.store.base import BatchCounts, EmbedTexts, Indexing, Pin, Plan, StoreStats, Vectors, are_the_same
+from agentmem_cli.store.base import (
+    BatchCounts,
+    Block,
+    BlockCounts,
+    EmbedTexts,
+    Indexing,
+    Pin,
+    Plan,
+    StoreStats,
+    Vectors,
+    are_the_same,
+)
 from agentmem_cli.store.embedded.store import EmbeddedStore
-from agentmem_cli.store.postgres import maintenance, writing
+from agentmem_cli.store.postgres import jobs, maintenance, writing
 from agentmem_cli.store.postgres.address import Address
 from agentmem_cli.store.postgres.connection import ConflictError, Connection, LostConnectionError, Row
 from agentmem_cli.store.postgres.filters import Parameter, conditions
@@ -248,6 +260,55 @@ class PostgresStore:
             else:
                 return result
         raise StoreBusyError(f"store {self.location}: other writers change the same memories all the time: try again")
+
+    # Jobs of several machines
+
+    @property
+    def url_with_password(self) -> str:
+        """See `SharedStore`; the password is the one that connected, wherever it came from."""
+        return self._address.with_password(self._reader.password)
+
+    def start_job(self, inputs: Sequence[str]) -> str:
+        """See `SharedStore`."""
+        job = uuid.uuid4().hex
+        with self.turn:
+            writer = self._opened_writer()
+            self._written(writer, lambda: jobs.start(writer, job, inputs))
+        return job
+
+    def commit_block(
+        self, block: Block, plan: Plan, vectors: Vectors, cut: Iterable[int], given: Collection[str]
+    ) -> BlockCounts:
+        """See `SharedStore`."""
+        if not isinstance(plan, PostgresPlan):
+            raise TypeError(f"{kind_of(plan)} is not a plan of this store")
+        writer = self._opened_writer()
+        batch = Batch.of(plan, vectors, None, cut)
+        tries = itertools.count()
+
+        def write() -> BlockCounts:
+            done = jobs.mark_of(writer, block)
+            if done is None:
+                if len(vectors):
+                    self._pin(writer)
+                written, counts = write_batch(writer, self._text_words, batch, trusted=next(tries) == 0)
+                done = BlockCounts(counts, sum(text not in given for text in written.new_texts))
+                jobs.mark(writer, block, done)
+            return done
+
+        return self._written(writer, write)
+
+    def end_job(self, job: str) -> BlockCounts:
+        """See `SharedStore`."""
+        with self.turn:
+            writer = self._opened_writer()
+            return self._written(writer, lambda: jobs.end(writer, job))
+
+    def move(self, positions: Sequence[Position]) -> None:
+        """See `SharedStore`."""
+        with self.turn:
+            writer = self._opened_writer()
+            self._written(writer, lambda: jobs.move(writer, positions))
 
     def position(self, file: str) -> Position | None:
         """See `MemoryStore`."""

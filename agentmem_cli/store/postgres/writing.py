@@ -213,7 +213,7 @@ def write_batch(
         )
     drop_unused(connection, unused)
     if batch.position is not None:
-        _write_position(connection, batch.position)
+        write_position(connection, batch.position)
     truncated = _truncated_among(connection, texts)
     counts = BatchCounts(
         added=plan.outcomes.count("added"),
@@ -359,7 +359,8 @@ def drop_unused(connection: Connection, ids: Iterable[int]) -> None:
     )
 
 
-def _write_position(connection: Connection, position: Position) -> None:
+def write_position(connection: Connection, position: Position) -> None:
+    """Within a transaction: stores how far an input has been taken in; it never goes back."""
     connection.change(
         "INSERT INTO sources VALUES (%s, %s, %s) ON CONFLICT (file) DO UPDATE SET line = excluded.line,"
         " complete = excluded.complete WHERE excluded.complete OR excluded.line > sources.line",
