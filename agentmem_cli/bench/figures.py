@@ -23,6 +23,7 @@ from agentmem_cli.bench.result import (
     Retrieval,
     StorePoint,
     TokenCounts,
+    WorkersRun,
 )
 from agentmem_cli.bench.verdict import TargetVerdict
 from agentmem_cli.support.statistics import (
@@ -194,6 +195,18 @@ class ProcessesFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkersFigures:
+    """Ingests by workers on a cluster; the base of `ratio` is the smallest number of workers, which has none."""
+
+    workers: int
+    memories: int
+    memories_per_s: float
+    memories_per_s_interval: Interval | None
+    ratio: float | None
+    ratio_interval: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
 class EfFigures:
     """Searches of the graph with one ef; `used_by` are the modes of searching that use it."""
 
@@ -229,6 +242,7 @@ class Figures:
     clients: list[ClientsFigures]
     processes: ProcessesFigures | None
     ef: list[EfFigures]
+    workers: list[WorkersFigures]
     targets: list[TargetVerdict]
 
     @property
@@ -263,6 +277,7 @@ def figures_of(result: BenchResult, measured: ModelResult) -> Figures:
         clients=_clients_figures(measured.clients),
         processes=None if measured.processes is None else _processes_figures(measured.processes),
         ef=[_ef_figures(run) for run in measured.ef],
+        workers=_workers_figures(measured.workers),
         targets=[] if best is None else _targets(best, comparison),
     )
 
@@ -424,6 +439,25 @@ def _processes_figures(run: ProcessesRun) -> ProcessesFigures:
         adds_alone=_calls_figures(run.adds_alone, run.adds_alone),
         adds_beside_readers=_calls_figures(run.adds_beside_readers, run.adds_alone),
     )
+
+
+def _workers_figures(runs: Sequence[WorkersRun]) -> list[WorkersFigures]:
+    base = min(runs, key=lambda run: run.workers, default=None)
+    found = []
+    for run in sorted(runs, key=lambda run: run.workers):
+        rates = run.memories_per_s
+        ratio = None if base is None or run is base else _paired_ratio(rates, base.memories_per_s)
+        found.append(
+            WorkersFigures(
+                run.workers,
+                run.memories,
+                median(rates),
+                _interval(rates),
+                None if ratio is None else ratio.figure,
+                None if ratio is None else ratio.interval,
+            )
+        )
+    return found
 
 
 def _ef_figures(run: EfRun) -> EfFigures:

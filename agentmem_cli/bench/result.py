@@ -62,6 +62,8 @@ class Config:
     processes: int = 0
     ef: list[int] = field(default_factory=list)
     store: str | None = None
+    on: str | None = None
+    workers: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +283,16 @@ class ProcessesRun:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkersRun:
+    """Ingests of `memories` by this many workers on a Ray cluster, each into a fresh store: memories a second, a rate
+    per round, from the first durable block to the last."""
+
+    workers: int
+    memories: int
+    memories_per_s: list[float]
+
+
+@dataclass(frozen=True, slots=True)
 class EfRun:
     """Searches of the graph for the 10 nearest vectors with one `ef`, the number of candidates that a search keeps.
 
@@ -310,6 +322,7 @@ class ModelResult:
     clients: list[ClientsRun] = field(default_factory=list)
     processes: ProcessesRun | None = None
     ef: list[EfRun] = field(default_factory=list)
+    workers: list[WorkersRun] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,14 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from agentmem_cli.bench import machine
 from agentmem_cli.bench.clients import add_at_once, readers, search_at_once
+from agentmem_cli.bench.cluster import cluster, rate_of_workers
 from agentmem_cli.bench.growth import Doing, Grow, Growth, write_growth
 from agentmem_cli.bench.machine import this_environment
 from agentmem_cli.bench.measure import add_one_by_one, ingest_and_read, ingest_batch, likeness, rotated
@@ -39,6 +40,7 @@ from agentmem_cli.bench.result import (
     Retrieval,
     StorePoint,
     TokenCounts,
+    WorkersRun,
 )
 from agentmem_cli.bench.warnings import warnings_of
 from agentmem_cli.bench.workload import BenchOptions, Workload, asked
@@ -103,6 +105,7 @@ class ModelRun:
         self._clients = {count: ClientsRun(count, [], []) for count in options.clients}
         self._processes: ProcessesRun | None = None
         self._ef: list[EfRun] = []
+        self._workers: dict[int, WorkersRun] = {}
         self.vectors: Vectors | None = None  # of the largest batch
 
     @property
@@ -166,6 +169,20 @@ class ModelRun:
             queries, rounds = self._workload.queries, self._options.repeats
             self._ef = searches_by_ef(self._embedder, store, queries, self._options.ef, rounds)
 
+    def use_workers(self, files: Sequence[str], place: Place) -> None:
+        """Measures ingests by workers on a cluster."""
+        options, memories = self._options, self._options.store_sizes[-1]
+        on, choice = options.on, self._subject.choice
+        assert on is not None
+        self._say("a cluster starts")
+        self._workers = {count: WorkersRun(count, memories, []) for count in options.workers}
+        with cluster(on, max(options.workers)):
+            for turn in range(options.repeats):
+                for count in rotated(options.workers, turn):
+                    self._say(f"round {turn + 1} of {options.repeats}: workers: {count}")
+                    rate = rate_of_workers(choice, files, memories, on, count, place)
+                    self._workers[count].memories_per_s.append(rate)
+
     def _measure_clients(self, store: str) -> None:
         options, workload = self._options, self._workload
         for turn in range(options.repeats):
@@ -216,6 +233,7 @@ class ModelRun:
             clients=self._clients_so_far(),
             processes=self._processes_so_far(),
             ef=list(self._ef),
+            workers=self._workers_so_far(),
         )
 
     def _clients_so_far(self) -> list[ClientsRun]:
@@ -223,6 +241,11 @@ class ModelRun:
         runs = self._clients.values()
         rounds = min((len(run.searches) for run in runs), default=0)
         return [ClientsRun(run.clients, run.adds[:rounds], run.searches[:rounds]) for run in runs if rounds]
+
+    def _workers_so_far(self) -> list[WorkersRun]:
+        runs = self._workers.values()
+        rounds = min((len(run.memories_per_s) for run in runs), default=0)
+        return [replace(run, memories_per_s=run.memories_per_s[:rounds]) for run in runs if rounds]
 
     def _processes_so_far(self) -> ProcessesRun | None:
         run = self._processes
@@ -269,8 +292,8 @@ class Bench:
         on_step: OnStep = lambda step: None,
         is_decided: Callable[[BenchResult], bool] = lambda result: True,
     ) -> None:
-        if options.needs_store and len(subjects) > 1:
-            raise UsageError("clients, processes and ef are measured with one model")
+        if (options.needs_store or options.workers) and len(subjects) > 1:
+            raise UsageError("clients, processes, ef and workers are measured with one model")
         if len(workload.batch_lines) < options.memories or len(workload.compare_lines) < options.singles:
             raise UsageError(f"workload {workload.name} has too few memories for these sizes")
         self._subjects = subjects
@@ -326,6 +349,8 @@ class Bench:
                 processes=options.processes,
                 ef=list(options.ef),
                 store=None if options.store is None else shown_location(options.store),
+                on=options.on,
+                workers=list(options.workers),
             ),
             workload=self._workload.facts(),
             machine=Machine(self._sgemm_flop_per_s, self._fsync_s, self._load_average, self._steal.ratio()),
@@ -361,6 +386,8 @@ class Bench:
         growth = write_growth(self._workload, self._options.store_sizes, place, self._options.labelled, kept)
         for run in self._runs:
             run.grow(growth)
+            if self._options.workers:
+                run.use_workers([step.file for step in growth.steps], place)
 
     def _reference(self) -> "ModelRun | None":
         """The reference for similarity: the first fp32 model."""

@@ -14,7 +14,7 @@ from agentmem_cli.bench.measure import Labelled
 from agentmem_cli.bench.result import WorkloadFacts
 from agentmem_cli.embedding.synthetic_texts import mixed_texts
 from agentmem_cli.errors import InvalidMemoryError, UsageError
-from agentmem_cli.ingest.options import MAX_BATCH_SIZE, MIN_BATCH_SIZE
+from agentmem_cli.ingest.options import MAX_BATCH_SIZE, MIN_BATCH_SIZE, RayPlace
 from agentmem_cli.records.jsonl import parse_memory, parse_object
 from agentmem_cli.records.lines import Line, open_source
 from agentmem_cli.records.memory import Memory
@@ -42,7 +42,8 @@ class BenchOptions:
     `clients` are the numbers of threads that add and search at once, `processes` is the number of processes that search
     while one adds, and `ef` are the values to search the graph with; all use a store of the last of `store_sizes`.
 
-    `store` is the URL of a database for the stores, in place of a temporary folder.
+    `store` is the URL of a database for the stores, in place of a temporary folder. Then `workers` are the numbers of
+    workers on the Ray cluster `on` that take in as many memories as the last of `store_sizes`.
     """
 
     sizes: Sequence[int]
@@ -58,6 +59,8 @@ class BenchOptions:
     processes: int = 0
     ef: Sequence[int] = ()
     store: str | None = None
+    on: str | None = None
+    workers: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         if not self.sizes:
@@ -77,6 +80,19 @@ class BenchOptions:
         if any(size >= larger for size, larger in zip(self.scale, self.scale[1:], strict=False)):
             raise UsageError("--scale: give ascending sizes, such as 1000,10000,100000")
         self._check_concurrent()
+        self._check_workers()
+
+    def _check_workers(self) -> None:
+        if (self.on is None) != (not self.workers):
+            raise UsageError("--on and --workers go together: give --on ray --workers 1,2, for example")
+        if self.on is not None and self.store is None:
+            raise UsageError(
+                "--on needs a store that many workers can write to: give --store postgresql://USER@HOST/DB"
+            )
+        for count in self.workers:
+            RayPlace.of(self.on, count)
+        if len(set(self.workers)) != len(self.workers):
+            raise UsageError("--workers names a number twice")
 
     def _check_concurrent(self) -> None:
         if any(not 1 <= count <= MAX_CLIENTS for count in self.clients):

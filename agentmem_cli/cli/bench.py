@@ -140,6 +140,15 @@ def bench(
             help="Measure stores in a database, postgresql://USER@HOST/DB, in schemas of their own that are dropped.",
         ),
     ] = None,
+    on: options.OnOption = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(
+            "--workers",
+            metavar="NUMBERS",
+            help="With --on: also measure ingests by these numbers of workers, such as 1,2,4.",
+        ),
+    ] = None,
     advise: Annotated[
         bool,
         typer.Option("--advise", help="Also try what would make it faster, in turn with the base: a minute or two."),
@@ -191,7 +200,7 @@ def bench(
         raise UsageError("--advise is about one model: give --model in place of --models")
     if advise and store is not None:
         raise UsageError("--advise tries remedies on stores in a folder: leave out --store, or --advise")
-    for option, given in (("--clients", clients), ("--processes", processes), ("--ef", ef)):
+    for option, given in (("--clients", clients), ("--processes", processes), ("--ef", ef), ("--on", on)):
         if given and models is not None:
             raise UsageError(f"{option} is about one model: give --model in place of --models")
     words = Words(lang)
@@ -212,6 +221,8 @@ def bench(
         processes=processes,
         ef=[] if ef is None else _numbers("--ef", ef),
         store=store,
+        on=on,
+        workers=[] if workers is None else _numbers("--workers", workers),
     )
     bounds = bench_gates.bounds_of(
         {"min-ops": min_ops, "max-ms": max_ms, "min-speedup": min_speedup, "min-recall": min_recall}, bench_options

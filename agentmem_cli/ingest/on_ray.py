@@ -458,7 +458,8 @@ def connected(place: RayPlace, threads: int) -> tuple[ModuleType, bool]:
             raise UsageError(f"--on {address} needs Ray's client: pip install 'ray[client]'") from error
         except Exception as error:  # of many kinds
             said = (
-                "Ray can't start on this machine: {}: try again where more of its cores are free"
+                "Ray can't start on this machine: {}: try again where more of its cores are free, or set RAY_TMPDIR to "
+                "a folder with a short path"
                 if address is None
                 else f"Ray cluster at {address} can't be reached: {{}}: check the address and the cluster"
             )

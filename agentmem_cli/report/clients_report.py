@@ -3,7 +3,14 @@
 from collections.abc import Sequence
 from typing import Final
 
-from agentmem_cli.bench.figures import CallsFigures, ClientsFigures, EfFigures, Figures, ProcessesFigures
+from agentmem_cli.bench.figures import (
+    CallsFigures,
+    ClientsFigures,
+    EfFigures,
+    Figures,
+    ProcessesFigures,
+    WorkersFigures,
+)
 from agentmem_cli.report.document import NONE, Cell, Facts, Row, Table, interval_text, or_none, table
 from agentmem_cli.report.translations import Words
 
@@ -17,6 +24,8 @@ def clients_tables(figures: Figures, words: Words) -> list[Table]:
         found += [_adds(figures.clients, words), _searches(figures, words)]
     if figures.processes is not None:
         found.append(_processes(figures.processes, words))
+    if figures.workers:
+        found.append(_workers(figures.workers, words))
     if figures.ef:
         found.append(_ef(figures.ef, words))
     return found
@@ -54,6 +63,23 @@ def _processes(run: ProcessesFigures, words: Words) -> Table:
     ]
     title = words("processes.title", run.memories)
     return _calls(words, title, rows, words("processes.caption"), [])
+
+
+def _workers(runs: Sequence[WorkersFigures], words: Words) -> Table:
+    rows: list[Row] = [
+        [
+            str(run.workers),
+            Cell(f"{run.memories_per_s:,.0f}", strong=True),
+            interval_text(words, run.memories_per_s_interval, ",.0f"),
+            NONE if run.ratio is None else f"{run.ratio:.2f}x",
+            interval_text(words, run.ratio_interval, ".2f"),
+        ]
+        for run in runs
+    ]
+    title, caption = words("workers.title", runs[0].memories), words("workers.caption")
+    return table(
+        words, "workers", title, ("who",), ("rate", "interval", "ratio", "ratio_interval"), rows, caption=caption
+    )
 
 
 def _calls(words: Words, title: str, calls: Sequence[tuple[str, CallsFigures]], caption: str, facts: Facts) -> Table:

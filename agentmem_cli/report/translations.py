@@ -557,6 +557,17 @@ _CLIENTS: Final = {
     "calls.p50": ("p50, ms", "p50 ms"),
     "calls.p95": ("p95, ms", "p95 ms"),
     "calls.p99": ("p99, ms", "p99 ms"),
+    "workers.title": ("Ingests by workers on a Ray cluster: {0:,} memories", "Ray 集群上的工作进程写入: {0:,} 条记忆"),
+    "workers.who": ("workers", "工作进程"),
+    "workers.rate": ("memories/s", "条/s"),
+    "workers.interval": ("95 %", "95%"),
+    "workers.ratio": ("ratio", "比值"),
+    "workers.ratio_interval": ("95 %", "95%"),
+    "workers.caption": (
+        "each with one thread, into a fresh store; from the first durable block to the last, without the start of the "
+        "workers; ratio: to the first row, within each round",
+        "每个工作进程一个线程，写入新存储；从首个落盘的块到最后一个，不含工作进程的启动；比值：同一轮内与首行之比",
+    ),
     "clients.adds": ("Threads that add at once", "多线程添加"),
     "clients.adds_caption": (
         "threads that share one AgentMem; each add is one memory, durable when it returns; ratio: to the first row, "

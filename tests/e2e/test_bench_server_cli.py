@@ -1,5 +1,6 @@
 """`agentmem bench --store postgresql://...` measures on a server, and leaves nothing there."""
 
+import importlib.util
 import json
 
 import pytest
@@ -42,10 +43,38 @@ def test_a_benchmark_on_a_server_says_what_it_is_and_leaves_nothing_there(static
     assert "往返次数" in shown.stdout
 
 
-@pytest.mark.parametrize("options", [["--ef", "16"], ["--advise"]])
-def test_what_is_about_a_folder_is_refused(static: Cli, options: list[str]) -> None:
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray: pip install 'agentmem-cli[ray]'")
+def test_workers_on_a_cluster_are_measured(static: Cli, postgres_url: str) -> None:
+    options = ("--workload", "mixed", "--on", "ray", "--workers", "1,2", "--output", "workers.json")
+    short = {"RAY_TMPDIR": "/tmp"}  # the name of a socket has 107 bytes at most
+    result = static.process(*_RUN, "--store", postgres_url, *options, variables=short)
+    assert result.exit_code == 0, result.stderr
+    one, two = json.loads((static.folder / "workers.json").read_text())["models"][0]["workers"]
+    assert [(run["workers"], run["memories"], len(run["memories_per_s"])) for run in (one, two)] == [
+        (1, 20, 1),
+        (2, 20, 1),
+    ]
+    assert "Ingests by workers on a Ray cluster: 20 memories" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--ef", "16"], "--store"),
+        (["--advise"], "--store"),
+        (["--on", "ray"], "--workers"),
+        (["--workers", "1,2"], "--on"),
+        (["--on", "ray", "--workers", "1,1"], "--workers"),
+    ],
+)
+def test_what_can_not_be_measured_there_is_refused(static: Cli, options: list[str], named: str) -> None:
     result = static("bench", *options, "--store", "postgresql://ana@127.0.0.1:1/db")
-    assert (result.exit_code, "--store" in result.error()) == (2, True)
+    assert (result.exit_code, named in result.error()) == (2, True)
+
+
+def test_workers_need_a_server(static: Cli) -> None:
+    result = static("bench", "--on", "ray", "--workers", "1")
+    assert (result.exit_code, "give --store postgresql://" in result.error()) == (2, True)
 
 
 def test_a_folder_is_no_database(static: Cli) -> None:
