@@ -15,7 +15,7 @@ from agentmem_cli.embedding.base import Embedded, EmbedderSpec, Vectors
 from agentmem_cli.embedding.tokens import Ids, Offsets, TokenIds
 from agentmem_cli.errors import ModelDamagedError
 
-_TEXTS_WORTH_LOADING: Final = 1_000  # embedding them without nanotoken takes as long as loading it
+_TEXTS_WORTH_LOADING: Final = 1_000  # to embed them takes about as long as to load what is faster
 _FEW_TEXTS: Final = 8  # so few are summed one by one
 _TOKENS_AT_ONCE: Final = 10_000
 _LEAST_NORM: Final = 1e-6
@@ -27,7 +27,7 @@ class StaticEmbedder:
     Tokens without a vector ([UNK] and other special tokens) are ignored. Texts of only such tokens get one fixed
     direction, so they find only each other. Texts are read completely, up to a million tokens.
 
-    After a thousand texts, it keeps the vectors as float32 and loads nanotoken, if that is installed.
+    After a thousand texts, it keeps the vectors as float32 and loads nanotoken, if that is installed (extra `fast`).
     """
 
     def __init__(self, spec: EmbedderSpec, folder: Path) -> None:
