@@ -109,6 +109,7 @@ def test_many_words_keep_their_ids_and_take_bounded_memory(
 def test_a_tokenizer_that_reads_across_spaces_is_asked_for_whole_texts() -> None:
     for change in (
         {"normalizer": {"type": "Lowercase"}},
+        {"normalizer": json.loads(tokenizer_json())["normalizer"] | {"clean_text": False}},
         {"pre_tokenizer": None},
         {"added_tokens": [{**json.loads(tokenizer_json())["added_tokens"][0], "content": "hello world"}]},
     ):
