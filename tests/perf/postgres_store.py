@@ -1,16 +1,17 @@
 """How fast memories become durable in a store in PostgreSQL, how fast they are found, and in how many round trips.
 
-    python -m tests.perf.postgres_store [--memories 100000] [--searches 300] [--url postgresql://...]
+    python -m tests.perf.postgres_store [--memories 100000] [--searches 300] [--url postgresql://... | --folder]
 
 Texts are the benchmark's mixed English of a hundred users, with the static model. Without a URL, the server is that of
-the tests, with its data on the system's temporary disk and fsync on.
+the tests, with its data on the system's temporary disk and fsync on. `--folder` measures a store in a folder instead,
+for comparison.
 """
 
 import argparse
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,6 @@ from agentmem_cli.embedding import catalog
 from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.embedding.synthetic_texts import mixed_texts
 from agentmem_cli.search.query import Mode
-from agentmem_cli.store.postgres.store import PostgresStore
 from tests.perf.durable_rates import K, texts_of
 from tests.postgres_server import Server, drop_schema, new_schema_url
 
@@ -34,10 +34,14 @@ def main() -> None:
     parser.add_argument("--memories", type=int, default=100_000)
     parser.add_argument("--searches", type=int, default=300)
     parser.add_argument("--url")
+    parser.add_argument("--folder", action="store_true")
     arguments = parser.parse_args()
     embedder = catalog.load(catalog.resolve(ModelChoice("minilm-static")))
     embedder.embed(["it is loaded, and warm"] * 200)
-    with tempfile.TemporaryDirectory() as name, server_url(arguments.url) as url:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        nullcontext(f"{name}/store") if arguments.folder else server_url(arguments.url) as url,
+    ):
         file = Path(name) / "memories.jsonl"
         write_texts(file, arguments.memories)
         queries = [" ".join(text.split()[2:9]) or text for text in texts_of(file, arguments.searches)]
@@ -53,9 +57,8 @@ def main() -> None:
             _say("bytes a memory", mem.stats().total_bytes / arguments.memories)
             exact = _searched(mem, queries)
         start = time.perf_counter()
-        AgentMem(url, embedder=embedder).close()
         with AgentMem(url, embedder=embedder) as mem:
-            mem.open()
+            mem.build_index()
         _say("the index of vectors, s", time.perf_counter() - start)
         with AgentMem(url, embedder=embedder, index="off") as mem:
             walked = _searched(mem, queries)
@@ -73,13 +76,11 @@ def write_texts(file: Path, memories: int) -> None:
 
 def _searched(mem: AgentMem, queries: Sequence[str]) -> list[list[str]]:
     """Searches one at a time in all ways, and returns the ids of those by meaning without a filter."""
-    store = mem._store
-    assert isinstance(store, PostgresStore)
     found: list[list[str]] = []
     modes: tuple[Mode, ...] = ("meaning", "hybrid")
     for user in ("3", None):
         for mode in modes:
-            samples_ms, before, hits = [], store.round_trips, []
+            samples_ms, before, hits = [], mem.round_trips, []
             for query in queries:
                 start = time.perf_counter()
                 hits.append([hit.id for hit in mem.search(query, K, mode=mode, user_id=user)])
@@ -88,7 +89,7 @@ def _searched(mem: AgentMem, queries: Sequence[str]) -> list[list[str]]:
             what = f"a search, {mode}, {'all memories' if user is None else 'one user'}"
             _say(f"{what}, p50 ms", float(p50))
             _say(f"{what}, p99 ms", float(p99))
-            _say(f"{what}, round trips", (store.round_trips - before) / len(queries))
+            _say(f"{what}, round trips", (mem.round_trips - before) / len(queries))
             if user is None and mode == "meaning":
                 found = hits
     return found
