@@ -71,7 +71,8 @@ def test_an_ingest_goes_on_after_the_server_was_killed(
     server.start()
     with AgentMem(server.url(), embedder=FakeEmbedder()) as mem:
         stored = len(mem)
-        assert 120 <= stored <= 140  # six batches were acknowledged, and the seventh may have been committed
+        # Six batches were acknowledged; while the sixth was reported, others may have been committed.
+        assert stored in (120, 140, 160, 180)
         report = mem.ingest(file, options)
         assert (report.added, len(mem)) == (400 - stored, 400)
         assert _events(mem, 400) == {("add",): 400}

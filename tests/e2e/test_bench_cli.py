@@ -70,6 +70,7 @@ def test_the_result_has_the_keys_that_readers_count_on(run: Run) -> None:
         "clients",
         "processes",
         "ef",
+        "workers",
         "figures",
     }
 
