@@ -22,7 +22,7 @@ def _schemas(url: str) -> set[str]:
 def test_a_benchmark_on_a_server_says_what_it_is_and_leaves_nothing_there(static: Cli, postgres_url: str) -> None:
     url = postgres_url.replace("agentmem@", "agentmem:s3cr3t@")
     before = _schemas(postgres_url)
-    options = ("--scale", "1000,1010", "--processes", "1", "--output", "on-server.json")
+    options = ("--workload", "mixed", "--scale", "1000,1010", "--output", "on-server.json")
     result = static.process(*_RUN, "--store", url, *options)
     assert result.exit_code == 0, result.stderr
     # others use the server too
