@@ -36,7 +36,7 @@ def rate_of_workers(
     """Memories a second that workers take into a fresh store, each with one thread: from the first block that is
     durable to the last, without the start of the workers."""
     size = min(MAX_BATCH_SIZE, max(MIN_BATCH_SIZE, memories // _BLOCKS))
-    clock = _Clock()
+    clock = CommitRate()
     with (
         place.location() as location,
         AgentMem(
@@ -54,8 +54,8 @@ def rate_of_workers(
     return clock.per_s
 
 
-class _Clock(Observer):
-    """The rate from the first commit to the last."""
+class CommitRate(Observer):
+    """Memories a second, from the first commit that is reported to the last."""
 
     def __init__(self) -> None:
         self._first: tuple[float, int] | None = None

@@ -2,19 +2,20 @@
 
 import math
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agentmem_cli.store.words import Tokenizer, is_beginning, spaced_query, worth_asking
+from agentmem_cli.store.words import Tokenizer, is_beginning, spaced, spaced_query, worth_asking
 
 Ids: TypeAlias = NDArray[np.int64]
 
 _CHARACTER_SHARE: Final = 0.5  # of a character's weight in a script without spaces, beside its pairs
 _B: Final = 0.75
+_COUNTED: Final = 50  # texts whose words are counted, where memories are long
 
 
 class QueryWord(NamedTuple):
@@ -49,6 +50,59 @@ class TextScores:
         scores = (counts * (k1 + 1) / (counts + norm[:, None])) @ weights
         shares: NDArray[np.float32] = scores / (weights.sum() or np.float32(1))
         return shares
+
+
+class WordScores:
+    """The scores that the words of a query give to the texts of one snapshot.
+
+    Those of the last query are kept: a search asks for the best, then for others.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        look_up: Callable[[Sequence[QueryWord]], TextScores],
+        texts_of: Callable[[Sequence[int]], Mapping[int, str]],
+        mean_words: Callable[[], float],
+    ) -> None:
+        """`look_up` gives the shares of words, `texts_of` the texts of ids, and `mean_words` their mean length."""
+        self._tokenizer = tokenizer
+        self._look_up = look_up
+        self._texts_of = texts_of
+        self._mean_words = mean_words
+        self._kept: tuple[str, TextScores] | None = None
+
+    def best(self, query: str, n: int, k1: float) -> dict[int, float]:
+        """See `Snapshot.best_texts`."""
+        found = self._of(query, k1)
+        ids = found.ids[best_first(found.shares[found.ids], n)]
+        return dict(zip(ids.tolist(), found.shares[ids].tolist(), strict=True))
+
+    def of_texts(self, query: str, text_ids: Sequence[int], k1: float) -> dict[int, float]:
+        """See `Snapshot.text_scores`."""
+        shares = self._of(query, k1).shares
+        # A damaged row may have any number.
+        return {i: float(shares[i]) if 0 <= i < len(shares) else 0.0 for i in text_ids}
+
+    def unspaced_weight(self, query: str) -> float:
+        """See `Snapshot.unspaced_weight`."""
+        return self._of(query, 0.0).unspaced_weight
+
+    def _of(self, query: str, k1: float) -> TextScores:
+        if self._kept is None or self._kept[0] != query:
+            scores = self._look_up(asked_for(query, self._tokenizer))
+            if k1:
+                self._count_words(scores, k1)
+            self._kept = query, scores
+        return self._kept[1]
+
+    def _count_words(self, scores: TextScores, k1: float) -> None:
+        """Gives the best texts their BM25 scores, for which their words are counted."""
+        ids = scores.ids
+        texts = self._texts_of(ids[best_first(scores.shares[ids], _COUNTED)].tolist())
+        counts = self._tokenizer.counts(list(texts.values()), [word.stem for word, _ in scores.weights])
+        lengths = np.array([len(spaced(text).split()) for text in texts.values()], dtype=np.float32)
+        scores.shares[list(texts)] = scores.bm25(counts, lengths / max(self._mean_words(), 1.0), k1)
 
 
 def weighed(found: Iterable[tuple[QueryWord, Ids]], last_id: int, texts: int) -> TextScores:

@@ -1,8 +1,7 @@
 """What users of a store in PostgreSQL would lose: to servers that die, to other writers, and to messages."""
 
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -10,12 +9,12 @@ import pytest
 
 from agentmem_cli.api import AgentMem
 from agentmem_cli.errors import InvalidMemoryError, PlanOutdatedError, StoreError, StoreWriteError, UsageError
-from agentmem_cli.ingest.options import IngestOptions, Observer, Progress
+from agentmem_cli.ingest.options import IngestOptions
 from agentmem_cli.records.memory import Memory
 from agentmem_cli.store import open_store
 from tests.fakes import FakeEmbedder
 from tests.postgres_server import IS_THERE, MISSING, Server
-from tests.stores import put
+from tests.stores import At, events_of, put
 
 pytestmark = pytest.mark.skipif(not IS_THERE, reason=MISSING)
 if IS_THERE:
@@ -40,25 +39,9 @@ def server() -> Iterator[Server]:
         server.remove()
 
 
-def _events(mem: AgentMem, count: int) -> Counter[tuple[str, ...]]:
-    return Counter(tuple(event.event for event in mem.history(f"m{i}")) for i in range(count))
-
-
 def _lines(file: Path, count: int) -> Path:
     file.write_text("".join(f'{{"id": "m{i}", "text": "memory {i}"}}\n' for i in range(count)), encoding="utf-8")
     return file
-
-
-class _At(Observer):
-    """Does something after a number of commits."""
-
-    def __init__(self, commits: int, act: Callable[[], None]) -> None:
-        self._left, self._act = commits, act
-
-    def committed(self, progress: Progress) -> None:
-        self._left -= 1
-        if self._left == 0:
-            self._act()
 
 
 def test_an_ingest_goes_on_after_the_server_was_killed(
@@ -67,7 +50,7 @@ def test_an_ingest_goes_on_after_the_server_was_killed(
     monkeypatch.setattr(pg, "_RECONNECT_S", 0.3)
     file, options = _lines(tmp_path / "m.jsonl", 400), IngestOptions(batch_size=20)
     with pytest.raises(StoreError, match="can't be reached"), AgentMem(server.url(), embedder=FakeEmbedder()) as mem:
-        mem.ingest(file, options, _At(6, server.kill))
+        mem.ingest(file, options, At(6, server.kill))
     server.start()
     with AgentMem(server.url(), embedder=FakeEmbedder()) as mem:
         stored = len(mem)
@@ -75,7 +58,7 @@ def test_an_ingest_goes_on_after_the_server_was_killed(
         assert stored in (120, 140, 160, 180)
         report = mem.ingest(file, options)
         assert (report.added, len(mem)) == (400 - stored, 400)
-        assert _events(mem, 400) == {("add",): 400}
+        assert events_of(mem, 400) == {("add",): 400}
 
 
 def test_a_store_that_is_open_reads_and_writes_after_its_server_restarted(server: Server) -> None:
@@ -141,7 +124,7 @@ def test_four_writers_of_the_same_ids_make_one_row_each_and_a_history_without_do
     with AgentMem(postgres_url, embedder=FakeEmbedder()) as mem:
         assert (failed, len(mem), sum(added)) == ([], 200, 200)
         assert mem.stats().vectors == 200
-        assert _events(mem, 200) == {("add",): 200}
+        assert events_of(mem, 200) == {("add",): 200}
 
 
 def test_writers_that_share_and_drop_texts_lose_none(postgres_url: str) -> None:

@@ -7,8 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,12 +19,13 @@ from agentmem_cli.embedding.choice import ModelChoice
 from agentmem_cli.errors import EmbeddingError, StoreError, StoreMismatchError
 from agentmem_cli.ingest import on_ray
 from agentmem_cli.ingest.on_ray import Failure, Setup, Worker
-from agentmem_cli.ingest.options import IngestOptions, Observer, Progress
+from agentmem_cli.ingest.options import IngestOptions
 from agentmem_cli.records.memory import Memory
 from agentmem_cli.store.base import Block, SharedStore
 from tests.crash.ray_embedders import DyingEmbedder, FailingEmbedder, SlowEmbedder
 from tests.fakes import FakeEmbedder
 from tests.postgres_server import IS_THERE, MISSING
+from tests.stores import At, events_of
 
 if TYPE_CHECKING:
     from ray._private.node import Node
@@ -84,22 +84,6 @@ def _lines(file: Path, count: int) -> Path:
     )
     file.write_text(lines, encoding="utf-8")
     return file
-
-
-def _events(mem: AgentMem, count: int) -> Counter[tuple[str, ...]]:
-    return Counter(tuple(event.event for event in mem.history(f"m{i}")) for i in range(count))
-
-
-class _At(Observer):
-    """Does something after a number of commits."""
-
-    def __init__(self, commits: int, act: Callable[[], None]) -> None:
-        self._left, self._act = commits, act
-
-    def committed(self, progress: Progress) -> None:
-        self._left -= 1
-        if self._left == 0:
-            self._act()
 
 
 def test_a_block_that_is_tried_again_is_stored_and_counted_once(postgres_url: str) -> None:
@@ -220,7 +204,7 @@ def test_a_worker_s_error_arrives_once_with_the_machine_and_no_password(
     with AgentMem(url, embedder=FakeEmbedder()) as mem:
         assert 70 <= len(mem) < 300
         assert mem.ingest(file, IngestOptions(batch_size=25, on=running.on)).stored == 300
-        assert _events(mem, 300) == {("add",): 300}
+        assert events_of(mem, 300) == {("add",): 300}
 
 
 def test_reembedding_by_workers_gives_every_text_its_new_vector(running: Running, postgres_url: str) -> None:
@@ -256,7 +240,7 @@ def test_an_ingest_goes_on_after_its_reader_was_killed(running: Running, postgre
         report = mem.ingest(file, IngestOptions(batch_size=37, on=running.on))
         assert (report.added + report.unchanged, report.updated, len(mem)) == (1000, 0, 1000)
         assert report.unchanged >= 100
-        assert _events(mem, 1000) == {("add",): 1000}
+        assert events_of(mem, 1000) == {("add",): 1000}
 
 
 def test_the_command_reads_standard_input_and_workers_load_the_model(running: Running, postgres_url: str) -> None:
@@ -277,7 +261,7 @@ def test_nothing_is_lost_or_doubled_where_a_node_is_killed(running: Running, pos
             killed.append(len(running.nodes))
             running.kill_a_node()
 
-        report = mem.ingest(file, IngestOptions(batch_size=10, on=running.on, workers=2), _At(20, kill))
+        report = mem.ingest(file, IngestOptions(batch_size=10, on=running.on, workers=2), At(20, kill))
         assert killed == [2]
         assert (report.read, report.added, report.unchanged, len(mem)) == (800, 800, 0, 800)
-        assert _events(mem, 800) == {("add",): 800}
+        assert events_of(mem, 800) == {("add",): 800}

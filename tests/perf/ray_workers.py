@@ -24,9 +24,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from agentmem_cli import AgentMem, IngestOptions, Progress
+from agentmem_cli import AgentMem, IngestOptions
+from agentmem_cli.bench.cluster import CommitRate
 from agentmem_cli.ingest.on_ray import connected
-from agentmem_cli.ingest.options import MAX_BATCH_SIZE, Observer, RayPlace
+from agentmem_cli.ingest.options import MAX_BATCH_SIZE, RayPlace
 from tests.perf.texts import write_texts
 from tests.postgres_server import Server, drop_schema, new_schema_url
 
@@ -51,21 +52,6 @@ class Costs(NamedTuple):
             "reader": 1 / self.read_s,
             "database": _SERVER_CORES / self.server_s if self.server_s else float("inf"),
         }
-
-
-class _Rate(Observer):
-    """Memories a second, from the first report to the last."""
-
-    def __init__(self) -> None:
-        self._first: tuple[float, int] | None = None
-        self.per_s = 0.0
-
-    def committed(self, progress: Progress) -> None:
-        now = time.perf_counter()
-        if self._first is None:
-            self._first = now, progress.stored
-        elif progress.stored > self._first[1]:
-            self.per_s = (progress.stored - self._first[1]) / (now - self._first[0])
 
 
 def main() -> None:
@@ -114,7 +100,7 @@ def _measured(
     schema = new_schema_url(url)
     try:
         with AgentMem(schema, model=model, index="off") as mem:
-            observer, read_s, server_s = _Rate(), time.process_time(), _spent_s(server)
+            observer, read_s, server_s = CommitRate(), time.process_time(), _spent_s(server)
             report = mem.ingest(file, IngestOptions(batch_size=batch_size, on="ray", workers=workers), observer)
             read_s, server_s = time.process_time() - read_s, _spent_s(server) - server_s
     finally:

@@ -12,14 +12,13 @@ from agentmem_cli.store.base import Candidate, Neighbours, Sample, TextScore, Ve
 from agentmem_cli.store.embedded.database import Database
 from agentmem_cli.store.embedded.filters import Selection
 from agentmem_cli.store.embedded.graph import Graph, Labels, Scores, best_of, exact_nearest
-from agentmem_cli.store.word_scores import TextScores, asked_for, best_first
-from agentmem_cli.store.words import Tokenizer, spaced
+from agentmem_cli.store.word_scores import QueryWord, TextScores, WordScores
+from agentmem_cli.store.words import Tokenizer
 
 # A walk through the graph takes as long as a scan of 1,500 vectors where all match, and ten times as long where one in
 # ten does. A scan finds all, in constant time; a walk far from what matches takes up to thirty times as long.
 WALK_VECTORS: Final = 4000
 
-_COUNTED: Final = 50  # texts whose words are counted, where memories are long
 
 Matching: TypeAlias = NDArray[np.int64]  # sorted vector ids of the memories that match
 
@@ -92,9 +91,10 @@ class EmbeddedSnapshot:
     def __init__(self, reader: Database, graph: Graph | None, tokenizer: Tokenizer, selection: Selection) -> None:
         self._reader = reader
         self._graph = graph
-        self._tokenizer = tokenizer
+        self._words = WordScores(
+            tokenizer, self._shares, lambda ids: reader.memories.texts(ids), lambda: self.sample().mean_words
+        )
         self._selection = selection
-        self._scored: tuple[str, TextScores] | None = None
 
     @cached_property
     def _matching(self) -> Matching | None:
@@ -129,38 +129,19 @@ class EmbeddedSnapshot:
 
     def best_texts(self, query: str, n: int, k1: float) -> dict[int, float]:
         """See `Snapshot`."""
-        found = self._text_scores(query, k1)
-        scores, ids = found.shares, found.ids
-        ids = ids[best_first(scores[ids], n)]
-        return dict(zip(ids.tolist(), scores[ids].tolist(), strict=True))
+        return self._words.best(query, n, k1)
 
     def text_scores(self, query: str, text_ids: Sequence[int], k1: float) -> dict[int, float]:
         """See `Snapshot`."""
-        scores = self._text_scores(query, k1).shares
-        # A damaged row may have any number.
-        return {i: float(scores[i]) if 0 <= i < len(scores) else 0.0 for i in text_ids}
+        return self._words.of_texts(query, text_ids, k1)
 
     def unspaced_weight(self, query: str) -> float:
         """See `Snapshot`."""
-        return self._text_scores(query, 0.0).unspaced_weight
+        return self._words.unspaced_weight(query)
 
-    def _text_scores(self, query: str, k1: float) -> TextScores:
-        """The scores of all texts for a query. They are kept: a search asks for the best, then for others."""
-        if self._scored is None or self._scored[0] != query:
-            words, last_id = asked_for(query, self._tokenizer), self._reader.vectors.last_id()
-            scores = self._reader.words.scores(words, last_id, self._matching, self._count_texts())
-            if k1:
-                self._count_words(scores, k1)
-            self._scored = query, scores
-        return self._scored[1]
-
-    def _count_words(self, scores: TextScores, k1: float) -> None:
-        """Gives the best texts their BM25 scores, for which their words are counted."""
-        ids = scores.ids
-        texts = self._reader.memories.texts(ids[best_first(scores.shares[ids], _COUNTED)].tolist())
-        counts = self._tokenizer.counts(list(texts.values()), [word.stem for word, _ in scores.weights])
-        lengths = np.array([len(spaced(text).split()) for text in texts.values()], dtype=np.float32)
-        scores.shares[list(texts)] = scores.bm25(counts, lengths / max(self.sample().mean_words, 1.0), k1)
+    def _shares(self, words: Sequence[QueryWord]) -> TextScores:
+        last_id = self._reader.vectors.last_id()
+        return self._reader.words.scores(words, last_id, self._matching, self._count_texts())
 
     def _count_texts(self) -> int:
         if self._reader.chunks.exist():  # vectors of chunks are not texts

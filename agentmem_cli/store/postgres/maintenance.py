@@ -18,8 +18,8 @@ _SCOPES: Final = ("user_id", "agent_id", "run_id", "memory_type")
 _SHOWN_PER_SCOPE: Final = 20
 _REEMBED_TEXTS: Final = 1000
 _MIN_INDEXED: Final = 50_000  # an exact scan of as many takes the server some 25 ms
-_MUCH_MORE: Final = 1.5  # rows than the planner knows of
-_FEW_ROWS: Final = 1000
+_MUCH_MORE: Final = 1.5  # pages than the planner knows of
+_FEW_PAGES: Final = 200
 _WIDEST_INDEXED: Final = 2000  # dims, as pgvector limits its HNSW index
 
 
@@ -165,18 +165,23 @@ def float32(sent: bytes) -> bytes:
 
 
 def refresh_planner(connection: Connection) -> None:
-    """Tells the server's planner how many rows there are, where there are many more than it knows of, and which pages
-    indexes can answer for."""
-    vectors, planned = connection.read(
-        "SELECT (SELECT count(*) FROM vectors), (SELECT reltuples FROM pg_class WHERE oid = 'vectors'::regclass)"
+    """Tells the server's planner how many rows there are, where the table is much larger than it knows, and which pages
+    indexes can answer for. Each writer that closes asks: the sizes cost no scan."""
+    pages, known = connection.read(
+        "SELECT pg_relation_size(oid) / current_setting('block_size')::int, relpages FROM pg_class"
+        " WHERE oid = 'vectors'::regclass"
     )[0]
-    if vectors > _MUCH_MORE * max(planned, _FEW_ROWS):
+    if pages > _MUCH_MORE * max(known, _FEW_PAGES):
         connection.change("VACUUM (ANALYZE) vectors, memories")
 
 
 def refresh_index(connection: Connection) -> None:
     """Makes the HNSW index where it is missing and searches of all memories would take long without it."""
-    if connection.one("SELECT count(*) FROM vectors") >= _MIN_INDEXED:
+    most, is_valid = connection.read(  # ids are never used again: so there are no more vectors than that
+        "SELECT last_value, (SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)) FROM vector_ids",
+        (HNSW_INDEX,),
+    )[0]
+    if not is_valid and most >= _MIN_INDEXED and connection.one("SELECT count(*) FROM vectors") >= _MIN_INDEXED:
         build_index(connection)
 
 

@@ -15,10 +15,9 @@ from agentmem_cli.store.postgres.connection import Connection
 from agentmem_cli.store.postgres.filters import Parameter, conditions, is_narrow
 from agentmem_cli.store.postgres.schema import HNSW_INDEX
 from agentmem_cli.store.rows import MEMORY_COLUMNS, memory_of
-from agentmem_cli.store.word_scores import Ids, QueryWord, TextScores, asked_for, best_first, weighed
+from agentmem_cli.store.word_scores import Ids, QueryWord, TextScores, WordScores, weighed
 from agentmem_cli.store.words import Tokenizer, is_beginning, spaced
 
-_COUNTED: Final = 50  # texts whose words are counted, where memories are long
 _COMMON_TEXTS: Final = 50_000  # a more frequent word says little: it counts only where no other is found
 _SPEAKERS: Final = 200
 # In order, so that the index of expiries is used, whatever the planner knows of them.
@@ -44,14 +43,13 @@ class PostgresSnapshot:
         kept: "Kept",
     ) -> None:
         self._connection = connection
-        self._tokenizer = tokenizer
+        self._words = WordScores(tokenizer, self._shares, self._texts, lambda: self.sample().mean_words)
         self._is_narrow = is_narrow(filter) or store.has_expired
         self._walks = store.has_index and not is_narrow(filter)
         self._where, self._parameters = conditions(filter, now_us)
         self._now_us = now_us
         self._has_chunks = store.has_chunks
         self._kept = kept
-        self._scored: tuple[str, TextScores] | None = None
         self._query: Vector | None = None  # that of `nearest`
         self._cosines: dict[int, TextScore] = {}  # of it and the texts of candidates: they are asked for next
 
@@ -164,30 +162,19 @@ class PostgresSnapshot:
 
     def best_texts(self, query: str, n: int, k1: float) -> dict[int, float]:
         """See `Snapshot`."""
-        found = self._text_scores(query, k1)
-        scores, ids = found.shares, found.ids
-        ids = ids[best_first(scores[ids], n)]
-        return dict(zip(ids.tolist(), scores[ids].tolist(), strict=True))
+        return self._words.best(query, n, k1)
 
     def text_scores(self, query: str, text_ids: Sequence[int], k1: float) -> dict[int, float]:
         """See `Snapshot`."""
-        scores = self._text_scores(query, k1).shares
-        return {i: float(scores[i]) if i < len(scores) else 0.0 for i in text_ids}
+        return self._words.of_texts(query, text_ids, k1)
 
     def unspaced_weight(self, query: str) -> float:
         """See `Snapshot`."""
-        return self._text_scores(query, 0.0).unspaced_weight
+        return self._words.unspaced_weight(query)
 
-    def _text_scores(self, query: str, k1: float) -> TextScores:
-        """The scores of all texts for a query. They are kept: a search asks for the best, then for others."""
-        if self._scored is None or self._scored[0] != query:
-            found, texts = self._looked_up(asked_for(query, self._tokenizer))
-            last_id = max((int(ids.max()) for _, ids in found if len(ids)), default=0)
-            scores = weighed(found, last_id, texts)
-            if k1:
-                self._count_words(scores, k1)
-            self._scored = query, scores
-        return self._scored[1]
+    def _shares(self, words: Sequence[QueryWord]) -> TextScores:
+        found, texts = self._looked_up(words)
+        return weighed(found, max((int(ids.max()) for _, ids in found if len(ids)), default=0), texts)
 
     def _looked_up(self, words: Sequence[QueryWord]) -> tuple[list[tuple[QueryWord, Ids]], int]:
         """The matching texts of each word, and how many texts match, in one statement."""
@@ -215,19 +202,13 @@ class PostgresSnapshot:
         rare = [(word, ids) for word, ids in found if len(ids) <= _COMMON_TEXTS]
         return (rare if any(len(ids) for _, ids in rare) else found), self._kept.texts
 
-    def _count_words(self, scores: TextScores, k1: float) -> None:
-        """Gives the best texts their BM25 scores, for which their words are counted."""
-        ids = scores.ids
-        best = ids[best_first(scores.shares[ids], _COUNTED)].tolist()
-        texts: dict[int, str] = dict(
+    def _texts(self, text_ids: Sequence[int]) -> dict[int, str]:
+        return dict(
             self._connection.read(
                 "SELECT DISTINCT ON (m.vector_id) m.vector_id, m.text FROM memories m WHERE m.vector_id = ANY(%s)",
-                (best,),
+                (list(text_ids),),
             )
         )
-        counts = self._tokenizer.counts(list(texts.values()), [word.stem for word, _ in scores.weights])
-        lengths = np.array([len(spaced(text).split()) for text in texts.values()], dtype=np.float32)
-        scores.shares[list(texts)] = scores.bm25(counts, lengths / max(self.sample().mean_words, 1.0), k1)
 
     # Memories
 
