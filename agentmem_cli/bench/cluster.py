@@ -59,7 +59,7 @@ class CommitRate(Observer):
 
     def __init__(self) -> None:
         self._first: tuple[float, int] | None = None
-        self.per_s = 0.0
+        self.per_s: float = 0.0
 
     def committed(self, progress: Progress) -> None:
         now = time.perf_counter()
